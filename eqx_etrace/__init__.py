@@ -1,0 +1,16 @@
+from . import nn as nn
+from ._analysis import HiddenGroup as HiddenGroup
+from ._analysis import ParamRelation as ParamRelation
+from ._grad import etrace_grad as etrace_grad
+from ._grad import etrace_value_and_grad as etrace_value_and_grad
+from ._grad import ETraceGrad as ETraceGrad
+from ._graph import compile_graph as compile_graph
+from ._graph import ETraceGraph as ETraceGraph
+from ._plan import ETrace as ETrace
+from ._report import Report as Report
+from ._rule import AbstractRule as AbstractRule
+from ._rule import DRTRL as DRTRL
+from ._vjp import etrace_vjp as etrace_vjp
+from ._vjp import ETraceVJP as ETraceVJP
+
+__version__ = "0.1.0"

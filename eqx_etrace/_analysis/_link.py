@@ -1,0 +1,120 @@
+"""Positions, element by element.
+
+A **position array** has the shape of a variable and says for each element which position of a hidden
+group it belongs to: `NONE` if to none, `MANY` if to more than one. A **link** is how one operand of
+one equation is connected to one output, element by element, as far as derivatives are concerned. It
+carries position arrays both ways:
+
+    forward    the labels of the operand's elements, as seen in the output
+    backward   the labels of the output's elements, as they fall on the operand
+
+Every data movement is one of two links, and so no primitive needs a rule of its own: `Moved` (each
+output element copies one operand element: slice, transpose, broadcast, gather ...) and `Merged` (each
+operand element enters one output element: a reduction, the rows of a matrix-vector product ...).
+"""
+
+import dataclasses
+from typing import Protocol
+
+import numpy as np
+from jaxtyping import Int
+
+NONE = -1
+MANY = -2
+
+Positions = Int[np.ndarray, "..."]
+
+
+class Link(Protocol):
+    def forward(self, labels: Positions, shape: tuple[int, ...]) -> Positions: ...
+
+    def backward(self, labels: Positions, shape: tuple[int, ...]) -> Positions: ...
+
+
+def _pick(labels: Positions, index: Positions) -> Positions:
+    """`labels.flat[index]`, NONE where the index is NONE."""
+    if labels.size == 0:
+        return np.full(index.shape, NONE)
+    return np.where(index >= 0, labels.ravel()[index], NONE)
+
+
+def _drop(labels: Positions, index: Positions, shape: tuple[int, ...]) -> Positions:
+    """Let each label fall on element `index`; where different labels meet, MANY."""
+    out = np.full(int(np.prod(shape)), NONE)
+    use = (index >= 0) & (labels != NONE)
+    where, what = index[use], labels[use]
+    out[where] = what
+    out[where[out[where] != what]] = MANY
+    return out.reshape(shape)
+
+
+@dataclasses.dataclass(frozen=True)
+class Aligned:
+    """Element p of the output depends on element p of the operand."""
+
+    def forward(self, labels: Positions, shape: tuple[int, ...]) -> Positions:
+        return labels.reshape(shape)
+
+    def backward(self, labels: Positions, shape: tuple[int, ...]) -> Positions:
+        return labels.reshape(shape)
+
+
+@dataclasses.dataclass(frozen=True)
+class Moved:
+    """Element j of the output depends on element `source[j]` of the operand."""
+
+    source: Positions
+
+    def forward(self, labels: Positions, shape: tuple[int, ...]) -> Positions:
+        return _pick(labels, self.source).reshape(shape)
+
+    def backward(self, labels: Positions, shape: tuple[int, ...]) -> Positions:
+        return _drop(labels, self.source, shape)
+
+
+@dataclasses.dataclass(frozen=True)
+class Merged:
+    """Element i of the operand enters element `target[i]` of the output, and no other."""
+
+    target: Positions
+
+    def forward(self, labels: Positions, shape: tuple[int, ...]) -> Positions:
+        return _drop(labels, self.target, shape)
+
+    def backward(self, labels: Positions, shape: tuple[int, ...]) -> Positions:
+        return _pick(labels, self.target).reshape(shape)
+
+
+@dataclasses.dataclass(frozen=True)
+class Mixing:
+    """Any other operation: nothing is known to stay in its position."""
+
+    def forward(self, labels: Positions, shape: tuple[int, ...]) -> Positions:
+        del labels
+        return np.full(shape, NONE)
+
+    def backward(self, labels: Positions, shape: tuple[int, ...]) -> Positions:
+        return np.full(shape, MANY if (labels != NONE).any() else NONE)
+
+
+ALIGNED = Aligned()
+MIXING = Mixing()
+
+
+def indices(shape: tuple[int, ...]) -> Positions:
+    """Every element its own label."""
+    return np.arange(int(np.prod(shape))).reshape(shape)
+
+
+def merge(first: Positions, second: Positions) -> Positions:
+    """What two sets of labels on the same elements say together."""
+    if first is second:
+        return first
+    out = np.where(first == NONE, second, first)
+    clash = (first != NONE) & (second != NONE) & (first != second)
+    return np.where(clash, MANY, out) if clash.any() else out
+
+
+def agree(first: Positions, second: Positions) -> bool:
+    """Do two sets of labels name the same position wherever both name one?"""
+    return first is second or not ((first >= 0) & (second >= 0) & (first != second)).any()

@@ -1,0 +1,201 @@
+"""The table: how each primitive links its operands to its outputs.
+
+`Links(program)(eqn, i, j)` answers for operand i and output j: a `Link`, or None where no derivative
+flows. A primitive in no table is `MIXING`, which is always right and is reported, never guessed.
+
+Data movements need no rule: the primitive itself is run on an array of element numbers.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from .. import _compat
+from ._custom import Rule, rule_links
+from ._link import ALIGNED, Link, Merged, MIXING, Moved, NONE, Positions, indices
+from ._program import Equation, Program
+
+ELEMENTWISE = frozenset(
+    _compat.primitives(
+        "abs acos acosh add add_jaxvals asin asinh atan atan2 atanh bessel_i0e bessel_i1e cbrt clamp "
+        "complex conj convert_element_type copy cos cosh digamma div erf erf_inv erfc exp exp2 "
+        "expm1 igamma igammac imag integer_pow lgamma log log1p log2 logistic max min mul name neg "
+        "one_minus_square polygamma polynomial pow real reduce_precision regularized_incomplete_beta rem rsqrt "
+        "select_n sharding_constraint sin sinh sqrt square sub tan tanh zeta"
+    )
+)
+WITHOUT_DERIVATIVE = frozenset(
+    _compat.primitives(
+        "stop_gradient floor ceil round sign nextafter is_finite eq ne lt le gt ge and or xor not argmax argmin"
+    )
+)
+PAIRWISE = frozenset(_compat.primitives("optimization_barrier device_put"))
+REDUCTIONS = frozenset(_compat.primitives("reduce_sum reduce_max reduce_min reduce_prod"))
+SHAPED = {
+    primitive: rule
+    for name, rule in {
+        "reshape": lambda a, new_sizes, **_: a.reshape(new_sizes),
+        "squeeze": lambda a, dimensions, **_: np.squeeze(a, dimensions),
+        "transpose": lambda a, permutation, **_: a.transpose(permutation),
+        "rev": lambda a, dimensions, **_: np.flip(a, dimensions),
+        "slice": lambda a, start_indices, limit_indices, strides, **_: a[
+            tuple(map(slice, start_indices, limit_indices, strides or (None,) * a.ndim))
+        ],
+        "broadcast_in_dim": lambda a, shape, broadcast_dimensions, **_: np.broadcast_to(
+            a.reshape([a.shape[broadcast_dimensions.index(d)] if d in broadcast_dimensions else 1 for d in range(len(shape))]),
+            shape,
+        ),
+    }.items()
+    for primitive in _compat.primitives(name)
+}
+(SPLIT,) = _compat.primitives("split")
+(DOT,) = _compat.primitives("dot_general")
+(CONV,) = _compat.primitives("conv_general_dilated")
+INDEXED = frozenset(_compat.primitives("dynamic_slice dynamic_update_slice gather scatter"))
+JOINED = frozenset(_compat.primitives("concatenate stack pad"))
+UNSTACK = frozenset(_compat.primitives("unstack"))
+
+
+def broadcasts(eqn: Equation) -> bool:
+    """Does the equation broadcast its operands without saying so?"""
+    return eqn.primitive in ELEMENTWISE
+
+
+class Links:
+    """How one operand of an equation reaches one of its outputs, worked out once and kept."""
+
+    def __init__(self, program: Program):
+        self.program = program
+        self._known: dict[tuple[int, int, int], Link | None] = {}
+        self._rules: dict[int, Rule] = {}
+
+    def __call__(self, eqn: Equation, operand: int, output: int) -> Link | None:
+        """A `Link`, or None where no derivative flows."""
+        key = (eqn.outputs[0], operand, output)
+        if key not in self._known:
+            self._known[key] = self._find(eqn, operand, output)
+        return self._known[key]
+
+    def reaches(self, eqn: Equation, operand: int) -> bool:
+        """Does the operand reach any output?"""
+        return any(self(eqn, operand, output) is not None for output in range(len(eqn.outputs)))
+
+    def _find(self, eqn: Equation, operand: int, output: int) -> Link | None:
+        program = self.program
+        if not (program.is_inexact(eqn.inputs[operand]) and program.is_inexact(eqn.outputs[output])):
+            return None
+        if eqn.primitive in WITHOUT_DERIVATIVE:
+            return None
+        if eqn.primitive is None or eqn.primitive in ELEMENTWISE:
+            return ALIGNED if program.shape(eqn.inputs[operand]) == program.shape(eqn.outputs[output]) else MIXING
+        if eqn.primitive in PAIRWISE:
+            return ALIGNED if operand == output else None
+        if eqn.is_custom:
+            rule = self._rules.setdefault(eqn.outputs[0], rule_links(program, eqn, broadcasts, Links))
+            return rule.get((operand, output))
+        source = _source(program, eqn, operand, output)
+        if source is not None:
+            return Moved(source)
+        if eqn.primitive in REDUCTIONS:
+            return Merged(_rows(program.shape(eqn.inputs[operand]), eqn.params["axes"]))
+        return _dot(program, eqn, operand) if eqn.primitive is DOT else MIXING
+
+
+def _source(program: Program, eqn: Equation, operand: int, output: int) -> Positions | None:
+    """Which element of the operand each element of the output copies; None if it is no movement."""
+    shape = program.shape(eqn.inputs[operand])
+    if eqn.primitive in SHAPED:
+        return SHAPED[eqn.primitive](indices(shape), **eqn.params)
+    if eqn.primitive is SPLIT:
+        cuts = np.cumsum(eqn.params["sizes"])[:-1]
+        return np.split(indices(shape), cuts, eqn.params["axis"])[output]
+    if eqn.primitive in UNSTACK:
+        return np.moveaxis(indices(shape), eqn.params["axis"], 0)[output]
+    if eqn.primitive in JOINED:
+        return _run(eqn, [_numbered(program, v, i == operand) for i, v in enumerate(eqn.inputs)])
+    if eqn.primitive in INDEXED:
+        return _indexed(program, eqn, operand)
+    return None
+
+
+def _numbered(program: Program, var: int, numbered: bool) -> Positions:
+    shape = program.shape(var)
+    return indices(shape) if numbered else np.full(shape, NONE)
+
+
+def _run(eqn: Equation, arrays: list[Positions]) -> Positions:
+    """Run a data movement on element numbers, with NumPy where that is simple."""
+    if eqn.primitive in JOINED and "dimension" in eqn.params:
+        return np.concatenate(arrays, eqn.params["dimension"])
+    with jax.ensure_compile_time_eval():
+        return np.asarray(eqn.bind([jnp.asarray(a, np.int32) for a in arrays])[0])
+
+
+def _indexed(program: Program, eqn: Equation, operand: int) -> Positions | None:
+    """Slices, gathers and scatters: a movement if the indices are known, otherwise mixing."""
+    arrays: list[Positions] = []
+    for i, var in enumerate(eqn.inputs):
+        if program.is_inexact(var):
+            arrays.append(_numbered(program, var, i == operand))
+        else:
+            known = constant_value(program, var)
+            if known is None:
+                return None
+            arrays.append(known)
+    with jax.ensure_compile_time_eval():
+        fill = {"fill_value": NONE} if "fill_value" in eqn.params else {}
+        numbers = [
+            jnp.asarray(a, np.int32) if program.is_inexact(v) else jnp.asarray(a)
+            for a, v in zip(arrays, eqn.inputs, strict=True)
+        ]
+        params = {**eqn.params, **fill}
+        assert eqn.primitive is not None
+        return np.asarray(eqn.primitive.bind(*numbers, **params))
+
+
+def constant_value(program: Program, var: int) -> np.ndarray | None:
+    """The value of a variable made from constants alone, None if there is no such value."""
+    if var in program.constants:
+        value = program.constants[var]
+        return None if isinstance(value, jax.core.Tracer) else np.asarray(value)
+    eqn = program.producer.get(var)
+    if eqn is None or eqn.has_effects:
+        return None
+    operands = [constant_value(program, v) for v in eqn.inputs]
+    if any(value is None for value in operands):
+        return None
+    with jax.ensure_compile_time_eval():
+        return np.asarray(eqn.bind([jnp.asarray(a) for a in operands])[eqn.outputs.index(var)])
+
+
+def _rows(shape: tuple[int, ...], axes: tuple[int, ...]) -> Positions:
+    """Where each element goes when `axes` are reduced."""
+    kept = tuple(1 if d in axes else n for d, n in enumerate(shape))
+    return np.broadcast_to(indices(kept), shape)
+
+
+def _dot(program: Program, eqn: Equation, operand: int) -> Link:
+    """A contraction keeps positions apart only where an operand's element enters one output."""
+    contracting, batch = eqn.params["dimension_numbers"]
+    shape, other = program.shape(eqn.inputs[operand]), program.shape(eqn.inputs[1 - operand])
+    free = [d for d in range(len(other)) if d not in (*contracting[1 - operand], *batch[1 - operand])]
+    mine = [d for d in range(len(shape)) if d not in (*contracting[operand], *batch[operand])]
+    if not contracting[0]:
+        return Moved(_outer(shape, batch[operand], mine, [other[d] for d in free], operand))
+    if any(other[d] != 1 for d in free):
+        return MIXING
+    kept = [*batch[operand], *mine]
+    order = indices(tuple(shape[d] for d in kept))
+    padded = order.reshape(*order.shape, *(1,) * len(contracting[operand]))
+    inverse = np.argsort([*kept, *contracting[operand]])
+    return Merged(np.broadcast_to(padded.transpose(inverse), shape))
+
+
+def _outer(shape: tuple[int, ...], batch: tuple[int, ...], mine: list[int], free: list[int], operand: int) -> Positions:
+    """`dot_general` with nothing to contract: an outer product, (batch, left, right)."""
+    source = indices(shape).transpose([*batch, *mine])
+    lead = [shape[d] for d in batch]
+    own = [shape[d] for d in mine]
+    split = [*lead, *own, *(1,) * len(free)] if operand == 0 else [*lead, *(1,) * len(free), *own]
+    full = [*lead, *own, *free] if operand == 0 else [*lead, *free, *own]
+    return np.broadcast_to(source.reshape(split), full)

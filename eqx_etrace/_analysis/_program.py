@@ -1,0 +1,168 @@
+"""Stage 1: the step as one flat list of equations.
+
+The step is staged once by `jax.make_jaxpr`. Call-like equations (`jit`, `checkpoint`) are inlined, so
+that what follows sees one straight line of arithmetic; calls with a custom derivative rule stay
+whole, so that the rule survives. Variables become integers, every closed-over array and literal an
+explicit constant, and the broadcasting that JAX leaves implicit is written out.
+
+The equations fall in two: the **prologue** depends on the model alone (masks, transposes, softplus
+of a time constant ...) and holds the effective weights; the **body** meets data.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from .. import _compat
+
+
+@dataclasses.dataclass(frozen=True)
+class Equation:
+    """`outputs = primitive(inputs)`; `jaxpr_eqn` is None for the identity."""
+
+    jaxpr_eqn: Any
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+
+    @property
+    def primitive(self) -> _compat.Primitive | None:
+        return None if self.jaxpr_eqn is None else self.jaxpr_eqn.primitive
+
+    @property
+    def params(self) -> dict[str, Any]:
+        return {} if self.jaxpr_eqn is None else self.jaxpr_eqn.params
+
+    @property
+    def name(self) -> str:
+        return str(self.params.get("name", self.primitive) if self.is_custom else self.primitive)
+
+    @property
+    def is_custom(self) -> bool:
+        """Does it carry a derivative rule of its own?"""
+        return self.primitive in _compat.CUSTOM_RULES
+
+    @property
+    def has_effects(self) -> bool:
+        return self.jaxpr_eqn is not None and bool(self.jaxpr_eqn.effects)
+
+    @property
+    def source(self) -> str:
+        return "" if self.jaxpr_eqn is None else _compat.source_line(self.jaxpr_eqn)
+
+    def bind(self, operands: Sequence[Any]) -> list[Any]:
+        return list(operands) if self.jaxpr_eqn is None else _compat.bind(self.jaxpr_eqn, operands)
+
+
+def evaluate(equations: Iterable[Equation], values: dict[int, Any]) -> None:
+    """Run equations in order, adding what they compute to `values`."""
+    for eqn in equations:
+        values.update(zip(eqn.outputs, eqn.bind([values[v] for v in eqn.inputs]), strict=True))
+
+
+@dataclasses.dataclass(frozen=True)
+class Program:
+    """A straight-line program; variables are indices into `avals`."""
+
+    avals: Sequence[jax.core.ShapedArray]
+    constants: Mapping[int, Any]
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    equations: tuple[Equation, ...]
+
+    def shape(self, var: int) -> tuple[int, ...]:
+        return tuple(self.avals[var].shape)
+
+    def is_inexact(self, var: int) -> bool:
+        return bool(jnp.issubdtype(self.avals[var].dtype, jnp.inexact))
+
+    def fixed_by(self, inputs: Iterable[int]) -> frozenset[int]:
+        """The variables that are known once these inputs are: constants included."""
+        known = {*self.constants, *inputs}
+        for eqn in self.equations:
+            if known.issuperset(eqn.inputs) and not eqn.has_effects:
+                known.update(eqn.outputs)
+        return frozenset(known)
+
+    @functools.cached_property
+    def producer(self) -> Mapping[int, Equation]:
+        """The equation that defines each variable."""
+        return {var: eqn for eqn in self.equations for var in eqn.outputs}
+
+
+class _Inliner:
+    """Rewrites nested jaxprs into one list of equations."""
+
+    def __init__(self, broadcasts: Callable[[Equation], bool]):
+        self.avals: list[Any] = []
+        self.constants: dict[int, Any] = {}
+        self.equations: list[Equation] = []
+        self._broadcasts = broadcasts
+
+    def variable(self, aval: Any) -> int:
+        self.avals.append(aval)
+        return len(self.avals) - 1
+
+    def constant(self, aval: Any, value: Any) -> int:
+        var = self.variable(aval)
+        self.constants[var] = value
+        return var
+
+    def inline(self, jaxpr: Any, consts: Sequence[Any], arguments: Sequence[int]) -> tuple[int, ...]:
+        env = dict(zip(jaxpr.invars, arguments, strict=True))
+        for var, value in zip(jaxpr.constvars, consts, strict=True):
+            env[var] = self.constant(var.aval, value)
+
+        def read(atom: Any) -> int:
+            return self.constant(atom.aval, atom.val) if isinstance(atom, _compat.Literal) else env[atom]
+
+        for eqn in jaxpr.eqns:
+            operands = tuple(read(atom) for atom in eqn.invars)
+            if eqn.primitive in _compat.INLINED:
+                outputs = self.inline(*_compat.body(eqn.params), operands)
+            else:
+                outputs = tuple(self.variable(v.aval) for v in eqn.outvars)
+                self._append(Equation(eqn, operands, outputs))
+            env.update(zip(eqn.outvars, outputs, strict=True))
+        return tuple(read(atom) for atom in jaxpr.outvars)
+
+    def _append(self, eqn: Equation) -> None:
+        if self._broadcasts(eqn):
+            shape = self.avals[eqn.outputs[0]].shape
+            explicit = tuple(self._broadcast(v, shape) for v in eqn.inputs)
+            eqn = dataclasses.replace(eqn, inputs=explicit)
+        self.equations.append(eqn)
+
+    def _broadcast(self, var: int, shape: tuple[int, ...]) -> int:
+        aval = self.avals[var]
+        if aval.shape == shape or var in self.constants or not jnp.issubdtype(aval.dtype, jnp.inexact):
+            return var
+        closed = jax.make_jaxpr(lambda x: jnp.broadcast_to(x, shape))(aval)
+        return self.inline(*_compat.opened(closed), [var])[0]
+
+
+def flatten(closed: _compat.ClosedJaxpr, broadcasts: Callable[[Equation], bool]) -> Program:
+    """Inline a staged function. `broadcasts` tells the equations that broadcast their operands."""
+    build = _Inliner(broadcasts)
+    jaxpr, consts = _compat.opened(closed)
+    inputs = tuple(build.variable(v.aval) for v in jaxpr.invars)
+    outputs = build.inline(jaxpr, consts, inputs)
+    return Program(build.avals, build.constants, inputs, outputs, tuple(build.equations))
+
+
+def with_fresh_outputs(program: Program, which: Sequence[int]) -> Program:
+    """Give each of these outputs a variable of its own, defined by an equation of its own."""
+    avals, equations, outputs = list(program.avals), list(program.equations), list(program.outputs)
+    defined = {v for eqn in equations for v in eqn.outputs}
+    taken: set[int] = set()
+    for i in which:
+        var = outputs[i]
+        if var not in defined or var in taken:
+            avals.append(avals[var])
+            outputs[i] = len(avals) - 1
+            equations.append(Equation(None, (var,), (outputs[i],)))
+        taken.add(outputs[i])
+    return Program(avals, program.constants, program.inputs, tuple(outputs), tuple(equations))

@@ -1,0 +1,110 @@
+"""Stage 4: parameter relations, and what is exact.
+
+D-RTRL keeps, of the true influence recursion
+
+    J_H' = sum_G (dh_H'/dh_G) J_G + dh_H'/dtheta ,
+
+the aligned part of the diagonal blocks and the immediate terms of the sites. Whatever else there is enters
+the tail of some group H over a cut edge. So for a parameter theta nothing is missing if and only if no
+cut edge into the tail of a group that matters carries theta, or the old state of a group that theta has
+a trace in. A group matters if its old state reaches the output, or another group that matters. All of it is
+structure, no numbers.
+"""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+from ._dependence import dependence, union
+from ._hidden_group import find_arrivals, find_hidden_groups, HiddenGroup
+from ._primitive import Links
+from ._step import Path, Step
+from ._tail import Cut, find_tail, Knowledge, Site, Tail
+
+
+@dataclasses.dataclass(frozen=True)
+class ParamRelation:
+    """One place where one parameter enters one hidden group."""
+
+    path: Path
+    """The path of the parameter in the model."""
+    group: int
+    """The index of the hidden group."""
+    kind: str
+    """`dense`, `convolution` or `elementwise`: the operation at which the parameter meets data."""
+    source: str
+    """The user's line of that operation."""
+    site: int = dataclasses.field(repr=False)
+    """The trace that serves it; parameters behind one effective weight share it."""
+    parameter: int = dataclasses.field(repr=False)
+    """Its number among the parameters."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Analysis:
+    """Everything known about a step from its structure."""
+
+    step: Step
+    fixed: frozenset[int]
+    groups: tuple[HiddenGroup, ...]
+    tails: tuple[Tail, ...]
+    sites: tuple[Site, ...]
+    """All sites, in data-flow order; a trace is kept for each."""
+    relations: tuple[ParamRelation, ...]
+    dropped: tuple[tuple[Cut, ...], ...]
+    """For each parameter, the credit that a position-diagonal trace drops; empty if it is exact."""
+
+
+def analyse(step: Step) -> Analysis:
+    program = step.program
+    links = Links(program)
+    bits = dependence(program, links, [*step.parameters, *step.states])
+    fixed = program.fixed_by((*step.parameters, *step.model_rest))
+    order = {var: i for i, eqn in enumerate(program.equations) for var in eqn.outputs}
+    arrivals = find_arrivals(step, links)
+    groups = find_hidden_groups(step, arrivals)
+    known = Knowledge(links, bits, fixed, arrivals, order)
+    tails = tuple(find_tail(step, known, group) for group in groups)
+    sites = sorted((s for tail in tails for s in tail.sites), key=lambda s: (order[s.equation.outputs[0]], s.group))
+    relations = tuple(_relations(step, bits, sites))
+    dropped = _dropped(step, bits, tails, relations)
+    return Analysis(step, fixed, groups, tails, tuple(sites), relations, dropped)
+
+
+def _relations(step: Step, bits: Mapping[int, int], sites: Sequence[Site]) -> list[ParamRelation]:
+    paths = step.model.inexact_paths
+    return [
+        ParamRelation(paths[p], site.group, site.kind, site.equation.source, number, p)
+        for number, site in enumerate(sites)
+        for p in range(len(paths))
+        if bits[site.weight] >> p & 1
+    ]
+
+
+def _dropped(
+    step: Step, bits: Mapping[int, int], tails: Sequence[Tail], relations: Sequence[ParamRelation]
+) -> tuple[tuple[Cut, ...], ...]:
+    old = [_old_state_bits(step, tail.group) for tail in tails]
+    cuts = [cut for tail in _tails_that_matter(step, bits, tails, old) for cut in tail.cuts]
+    found = []
+    for p in range(len(step.parameters)):
+        credit = 1 << p
+        for relation in relations:
+            credit |= old[relation.group] if relation.parameter == p else 0
+        found.append(tuple(cut for cut in cuts if bits.get(cut.operand, 0) & credit))
+    return tuple(found)
+
+
+def _old_state_bits(step: Step, group: HiddenGroup) -> int:
+    return sum(1 << (len(step.parameters) + leaf) for leaf in group.leaves)
+
+
+def _tails_that_matter(step: Step, bits: Mapping[int, int], tails: Sequence[Tail], old: Sequence[int]) -> list[Tail]:
+    """Those whose old state reaches the output, in this step or through later ones."""
+    needed = union(bits, step.out_inexact)
+    live: set[int] = set()
+    while True:
+        more = [i for i in range(len(tails)) if i not in live and old[i] & needed]
+        if not more:
+            return [tails[i] for i in sorted(live)]
+        live.update(more)
+        needed |= union(bits, [step.new_states[leaf] for i in more for leaf in tails[i].group.leaves])

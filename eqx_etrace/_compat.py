@@ -1,0 +1,90 @@
+"""The only reads of JAX's version-dependent parts.
+
+Everything else in the package sees equations through the functions of this page. Primitives are
+looked up as *objects*, never matched by name: a name that a JAX version lacks is simply absent from
+the tables, and an equation whose primitive is in no table is treated as mixing and reported.
+"""
+
+import contextlib
+import functools
+import inspect
+import os
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import equinox
+import jax
+import jax.lax as lax
+import jaxtyping
+from jax.extend.core import ClosedJaxpr as ClosedJaxpr, Literal as Literal, Primitive as Primitive
+from jax.extend.core import primitives as _primitives
+from jax.extend.source_info_util import summarize as _summarize
+
+
+def primitives(names: str) -> list[Primitive]:
+    """The primitives of these names (without `_p`) that this JAX has, as objects."""
+    found = []
+    for name in names.split():
+        primitive = getattr(_primitives, f"{name}_p", None)
+        primitive = getattr(lax, f"{name}_p", None) if primitive is None else primitive
+        if primitive is not None:
+            found.append(primitive)
+    return found
+
+
+INLINED = frozenset(primitives("jit remat closed_call call"))
+CUSTOM_RULES = frozenset(primitives("custom_jvp_call custom_vjp_call"))
+
+
+def body(params: dict[str, Any]) -> tuple[Any, Sequence[Any]]:
+    """The jaxpr that a call-like equation runs, and the values of its constvars.
+
+    `jit` holds a `ClosedJaxpr` under `jaxpr`, `remat` an open `Jaxpr`, `closed_call` a `ClosedJaxpr`
+    under `call_jaxpr`; from JAX 0.11 on the closed kind *is* the open one.
+    """
+    return opened(params["jaxpr"] if "jaxpr" in params else params["call_jaxpr"])
+
+
+def opened(held: Any) -> tuple[Any, Sequence[Any]]:
+    """A closed or open jaxpr as (jaxpr, values of its constvars)."""
+    return getattr(held, "jaxpr", held), getattr(held, "consts", ())
+
+
+def bind(eqn: Any, operands: Iterable[Any]) -> list[Any]:
+    """Run one equation on new operands, custom derivative rules and all."""
+    params = eqn.primitive.get_bind_params(eqn.params)
+    with eqn.ctx.manager:
+        out = eqn.primitive.bind(*params.pop("subfuns", ()), *operands, **params)
+    return list(out) if eqn.primitive.multiple_results else [out]
+
+
+def _home(module: Any) -> str:
+    return os.path.dirname(module.__file__) + os.sep
+
+
+# A user wants the line of *their* code that made an equation, not the line in a layer they called.
+_FOREIGN = (
+    *(_home(module) for module in (jax, equinox, jaxtyping)),
+    os.path.dirname(__file__) + os.sep,
+    contextlib.__file__,
+    functools.__file__,
+    "<@beartype",
+    "<frozen",
+)
+
+
+def source_line(eqn: Any) -> str:
+    """`file.py:12 (function)`: the innermost frame of user code behind an equation."""
+    traceback = getattr(eqn.source_info, "traceback", None)
+    for frame in getattr(traceback, "frames", ()):
+        if not frame.file_name.startswith(_FOREIGN):
+            return f"{os.path.basename(frame.file_name)}:{frame.line_num} ({frame.function_name})"
+    return _summarize(eqn.source_info)
+
+
+def definition_line(function: Any) -> str:
+    """`name (file.py:12)`: where a user's function is defined."""
+    inner = getattr(function, "__func__", function)
+    name = getattr(inner, "__name__", type(function).__name__)
+    code = getattr(inspect.unwrap(inner) if callable(inner) else inner, "__code__", None)
+    return f"`{name}`" if code is None else f"`{name}` ({os.path.basename(code.co_filename)}:{code.co_firstlineno})"

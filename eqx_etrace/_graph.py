@@ -1,0 +1,114 @@
+"""The graph of a step: its hidden groups, and where each parameter enters them."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import jax.numpy as jnp
+from jaxtyping import PyTree
+
+from ._analysis import analyse, Analysis, HiddenGroup, ParamRelation, Path, stage_step
+from ._plan import Rule
+from ._report import make_report, Report, show_bytes
+
+
+class ETraceGraph:
+    """What `compile_graph` finds in a step. `str()` of it is what `show_graph` prints."""
+
+    def __init__(self, analysis: Analysis):
+        self._analysis = analysis
+
+    @property
+    def hidden_groups(self) -> tuple[HiddenGroup, ...]:
+        """The hidden groups, in data-flow order."""
+        return self._analysis.groups
+
+    @property
+    def relations(self) -> tuple[ParamRelation, ...]:
+        """Every place where a parameter enters a hidden group, in data-flow order."""
+        return self._analysis.relations
+
+    def show_graph(self) -> None:
+        """Print the graph."""
+        print(self)
+
+    def report(self, rule: Rule) -> Report:
+        """What `rule` computes for each parameter: exact or not, what is dropped, what it costs."""
+        return make_report(self._analysis, rule)
+
+    def __str__(self) -> str:
+        return "\n".join([*self._group_lines(), *self._weight_lines(), *self._untraced_lines()])
+
+    def __repr__(self) -> str:
+        return f"ETraceGraph({len(self.hidden_groups)} hidden groups, {len(self._associations())} traced parameters)"
+
+    def _associations(self) -> dict[Path, list[int]]:
+        """Which groups each traced parameter enters."""
+        found: dict[Path, list[int]] = {}
+        for relation in self.relations:
+            groups = found.setdefault(relation.path, [])
+            if relation.group not in groups:
+                groups.append(relation.group)
+        return found
+
+    def _group_lines(self) -> list[str]:
+        return [
+            "The hidden groups are:",
+            "",
+            *(f"   Group {group.index}: {list(group.paths)}" for group in self.hidden_groups),
+            "",
+        ]
+
+    def _weight_lines(self) -> list[str]:
+        lines = ["The weight parameters which are associated with the hidden states are:", ""]
+        for number, (path, groups) in enumerate(self._associations().items()):
+            which = f"hidden group {groups[0]}" if len(groups) == 1 else f"hidden groups {_listed(groups)}"
+            lines.append(f"   Weight {number}: {path}  is associated with {which}")
+        return [*lines, ""]
+
+    def _untraced_lines(self) -> list[str]:
+        step, traced = self._analysis.step, self._associations()
+        lines = []
+        for path, var, cuts in zip(step.model.inexact_paths, step.parameters, self._analysis.dropped, strict=True):
+            if path in traced:
+                continue
+            if not cuts:
+                lines.append(f"   {path}  reaches no later step: its gradient is exact")
+                continue
+            groups = sorted({cut.group for cut in cuts})
+            which = f"hidden group {groups[0]}" if len(groups) == 1 else f"hidden groups {_listed(groups)}"
+            aval = step.program.avals[var]
+            states = sum(self.hidden_groups[g].size * self.hidden_groups[g].num_states for g in groups)
+            dense = states * math.prod(aval.shape) * jnp.dtype(aval.dtype).itemsize
+            lines.append(
+                f"   {path}  reaches {which} only through mixing ({cuts[0]}): its gradient is that of the window; "
+                f"a dense trace would take {show_bytes(dense)}"
+            )
+        if not lines:
+            return ["Every parameter has a trace."]
+        return ["The parameters without a trace are:", "", *lines]
+
+
+def _listed(numbers: list[int]) -> str:
+    return ", ".join(map(str, numbers[:-1])) + f" and {numbers[-1]}"
+
+
+def compile_graph(step: Callable[..., Any], model: PyTree, state: PyTree, *inputs: Any) -> ETraceGraph:
+    """Read a step: find its hidden groups and where each parameter enters them.
+
+        graph = compile_graph(step, model, state, x)
+        graph.show_graph()
+        print(graph.report(DRTRL()))
+
+    **Arguments**
+
+    - `step`: `step(model, state, *inputs) -> (out, new_state)`, a pure function. It is traced once, never run.
+    - `model`, `state`, `inputs`: pytrees of arrays or of `jax.ShapeDtypeStruct`s. The inexact arrays of `model` are the
+      parameters, those of `state` the hidden states.
+
+    **Returns** an `ETraceGraph`.
+
+    **Raises** `ValueError` or `TypeError` for a model without parameters, a step without a hidden state, a step that does
+    not return a pair, a state whose structure, shape or dtype changes across the step.
+    """
+    return ETraceGraph(analyse(stage_step(step, model, state, inputs)))

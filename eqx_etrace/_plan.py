@@ -1,0 +1,112 @@
+"""Everything that is settled before numbers flow: the analysis, the layout of each trace, the rule of each."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.tree_util as jtu
+from jaxtyping import Array, PyTree
+
+from ._analysis import Analysis, analyse, ParamRelation, stage_step
+from ._rule import AbstractRule
+from ._trace import make_traces, tapped, Trace
+
+Rule = AbstractRule | Callable[[ParamRelation], AbstractRule]
+
+
+class ETrace(eqx.Module):
+    """The eligibility traces of a graph under a rule: a pytree of arrays, carried by the user like the state.
+
+    Make one with `.init`. Batch, donate, checkpoint and shard it like any other pytree.
+    """
+
+    values: tuple[PyTree[Array], ...]
+    """One entry for each effective weight that enters a hidden group."""
+    owner: tuple[str, ...] = eqx.field(static=True)
+    """Which relation and rule each entry belongs to."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Plan:
+    """A step, read and ready to run."""
+
+    analysis: Analysis
+    traces: tuple[Trace, ...]
+    rules: tuple[AbstractRule, ...]
+    taps: tuple[int, ...]
+
+    def init(self) -> ETrace:
+        values = tuple(rule.init(trace) for rule, trace in zip(self.rules, self.traces, strict=True))
+        return ETrace(values, self.owner)
+
+    @property
+    def owner(self) -> tuple[str, ...]:
+        groups, sites = self.analysis.groups, self.analysis.sites
+        names: list[list[str]] = [[] for _ in sites]
+        for relation in self.analysis.relations:
+            names[relation.site].append(str(relation.path))
+        return tuple(
+            f"{' and '.join(name)} in {list(groups[site.group].paths)} by {type(rule).__name__}"
+            for name, site, rule in zip(names, sites, self.rules, strict=True)
+        )
+
+    def check(self, trace: ETrace) -> None:
+        """Is this a trace of this graph and this rule?"""
+        if not isinstance(trace, ETrace):
+            raise TypeError(f"Expected an `ETrace` made by `.init`, found a {type(trace).__name__}.")
+        advice = "Make a trace for this step and rule with `.init(model, state, *inputs)`."
+        if trace.owner != self.owner:
+            other = sorted(set(trace.owner) ^ set(self.owner)) or ["the order of the relations"]
+            raise ValueError(f"This trace belongs to another graph or rule. They differ in: {'; '.join(other)}. {advice}")
+        expected = jax.eval_shape(self.init).values
+        for name, found, wanted in zip(self.owner, trace.values, expected, strict=True):
+            if not _same_arrays(found, wanted):
+                raise ValueError(
+                    f"The trace of {name} belongs to another graph: it holds {_show(found)}, this step needs "
+                    f"{_show(wanted)}. {advice}"
+                )
+
+
+def make_plan(
+    step: Callable[..., Any],
+    rule: Rule,
+    model: PyTree,
+    state: PyTree,
+    inputs: tuple[Any, ...],
+    *,
+    has_aux: bool = False,
+) -> Plan:
+    analysis = analyse(stage_step(step, model, state, inputs, has_aux=has_aux))
+    return Plan(analysis, make_traces(analysis), choose_rules(analysis, rule), tapped(analysis))
+
+
+def choose_rules(analysis: Analysis, rule: Rule) -> tuple[AbstractRule, ...]:
+    """The rule of every site."""
+    if isinstance(rule, AbstractRule):
+        return (rule,) * len(analysis.sites)
+    chosen: list[AbstractRule | None] = [None] * len(analysis.sites)
+    for relation in analysis.relations:
+        found = rule(relation)
+        if not isinstance(found, AbstractRule):
+            raise TypeError(f"The rule function returned {found!r} for {relation.path}; it must return a rule such as `DRTRL()`.")
+        if chosen[relation.site] not in (None, found):
+            raise ValueError(
+                f"{relation.path} shares its effective weight, and so its trace, with another parameter, but the rule "
+                f"function returned {chosen[relation.site]} for one and {found} for the other. Return the same rule for both."
+            )
+        chosen[relation.site] = found
+    return tuple(found for found in chosen if found is not None)
+
+
+def _leaves(tree: PyTree) -> list[tuple[tuple[int, ...], str]]:
+    return [(tuple(x.shape), str(x.dtype)) for x in jtu.tree_leaves(tree)]
+
+
+def _same_arrays(found: PyTree, wanted: PyTree) -> bool:
+    return jtu.tree_structure(found) == jtu.tree_structure(wanted) and _leaves(found) == _leaves(wanted)
+
+
+def _show(tree: PyTree) -> str:
+    return " and ".join(f"{dtype}{list(shape)}" for shape, dtype in _leaves(tree)) or "nothing"

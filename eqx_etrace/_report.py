@@ -1,0 +1,108 @@
+"""What a rule computes for each parameter, said before anything runs."""
+
+import dataclasses
+
+import jax
+import jax.tree_util as jtu
+
+from ._analysis import Analysis, Cut, Path
+from ._plan import choose_rules, Rule
+from ._rule import AbstractRule
+from ._trace import make_traces, Trace
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """One parameter in one hidden group, or one parameter without a trace."""
+
+    path: Path
+    group: int | None
+    """The hidden group; None without a trace."""
+    exact: bool
+    """Is the parameter's gradient equal to BPTT, in exact arithmetic and at any window from 1?"""
+    dropped: tuple[Cut, ...]
+    """The credit that the rule drops for this parameter: the operation and the user's line."""
+    trace_shape: tuple[tuple[int, ...], ...]
+    """The shape of each array of its trace."""
+    trace_bytes: int
+    """The memory of its trace; 0 where it shares the trace of an earlier row."""
+    rule: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """`rows`, one per (parameter, group); `str()` is a table."""
+
+    rows: tuple[Row, ...]
+    trace_bytes: int
+    """The memory of all traces together."""
+
+    def __str__(self) -> str:
+        head = ("parameter", "group", "gradient", "rule", "trace", "memory")
+        table = [head, *(_cells(row) for row in self.rows)]
+        widths = [max(len(row[i]) for row in table) for i in range(len(head))]
+        lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in table]
+        lines.insert(1, "  ".join("-" * w for w in widths))
+        return "\n".join([*lines, f"All traces together: {show_bytes(self.trace_bytes)}.", *self._dropped_lines()])
+
+    def _dropped_lines(self) -> list[str]:
+        served: dict[tuple[str, int], list[Path]] = {}
+        for row in self.rows:
+            for cut in row.dropped:
+                paths = served.setdefault((str(cut), cut.group), [])
+                if row.path not in paths:
+                    paths.append(row.path)
+        if not served:
+            return []
+        lines = ["", "Beyond the window, credit is dropped where the step mixes positions:"]
+        for (what, group), paths in served.items():
+            named = ", ".join(map(str, paths[:4])) + (f" and {len(paths) - 4} more" if len(paths) > 4 else "")
+            lines.append(f"   into group {group}: {what}   (for {named})")
+        return lines
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    shapes = " + ".join(str(list(shape)) for shape in row.trace_shape) or "-"
+    shared = row.group is not None and row.trace_bytes == 0 and bool(row.trace_shape)
+    return (
+        str(row.path),
+        "-" if row.group is None else str(row.group),
+        "exact" if row.exact else ("approximate" if row.group is not None else "window only"),
+        row.rule or "-",
+        shapes,
+        "shared" if shared else show_bytes(row.trace_bytes),
+    )
+
+
+def show_bytes(count: int) -> str:
+    """Bytes as a person reads them."""
+    if count < 1000:
+        return f"{count} B"
+    size = float(count)
+    for unit in ("kB", "MB", "GB"):
+        size /= 1000
+        if size < 1000:
+            return f"{size:.1f} {unit}"
+    return f"{size / 1000:.1f} TB"
+
+
+def make_report(analysis: Analysis, rule: Rule) -> Report:
+    rules = choose_rules(analysis, rule)
+    shapes = [_shapes(r, t) for r, t in zip(rules, make_traces(analysis), strict=True)]
+    sizes = [sum(a.size * a.dtype.itemsize for a in arrays) for arrays in shapes]
+    rows, counted = [], set()
+    for p, path in enumerate(analysis.step.model.inexact_paths):
+        dropped = analysis.dropped[p]
+        mine = [r for r in analysis.relations if r.parameter == p]
+        for group in sorted({r.group for r in mine}) or [None]:
+            here = [r for r in mine if r.group == group]
+            new = {r.site for r in here} - counted
+            counted |= new
+            names = sorted({type(rules[r.site]).__name__ for r in here})
+            arrays = tuple(tuple(a.shape) for r in here for a in shapes[r.site])
+            rows.append(Row(path, group, not dropped, dropped, arrays, sum(sizes[s] for s in new), ", ".join(names)))
+    return Report(tuple(rows), sum(sizes))
+
+
+def _shapes(rule: AbstractRule, trace: Trace) -> list[jax.ShapeDtypeStruct]:
+    return jtu.tree_leaves(jax.eval_shape(lambda: rule.init(trace)))
