@@ -16,8 +16,18 @@ import equinox
 import jax
 import jax.lax as lax
 import jaxtyping
-from jax.extend.core import ClosedJaxpr as ClosedJaxpr, Literal as Literal, Primitive as Primitive
-from jax.extend.core import primitives as _primitives
+from jax.extend.core import (
+    ClosedJaxpr as ClosedJaxpr,
+)
+from jax.extend.core import (
+    Literal as Literal,
+)
+from jax.extend.core import (
+    Primitive as Primitive,
+)
+from jax.extend.core import (
+    primitives as _primitives,
+)
 from jax.extend.source_info_util import summarize as _summarize
 
 
@@ -54,7 +64,7 @@ def bind(eqn: Any, operands: Iterable[Any]) -> list[Any]:
     """Run one equation on new operands, custom derivative rules and all."""
     params = eqn.primitive.get_bind_params(eqn.params)
     with eqn.ctx.manager:
-        out = eqn.primitive.bind(*params.pop("subfuns", ()), *operands, **params)
+        out = eqn.primitive.bind(*operands, **params)
     return list(out) if eqn.primitive.multiple_results else [out]
 
 

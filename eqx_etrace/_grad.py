@@ -50,8 +50,8 @@ class ETraceGrad(eqx.Module):
         **Arguments**
 
         - `inputs`: their arrays have a leading time axis of one length T.
-        - `window`: how many steps are differentiated exactly before credit is handed to the trace; that of the transform if
-          not given. T need not be a multiple of it: the last window is shorter. Memory grows with it, not with T.
+        - `window`: how many steps are differentiated exactly before credit is handed to the trace; that of the transform
+          if not given. T need not be a multiple of it: the last window is shorter. Memory grows with it, not with T.
 
         **Returns**
 
@@ -186,9 +186,9 @@ def etrace_value_and_grad(
 
     - `loss_step`: `loss_step(model, state, *inputs) -> (loss, new_state)`, pure; the loss is a real scalar.
     - `rule`: a rule such as `DRTRL()`, or a function from a `ParamRelation` to a rule.
-    - `window`: how many of the most recent steps are differentiated exactly, in reverse mode, before credit is handed to
-      the trace. 1 is online learning, T is BPTT; 0 is the literature's estimator, without the exact step. A window never
-      reaches back beyond the call it is used in.
+    - `window`: how many of the most recent steps are differentiated exactly, in reverse mode, before credit is handed
+      to the trace. 1 is online learning, T is BPTT; 0 is the literature's estimator, without the exact step. A window
+      never reaches back beyond the call it is used in.
     - `has_aux`: the step returns `((loss, aux), new_state)`.
 
     **Returns**

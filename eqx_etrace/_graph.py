@@ -108,7 +108,7 @@ def compile_graph(step: Callable[..., Any], model: PyTree, state: PyTree, *input
 
     **Returns** an `ETraceGraph`.
 
-    **Raises** `ValueError` or `TypeError` for a model without parameters, a step without a hidden state, a step that does
-    not return a pair, a state whose structure, shape or dtype changes across the step.
+    **Raises** `ValueError` or `TypeError` for a model without parameters, a step without a hidden state, a step that
+    does not return a pair, a state whose structure, shape or dtype changes across the step.
     """
     return ETraceGraph(analyse(stage_step(step, model, state, inputs)))

@@ -9,7 +9,7 @@ import jax
 import jax.tree_util as jtu
 from jaxtyping import Array, PyTree
 
-from ._analysis import Analysis, analyse, ParamRelation, stage_step
+from ._analysis import analyse, Analysis, ParamRelation, stage_step
 from ._rule import AbstractRule
 from ._trace import make_traces, tapped, Trace
 
@@ -59,7 +59,9 @@ class Plan:
         advice = "Make a trace for this step and rule with `.init(model, state, *inputs)`."
         if trace.owner != self.owner:
             other = sorted(set(trace.owner) ^ set(self.owner)) or ["the order of the relations"]
-            raise ValueError(f"This trace belongs to another graph or rule. They differ in: {'; '.join(other)}. {advice}")
+            raise ValueError(
+                f"This trace belongs to another graph or rule. They differ in: {'; '.join(other)}. {advice}"
+            )
         expected = jax.eval_shape(self.init).values
         for name, found, wanted in zip(self.owner, trace.values, expected, strict=True):
             if not _same_arrays(found, wanted):
@@ -90,11 +92,13 @@ def choose_rules(analysis: Analysis, rule: Rule) -> tuple[AbstractRule, ...]:
     for relation in analysis.relations:
         found = rule(relation)
         if not isinstance(found, AbstractRule):
-            raise TypeError(f"The rule function returned {found!r} for {relation.path}; it must return a rule such as `DRTRL()`.")
+            raise TypeError(
+                f"The rule function returned {found!r} for {relation.path}; it must return a rule such as `DRTRL()`."
+            )
         if chosen[relation.site] not in (None, found):
             raise ValueError(
                 f"{relation.path} shares its effective weight, and so its trace, with another parameter, but the rule "
-                f"function returned {chosen[relation.site]} for one and {found} for the other. Return the same rule for both."
+                f"function returned {chosen[relation.site]} for one and {found} for the other. Return one rule for both."
             )
         chosen[relation.site] = found
     return tuple(found for found in chosen if found is not None)

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import PyTree
 
+from ._analysis import Layout
 from ._graph import ETraceGraph
 from ._plan import ETrace, make_plan, Plan, Rule
 from ._window import (
@@ -36,11 +37,13 @@ def check_window(window: Any) -> int:
         steps = operator.index(window)
     except TypeError:
         raise TypeError(
-            f"`window` is {window!r}, of type {type(window).__name__}; it must be an integer: how many of the most recent "
-            "steps are differentiated exactly (1: online; 0: the literature's estimator)."
+            f"`window` is {window!r}, of type {type(window).__name__}; it must be an integer: how many of the most "
+            "recent steps are differentiated exactly (1: online; 0: the literature's estimator)."
         ) from None
     if steps < 0:
-        raise ValueError(f"`window` is {steps}; it must not be negative. Use 1 for online learning, larger for more accuracy.")
+        raise ValueError(
+            f"`window` is {steps}; it must not be negative. Use 1 for online learning, larger for more accuracy."
+        )
     return steps
 
 
@@ -77,19 +80,22 @@ def step_vjp(
     return out, aside, Carry(new, aside.state_rest), ETrace(values, trace.owner), pull
 
 
-def cotangents(out: PyTree, arrays: Arrays, layout: Any, given: PyTree, what: str) -> Arrays:
+def _cotangents(arrays: Arrays, layout: Layout, given: PyTree, what: str) -> Arrays:
     """The cotangents that a user gave for the inexact arrays of a pytree; None stands for zero."""
-    del out
     try:
         leaves = layout.treedef.flatten_up_to(given)
     except ValueError as error:
         raise ValueError(f"The {what} cotangent must have the structure of the {what}. {error}") from None
-    wanted = [c for c, a in zip(leaves, layout.arrays, strict=True) if a is not None and jnp.issubdtype(a.dtype, jnp.inexact)]
+    wanted = [
+        c for c, a in zip(leaves, layout.arrays, strict=True) if a is not None and jnp.issubdtype(a.dtype, jnp.inexact)
+    ]
     found = []
     for given_leaf, value in zip(wanted, arrays, strict=True):
         leaf = jnp.zeros_like(value) if given_leaf is None else jnp.asarray(given_leaf, value.dtype)
         if leaf.shape != value.shape:
-            raise ValueError(f"A {what} cotangent has shape {leaf.shape}, but that part of the {what} has shape {value.shape}.")
+            raise ValueError(
+                f"A {what} cotangent has shape {leaf.shape}, but that part of the {what} has shape {value.shape}."
+            )
         found.append(leaf)
     return found
 
@@ -101,7 +107,9 @@ class ETraceVJP(eqx.Module):
     rule: Rule
     window: int = eqx.field(static=True)
 
-    def __call__(self, model: PyTree, state: PyTree, trace: ETrace, *inputs: Any) -> tuple[PyTree, PyTree, ETrace, Pullback]:
+    def __call__(
+        self, model: PyTree, state: PyTree, trace: ETrace, *inputs: Any
+    ) -> tuple[PyTree, PyTree, ETrace, Pullback]:
         """One step: `out, state, trace, pullback`."""
         plan = make_plan(self.step, self.rule, model, state, inputs)
         plan.check(trace)
@@ -110,10 +118,10 @@ class ETraceVJP(eqx.Module):
         step = plan.analysis.step
 
         def pullback(out_cotangent: PyTree, state_cotangent: PyTree = None) -> tuple[PyTree, PyTree]:
-            on_out = cotangents(None, out, step.out, out_cotangent, "output")
+            on_out = _cotangents(out, step.out, out_cotangent, "output")
             zeros = [jnp.zeros_like(s) for s in new.inexact]
             given = state_cotangent is not None
-            on_state = cotangents(None, new.inexact, step.state, state_cotangent, "state") if given else zeros
+            on_state = _cotangents(new.inexact, step.state, state_cotangent, "state") if given else zeros
             gradient, on_inputs = pull(on_out, on_state)
             return step.model.join(gradient, None), step.inputs.join(on_inputs, None)
 
@@ -145,7 +153,7 @@ def etrace_vjp(step: Callable[..., Any], rule: Rule, *, window: int = 1) -> ETra
     **Returns**
 
     `f(model, state, trace, *inputs) -> out, state, trace, pullback`, with `f.init` and `f.graph`.
-    `pullback(out_cotangent, state_cotangent=None) -> model_grads, input_grads`; gradients have None wherever there is no
-    inexact array.
+    `pullback(out_cotangent, state_cotangent=None) -> model_grads, input_grads`; gradients have None wherever there is
+    no inexact array.
     """
     return ETraceVJP(step, rule, check_window(window))

@@ -72,7 +72,12 @@ def prologue(plan: Plan, parameters: Arrays, model_rest: Arrays) -> Values:
 
 
 def run_step(
-    plan: Plan, fixed: Values, state: Carry, inputs: Arrays, inputs_rest: Arrays, edit: Callable[[int, Any], Any] | None = None
+    plan: Plan,
+    fixed: Values,
+    state: Carry,
+    inputs: Arrays,
+    inputs_rest: Arrays,
+    edit: Callable[[int, Any], Any] | None = None,
 ) -> tuple[tuple[Arrays, Arrays], Result]:
     """One step: ((out, new state), the rest). `edit` may change a variable where it is defined."""
     step = plan.analysis.step

@@ -1,9 +1,9 @@
 from ._hidden_group import HiddenGroup as HiddenGroup
-from ._relation import Analysis as Analysis
+from ._layout import Layout as Layout
+from ._layout import Path as Path
 from ._relation import analyse as analyse
+from ._relation import Analysis as Analysis
 from ._relation import ParamRelation as ParamRelation
-from ._step import Layout as Layout
-from ._step import Path as Path
 from ._step import stage_step as stage_step
 from ._step import Step as Step
 from ._tail import Cut as Cut

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import jax
 
 from .. import _compat
-from ._link import ALIGNED, indices, Link, Merged, merge, MIXING, Mixing, NONE, MANY, Positions
+from ._link import ALIGNED, indices, Link, MANY, merge, Merged, MIXING, Mixing, NONE, Positions
 from ._program import Equation, flatten, Program
 
 Rule = dict[tuple[int, int], Link]
@@ -109,5 +109,3 @@ def _is_linear(program: Program, start: int) -> bool:
         ):
             return False
     return True
-
-

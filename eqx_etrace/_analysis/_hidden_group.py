@@ -11,9 +11,10 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from ._link import indices, Mixing, merge, NONE, Positions
+from ._layout import Path
+from ._link import indices, merge, Mixing, NONE, Positions
 from ._primitive import Links
-from ._step import Path, Step
+from ._step import Step
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,10 +9,11 @@ Data movements need no rule: the primitive itself is run on an array of element 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from .. import _compat
 from ._custom import Rule, rule_links
-from ._link import ALIGNED, Link, Merged, MIXING, Moved, NONE, Positions, indices
+from ._link import ALIGNED, indices, Link, Merged, MIXING, Moved, NONE, Positions
 from ._program import Equation, Program
 
 ELEMENTWISE = frozenset(
@@ -42,7 +43,9 @@ SHAPED = {
             tuple(map(slice, start_indices, limit_indices, strides or (None,) * a.ndim))
         ],
         "broadcast_in_dim": lambda a, shape, broadcast_dimensions, **_: np.broadcast_to(
-            a.reshape([a.shape[broadcast_dimensions.index(d)] if d in broadcast_dimensions else 1 for d in range(len(shape))]),
+            a.reshape(
+                [a.shape[broadcast_dimensions.index(d)] if d in broadcast_dimensions else 1 for d in range(len(shape))]
+            ),
             shape,
         ),
     }.items()
@@ -157,7 +160,7 @@ def constant_value(program: Program, var: int) -> np.ndarray | None:
     """The value of a variable made from constants alone, None if there is no such value."""
     if var in program.constants:
         value = program.constants[var]
-        return None if isinstance(value, jax.core.Tracer) else np.asarray(value)
+        return None if isinstance(value, Tracer) else np.asarray(value)
     eqn = program.producer.get(var)
     if eqn is None or eqn.has_effects:
         return None

@@ -16,6 +16,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.core import ShapedArray
 
 from .. import _compat
 
@@ -67,7 +68,7 @@ def evaluate(equations: Iterable[Equation], values: dict[int, Any]) -> None:
 class Program:
     """A straight-line program; variables are indices into `avals`."""
 
-    avals: Sequence[jax.core.ShapedArray]
+    avals: Sequence[ShapedArray]
     constants: Mapping[int, Any]
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]

@@ -16,8 +16,9 @@ from collections.abc import Mapping, Sequence
 
 from ._dependence import dependence, union
 from ._hidden_group import find_arrivals, find_hidden_groups, HiddenGroup
+from ._layout import Path
 from ._primitive import Links
-from ._step import Path, Step
+from ._step import Step
 from ._tail import Cut, find_tail, Knowledge, Site, Tail
 
 

@@ -254,7 +254,7 @@ def _recomputed(
         bit = 1 << (group.num_states + number)
         if site.output is not None:
             reach[site.output] = reach.get(site.output, 0) | bit
-        entering |= {edge: bit for edge in site.edges}
+        entering |= dict.fromkeys(site.edges, bit)
     equations = []
     for eqn in search.visited:
         edges = [(eqn.outputs[0], i) for i in range(len(eqn.inputs))]

@@ -13,6 +13,7 @@ A dense head contracts f, a convolution sees patches, an elementwise parameter h
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -35,7 +36,7 @@ class Head:
     weight: str
     shape: tuple[int, ...]
     """The shape of the trace of one state."""
-    to_rows: Callable[[np.ndarray], np.ndarray]
+    to_rows: Callable[[Any], Any]
     """From the layout of y to rows; for arrays of JAX and of NumPy alike."""
     to_features: Callable[[Array], Array]
     to_weight: Callable[[Array], Array]
@@ -115,7 +116,7 @@ def _convolution(program: Program, site: Site) -> Head:
     n, _, *space = (y_shape[d] for d in y_dims)
     place, size = int(np.prod(space)), into * int(np.prod(places))
 
-    def to_rows(y: np.ndarray) -> np.ndarray:
+    def to_rows(y: Any) -> Any:
         return y.transpose(y_dims).reshape(n, groups, out // groups, place).transpose(1, 2, 0, 3)
 
     def to_features(x: Array) -> Array:
@@ -133,4 +134,6 @@ def _convolution(program: Program, site: Site) -> Head:
     def to_weight(flat: Array) -> Array:
         return flat.reshape(out, into, *places).transpose(np.argsort(w_dims))
 
-    return Head("gonp", "ngfp", "gonpf", "gof", (groups, out // groups, n, place, size), to_rows, to_features, to_weight)
+    return Head(
+        "gonp", "ngfp", "gonpf", "gof", (groups, out // groups, n, place, size), to_rows, to_features, to_weight
+    )

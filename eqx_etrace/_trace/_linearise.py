@@ -77,7 +77,9 @@ def _make_trace(analysis: Analysis, number: int) -> Trace:
     head = make_head(step.program, site)
     frame = head.to_rows(site.frame)
     avals = step.program.avals
-    variables = [step.states[leaf] for leaf in tail.group.leaves] + [v for v in site.equation.inputs if step.program.is_inexact(v)]
+    variables = [step.states[leaf] for leaf in tail.group.leaves] + [
+        v for v in site.equation.inputs if step.program.is_inexact(v)
+    ]
     dtype = jnp.result_type(*(avals[v].dtype for v in variables))
     elements = tuple(_elements(positions, frame) for positions in tail.group.positions)
     return Trace(number, site.group, head, site.weight, site.features, tuple(sorted(states)), elements, dtype)
