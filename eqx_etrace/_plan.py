@@ -98,7 +98,7 @@ def choose_rules(analysis: Analysis, rule: Rule) -> tuple[AbstractRule, ...]:
         if chosen[relation.site] not in (None, found):
             raise ValueError(
                 f"{relation.path} shares its effective weight, and so its trace, with another parameter, but the rule "
-                f"function returned {chosen[relation.site]} for one and {found} for the other. Return one rule for both."
+                f"function returned {chosen[relation.site]} for one, {found} for the other. Return one rule for both."
             )
         chosen[relation.site] = found
     return tuple(found for found in chosen if found is not None)
