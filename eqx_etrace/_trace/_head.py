@@ -1,14 +1,21 @@
 """The head of a relation: how an effective weight w~ and data x make the output y.
 
-Every head is bilinear, and so an einsum says all of it. Write the elements of y as **rows** r (first the
-units, then the batch: what is contracted together lies together), the features that a row sees as f:
+Every head is bilinear, and every head is the same product once its arrays are laid out as
 
-    e[r, f]     the trace of one state, laid out by rows and features
-    outer       e[r, f]  =  dh/dy[r] x[r, f]
-    contract    w~[...]  =  sum  g[r] e[r, f]
-    pull        w~[...]  =  sum  g[r] x[r, f]          the head's own VJP
+    y      [b, m, n]        n units, in m lanes that share a weight (the batch, the places of a convolution),
+    x      [b, m, k]        b times over for b weights side by side (attention heads, convolution groups)
+    w~     [b, n, k]        y[b, m, n] = sum_k w~[b, n, k] x[b, m, k]
 
-A dense head contracts f, a convolution sees patches, an elementwise parameter has no features at all.
+so that the trace of one state is e[b, m, n, k] and
+
+    spread       D[b, m, n] e[b, m, n, k]
+    outer        dh/dy[b, m, n] x[b, m, k]                        what one step adds to the trace
+    accumulate   sum_t dh/dy[t, b, m, n] x[t, b, m, k]            what a window of steps adds: one GEMM per lane
+    contract     sum_m g[b, m, n] e[b, m, n, k]                   the learning signal meets the trace
+    pull         sum_m g[b, m, n] x[b, m, k]                      the head's own VJP
+
+A dense head contracts k, a convolution sees a patch as k. A weight that is laid out by position itself has rows of its own
+shape and no k. Layout is speed: with lanes outermost and features innermost every line above runs at the speed of memory.
 """
 
 import dataclasses
@@ -23,101 +30,97 @@ from jaxtyping import Array, Inexact
 from .._analysis._program import Program
 from .._analysis._tail import Site
 
-_LETTERS = "abcdefghijklmnopqrstuvwxyz"
+Rows = Inexact[Array, "b m n"] | Inexact[Array, "..."]
+Features = Inexact[Array, "b m k"] | None
 
 
 @dataclasses.dataclass(frozen=True)
 class Head:
-    """An einsum over rows, features and weight, and how to bring y, x and w~ into it."""
+    """How to bring y, x and w~ into the common layout. `has_features` is false for an elementwise parameter."""
 
-    rows: str
-    features: str | None
-    trace: str
-    weight: str
     shape: tuple[int, ...]
     """The shape of the trace of one state."""
+    has_features: bool
     to_rows: Callable[[Any], Any]
-    """From the layout of y to rows; for arrays of JAX and of NumPy alike."""
+    """From the layout of y; for arrays of JAX and of NumPy alike."""
     to_features: Callable[[Array], Array]
+    """From the layout of x."""
     to_weight: Callable[[Array], Array]
+    """Back to the layout of w~."""
 
-    def spread(self, rows: Inexact[Array, "..."]) -> Inexact[Array, "..."]:
-        """One number per row, broadcast against the trace."""
-        return rows.reshape(rows.shape + (1,) * (len(self.trace) - len(self.rows)))
+    def spread(self, rows: Rows) -> Inexact[Array, "..."]:
+        return rows[..., None] if self.has_features else rows
 
-    def outer(self, rows: Inexact[Array, "..."], x: Inexact[Array, "..."] | None) -> Inexact[Array, "..."]:
-        if self.features is None or x is None:
-            return rows
-        return jnp.einsum(f"{self.rows},{self.features}->{self.trace}", rows, x)
+    def outer(self, rows: Rows, x: Features) -> Inexact[Array, "..."]:
+        return rows if x is None else rows[..., None] * x[:, :, None, :]
 
-    def contract(self, rows: Inexact[Array, "..."], trace: Inexact[Array, "..."]) -> Inexact[Array, "..."]:
-        return self.to_weight(jnp.einsum(f"{self.rows},{self.trace}->{self.weight}", rows, trace))
+    def accumulate(self, rows: Inexact[Array, "t ..."], x: Inexact[Array, "t b m k"] | None) -> Inexact[Array, "..."]:
+        return rows.sum(0) if x is None else jnp.einsum("tbmn,tbmk->bmnk", rows, x)
 
-    def pull(self, rows: Inexact[Array, "..."], x: Inexact[Array, "..."] | None) -> Inexact[Array, "..."]:
-        if self.features is None or x is None:
-            return self.to_weight(rows)
-        return self.to_weight(jnp.einsum(f"{self.rows},{self.features}->{self.weight}", rows, x))
+    def contract(self, rows: Rows, trace: Inexact[Array, "..."]) -> Inexact[Array, "..."]:
+        product = self.spread(rows) * trace
+        return self.to_weight(product.sum(1) if self.has_features else product)
+
+    def pull(self, rows: Rows, x: Features) -> Inexact[Array, "..."]:
+        return self.to_weight(rows if x is None else jnp.einsum("bmn,bmk->bnk", rows, x))
 
 
 def make_head(program: Program, site: Site) -> Head:
     return {"elementwise": _elementwise, "dense": _dense, "convolution": _convolution}[site.kind](program, site)
 
 
-def _same(array: Array) -> Array:
+def _same(array: Any) -> Any:
     return array
 
 
 def _elementwise(program: Program, site: Site) -> Head:
-    shape = program.shape(site.weight)
-    letters = _LETTERS[: len(shape)]
-    return Head(letters, None, letters, letters, shape, lambda y: y, _same, _same)
+    return Head(program.shape(site.weight), False, _same, _same, _same)
 
 
 def _dense(program: Program, site: Site) -> Head:
+    """`dot_general`: its output is (batch, free of the left operand, free of the right operand)."""
     eqn = site.equation
     w = eqn.inputs.index(site.weight)
     contracting, batch = eqn.params["dimension_numbers"]
     shapes = [program.shape(v) for v in eqn.inputs]
-    letters = iter(_LETTERS)
-    names: list[dict[int, str]] = [{}, {}]
-    for left, right in [*zip(*batch, strict=True), *zip(*contracting, strict=True)]:
-        names[0][left] = names[1][right] = next(letters)
-    for side in (0, 1):
-        for d in range(len(shapes[side])):
-            names[side].setdefault(d, next(letters))
+    free = [
+        [d for d in range(len(shapes[side])) if d not in (*batch[side], *contracting[side])] for side in (0, 1)
+    ]
 
-    def letters_of(side: int, dims: Sequence[int]) -> str:
-        return "".join(names[side][d] for d in dims)
+    def size(side: int, dims: Sequence[int]) -> int:
+        return int(np.prod([shapes[side][d] for d in dims]))
 
-    def free(side: int) -> str:
-        taken = (*batch[side], *contracting[side])
-        return letters_of(side, [d for d in range(len(shapes[side])) if d not in taken])
+    b, m, n, k = size(w, batch[w]), size(1 - w, free[1 - w]), size(w, free[w]), size(w, contracting[w])
+    x_order = [*batch[1 - w], *free[1 - w], *contracting[1 - w]]
+    w_order = [*batch[w], *free[w], *contracting[w]]
+    w_shape = [shapes[w][d] for d in w_order]
 
-    lead = letters_of(0, batch[0])
-    y, rows = lead + free(0) + free(1), lead + free(w) + free(1 - w)
-    features = letters_of(1 - w, range(len(shapes[1 - w])))
-    weight = letters_of(w, range(len(shapes[w])))
-    sizes = {name: shapes[side][d] for side in (0, 1) for d, name in names[side].items()}
-    trace = rows + letters_of(w, contracting[w])
-    order = [y.index(name) for name in rows]
+    def to_rows(y: Any) -> Any:
+        return y.reshape(b, n, m).swapaxes(1, 2) if w == 0 else y.reshape(b, m, n)
+
     return Head(
-        rows, features, trace, weight, tuple(sizes[c] for c in trace), lambda a: a.transpose(order), _same, _same
+        (b, m, n, k),
+        True,
+        to_rows,
+        lambda x: x.transpose(x_order).reshape(b, m, k),
+        lambda flat: flat.reshape(w_shape).transpose(np.argsort(w_order)),
     )
 
 
 def _convolution(program: Program, site: Site) -> Head:
-    """Kernel O I k, grouped: rows (group, channel, batch, place), features (input channel, kernel place)."""
+    """Groups of channels side by side; lanes are the batch and the places; features are a patch."""
     eqn = site.equation
     params = eqn.params
     x_dims, w_dims, y_dims = params["dimension_numbers"]
     kernel, y_shape = program.shape(site.weight), program.shape(eqn.outputs[0])
     groups = params["feature_group_count"]
     out, into, *places = (kernel[d] for d in w_dims)
-    n, _, *space = (y_shape[d] for d in y_dims)
+    batch, _, *space = (y_shape[d] for d in y_dims)
     place, size = int(np.prod(space)), into * int(np.prod(places))
 
     def to_rows(y: Any) -> Any:
-        return y.transpose(y_dims).reshape(n, groups, out // groups, place).transpose(1, 2, 0, 3)
+        parted = y.transpose(y_dims).reshape(batch, groups, out // groups, place)
+        return parted.transpose(1, 0, 3, 2).reshape(groups, batch * place, out // groups)
 
     def to_features(x: Array) -> Array:
         patches = jax.lax.conv_general_dilated_patches(
@@ -129,11 +132,10 @@ def _convolution(program: Program, site: Site) -> Head:
             params["rhs_dilation"],
             precision=params["precision"],
         )
-        return patches.reshape(n, groups, size, place)
+        parted = patches.reshape(batch, groups, size, place)
+        return parted.transpose(1, 0, 3, 2).reshape(groups, batch * place, size)
 
     def to_weight(flat: Array) -> Array:
         return flat.reshape(out, into, *places).transpose(np.argsort(w_dims))
 
-    return Head(
-        "gonp", "ngfp", "gonpf", "gof", (groups, out // groups, n, place, size), to_rows, to_features, to_weight
-    )
+    return Head((groups, batch * place, out // groups, size), True, to_rows, to_features, to_weight)
