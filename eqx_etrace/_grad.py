@@ -1,7 +1,7 @@
 """`etrace_grad` and `etrace_value_and_grad`: online gradients of a loss."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -11,11 +11,40 @@ from jaxtyping import PyTree
 from ._compat import definition_line
 from ._graph import ETraceGraph
 from ._plan import ETrace, make_plan, Plan, Rule
+from ._trace import Drive
 from ._vjp import check_window, step_vjp, take_arguments
-from ._window import add, advance_window, Arguments, Arrays, Carry, hand_over, prologue, run_window, weights_pullback
+from ._window import (
+    add,
+    advance,
+    advance_window,
+    Arguments,
+    Arrays,
+    Carry,
+    drives_of,
+    hand_over,
+    prologue,
+    run_window,
+    TraceValues,
+    weights_pullback,
+)
 
 Stacked = tuple[Arrays, Arrays]
 """The inexact and the other inputs, with a leading time axis."""
+Aux = tuple[Arrays, Arrays]
+Drives = tuple[Drive, ...]
+Found = tuple[jax.Array, Aux, Arrays, Carry, ETrace]
+"""Loss, aux, gradient, new state, new trace."""
+
+
+class Window(NamedTuple):
+    """What one window gives."""
+
+    loss: jax.Array
+    aux: Aux
+    gradient: Arrays
+    state: Carry
+    drives: Drives
+    """What its steps do to the traces; not folded in yet."""
 
 
 class ETraceGrad(eqx.Module):
@@ -62,7 +91,10 @@ class ETraceGrad(eqx.Module):
         first = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype) if eqx.is_array(x) else x, inputs)
         plan = self._plan(model, state, first)
         plan.check(trace)
-        return self._result(plan, *_many_steps(plan, take_arguments(plan, model, state, inputs), trace, steps, length))
+        arguments = take_arguments(plan, model, state, inputs)
+        if steps <= 1:
+            return self._result(plan, *_rolled(plan, arguments, trace, steps))
+        return self._result(plan, *_windowed(plan, arguments, trace, steps, length))
 
     def _plan(self, model: PyTree, state: PyTree, inputs: tuple[Any, ...]) -> Plan:
         plan = make_plan(self.loss_step, self.rule, model, state, inputs, has_aux=self.has_aux)
@@ -115,19 +147,14 @@ def _length(inputs: tuple[Any, ...]) -> int:
     return lengths[0]
 
 
-def _one_step(
-    plan: Plan, arguments: Arguments, trace: ETrace, window: int
-) -> tuple[jax.Array, tuple[Arrays, Arrays], Arrays, Carry, ETrace]:
-    """Loss, aux, gradient, new state, new trace."""
+def _one_step(plan: Plan, arguments: Arguments, trace: ETrace, window: int) -> Found:
     out, aside, state, trace, pull = step_vjp(plan, arguments, trace, window, wrt_inputs=False)
     gradient, _ = pull([jnp.ones_like(out[0])], [jnp.zeros_like(s) for s in state.inexact])
     return out[0], (aside.aux_inexact, aside.aux_rest), gradient, state, trace
 
 
-def _one_window(
-    plan: Plan, arguments: Arguments, trace: ETrace
-) -> tuple[jax.Array, tuple[Arrays, Arrays], Arrays, Carry, ETrace]:
-    """The same for a window of steps, differentiated as one."""
+def _one_window(plan: Plan, arguments: Arguments, values: TraceValues) -> Window:
+    """A window of steps, differentiated as one, and handed over to the traces of its first state."""
     a = arguments
 
     def forward(parameters: Arrays, state: Arrays) -> Any:
@@ -135,41 +162,63 @@ def _one_window(
 
     (out, new), vjp, aside = jax.vjp(forward, a.parameters, a.state.inexact, has_aux=True)
     gradient, on_state = vjp(([jnp.ones_like(out[0])], [jnp.zeros_like(s) for s in new]))
-    past = weights_pullback(plan, a.parameters, a.model_rest)(hand_over(plan, trace.values, on_state))
-    values = advance_window(plan, prologue(plan, a.parameters, a.model_rest), trace.values, aside.taps)
+    past = weights_pullback(plan, a.parameters, a.model_rest)(hand_over(plan, values, on_state))
+    fixed = prologue(plan, a.parameters, a.model_rest)
+    drives = jax.vmap(lambda taps: drives_of(plan, fixed, taps))(aside.taps) if plan.traces else ()
     aux = (aside.aux_inexact, aside.aux_rest)
-    return out[0], aux, add(gradient, past), Carry(new, aside.state_rest), ETrace(values, trace.owner)
+    return Window(out[0], aux, add(gradient, past), Carry(new, aside.state_rest), drives)
 
 
-def _many_steps(
-    plan: Plan, arguments: Arguments, trace: ETrace, window: int, length: int
-) -> tuple[jax.Array, tuple[Arrays, Arrays], Arrays, Carry, ETrace]:
-    """Whole windows by a scan, then the steps that are left."""
-    a, size = arguments, max(window, 1)
+def _rolled(plan: Plan, arguments: Arguments, trace: ETrace, window: int) -> Found:
+    """Step by step, for windows 0 and 1."""
+    a = arguments
+
+    def body(carry: tuple[Arrays, Carry, ETrace], now: Stacked) -> Any:
+        gradient, state, trace = carry
+        step = Arguments(a.parameters, a.model_rest, state, *now)
+        loss, aux, more, state, trace = _one_step(plan, step, trace, window)
+        return (add(gradient, more), state, trace), (loss, aux)
+
+    start = ([jnp.zeros_like(p) for p in a.parameters], a.state, trace)
+    (gradient, state, trace), (losses, aux) = jax.lax.scan(body, start, (a.inputs, a.inputs_rest))
+    return losses, aux, gradient, state, trace
+
+
+def _windowed(plan: Plan, arguments: Arguments, trace: ETrace, size: int, length: int) -> Found:
+    """Window by window. What a window does to the traces is folded in at the start of the next one, in place."""
+    a = arguments
     count, left = divmod(length, size)
     inputs = (a.inputs, a.inputs_rest)
 
-    def at(state: Carry, now: Stacked) -> Arguments:
-        return Arguments(a.parameters, a.model_rest, state, *now)
+    def run(state: Carry, values: TraceValues, now: Stacked) -> Window:
+        return _one_window(plan, Arguments(a.parameters, a.model_rest, state, *now), values)
 
-    def run(state: Carry, trace: ETrace, now: Stacked) -> Any:
-        return _one_step(plan, at(state, now), trace, window) if size == 1 else _one_window(plan, at(state, now), trace)
+    def body(carry: tuple[Arrays, Carry, TraceValues, Drives, Any], now: Stacked) -> Any:
+        gradient, state, values, drives, started = carry
+        values = advance_window(plan, values, drives, started)
+        found = run(state, values, now)
+        return (add(gradient, found.gradient), found.state, values, found.drives, True), (found.loss, found.aux)
 
-    def body(carry: tuple[Arrays, Carry, ETrace], now: Stacked) -> Any:
-        loss, aux, gradient, state, trace = run(*carry[1:], now)
-        return (add(carry[0], gradient), state, trace), (loss, aux)
-
-    cut = count * size
-    windows = jax.tree.map(lambda x: x[:cut] if size == 1 else x[:cut].reshape(count, size, *x.shape[1:]), inputs)
-    start = ([jnp.zeros_like(p) for p in a.parameters], a.state, trace)
-    carry, found = jax.lax.scan(body, start, windows)
-    if size > 1:
-        found = jax.tree.map(lambda x: x.reshape(cut, *x.shape[2:]), found)
+    windows = jax.tree.map(lambda x: x[: count * size].reshape(count, size, *x.shape[1:]), inputs)
+    values = advance(plan, trace.values, trace.pending)
+    none = tuple(jax.tree.map(lambda x: jnp.zeros((size, *x.shape), x.dtype), drive) for drive in trace.pending)
+    start = ([jnp.zeros_like(p) for p in a.parameters], a.state, values, none, jnp.asarray(False))
+    (gradient, state, values, drives, _), (losses, aux) = jax.lax.scan(body, start, windows)
+    losses, aux = jax.tree.map(lambda x: x.reshape(count * size, *x.shape[2:]), (losses, aux))
     if left:
-        carry, rest = body(carry, jax.tree.map(lambda x: x[cut:], inputs))
-        found = jax.tree.map(lambda x, y: jnp.concatenate([x, y]), found, rest)
-    (gradient, state, trace), (losses, aux) = carry, found
-    return losses, aux, gradient, state, trace
+        values = advance_window(plan, values, drives)
+        found = run(state, values, jax.tree.map(lambda x: x[count * size :], inputs))
+        gradient, state, drives = add(gradient, found.gradient), found.state, found.drives
+        losses, aux = jax.tree.map(lambda x, y: jnp.concatenate([x, y]), (losses, aux), (found.loss, found.aux))
+    return losses, aux, gradient, state, _settle(plan, values, drives, trace.owner)
+
+
+def _settle(plan: Plan, values: TraceValues, drives: Drives, owner: tuple[str, ...]) -> ETrace:
+    """Fold in all of a window but its last step, which stays pending."""
+    steps = next((x.shape[0] for x in jax.tree.leaves(drives)), 1)
+    if steps > 1:
+        values = advance_window(plan, values, jax.tree.map(lambda x: x[:-1], drives))
+    return ETrace(values, jax.tree.map(lambda x: x[-1], drives), owner)
 
 
 def etrace_value_and_grad(

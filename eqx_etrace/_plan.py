@@ -11,7 +11,7 @@ from jaxtyping import Array, PyTree
 
 from ._analysis import analyse, Analysis, ParamRelation, stage_step
 from ._rule import AbstractRule
-from ._trace import make_traces, tapped, Trace
+from ._trace import Drive, make_traces, tapped, Trace
 
 Rule = AbstractRule | Callable[[ParamRelation], AbstractRule]
 
@@ -23,7 +23,10 @@ class ETrace(eqx.Module):
     """
 
     values: tuple[PyTree[Array], ...]
-    """One entry for each effective weight that enters a hidden group."""
+    """One entry for each effective weight that enters a hidden group, as of one step ago."""
+    pending: tuple[Drive, ...]
+    """What the last step does to each of them. The next step folds it in first: an update that is followed by a
+    contraction runs in place, one that follows it costs a copy of the trace."""
     owner: tuple[str, ...] = eqx.field(static=True)
     """Which relation and rule each entry belongs to."""
 
@@ -39,7 +42,7 @@ class Plan:
 
     def init(self) -> ETrace:
         values = tuple(rule.init(trace) for rule, trace in zip(self.rules, self.traces, strict=True))
-        return ETrace(values, self.owner)
+        return ETrace(values, tuple(trace.no_drive() for trace in self.traces), self.owner)
 
     @property
     def owner(self) -> tuple[str, ...]:
@@ -62,8 +65,9 @@ class Plan:
             raise ValueError(
                 f"This trace belongs to another graph or rule. They differ in: {'; '.join(other)}. {advice}"
             )
-        expected = jax.eval_shape(self.init).values
-        for name, found, wanted in zip(self.owner, trace.values, expected, strict=True):
+        expected = jax.eval_shape(self.init)
+        pairs = zip(trace.values, trace.pending, strict=True), zip(expected.values, expected.pending, strict=True)
+        for name, found, wanted in zip(self.owner, *pairs, strict=True):
             if not _same_arrays(found, wanted):
                 raise ValueError(
                     f"The trace of {name} belongs to another graph: it holds {_show(found)}, this step needs "

@@ -105,4 +105,4 @@ def make_report(analysis: Analysis, rule: Rule) -> Report:
 
 
 def _shapes(rule: AbstractRule, trace: Trace) -> list[jax.ShapeDtypeStruct]:
-    return jtu.tree_leaves(jax.eval_shape(lambda: rule.init(trace)))
+    return jtu.tree_leaves(jax.eval_shape(lambda: (rule.init(trace), trace.no_drive())))

@@ -18,6 +18,7 @@ from ._window import (
     Arguments,
     Arrays,
     Carry,
+    drives_of,
     fresh_part,
     hand_over,
     new_state_signal,
@@ -65,19 +66,21 @@ def step_vjp(
     differentiated = (a.parameters, a.state.inexact, a.inputs if wrt_inputs else [])
     (out, new), vjp, aside = jax.vjp(forward, *differentiated, has_aux=True)
     fixed = prologue(plan, a.parameters, a.model_rest)
-    values, drives = advance(plan, fixed, trace.values, aside.taps)
+    values = advance(plan, trace.values, trace.pending)
+    drives = drives_of(plan, fixed, aside.taps)
     weights = weights_pullback(plan, a.parameters, a.model_rest)
     signal = new_state_signal(plan, fixed, a, new) if window == 0 else None
 
     def pull(out_cotangents: Arrays, state_cotangents: Arrays) -> tuple[Arrays, Arrays]:
         gradient, on_state, on_inputs = vjp((out_cotangents, state_cotangents))
         if signal is None:
-            return add(gradient, weights(hand_over(plan, trace.values, on_state))), on_inputs
+            return add(gradient, weights(hand_over(plan, values, on_state))), on_inputs
         on_new = add(signal(out_cotangents), state_cotangents)
-        past = add(hand_over(plan, values, on_new), jax.tree.map(jnp.negative, fresh_part(plan, drives, on_new)))
+        advanced = advance(plan, values, drives)
+        past = add(hand_over(plan, advanced, on_new), jax.tree.map(jnp.negative, fresh_part(plan, drives, on_new)))
         return add(gradient, weights(past)), on_inputs
 
-    return out, aside, Carry(new, aside.state_rest), ETrace(values, trace.owner), pull
+    return out, aside, Carry(new, aside.state_rest), ETrace(values, drives, trace.owner), pull
 
 
 def _cotangents(arrays: Arrays, layout: Layout, given: PyTree, what: str) -> Arrays:

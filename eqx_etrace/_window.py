@@ -21,7 +21,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.tree_util as jtu
-from jaxtyping import Array, Inexact, PyTree
+from jaxtyping import Array, Bool, Inexact, PyTree
 
 from ._analysis._dependence import dependence
 from ._analysis._primitive import Links
@@ -31,6 +31,7 @@ from ._trace import Drive, linearise
 
 Arrays = list[Any]
 Values = dict[int, Any]
+TraceValues = tuple[PyTree[Array], ...]
 
 
 class Carry(eqx.Module):
@@ -151,24 +152,23 @@ def fresh_part(plan: Plan, drives: Sequence[Drive], state_cotangents: Arrays) ->
     return found
 
 
-def advance(
-    plan: Plan, fixed: Values, values: tuple[PyTree[Array], ...], taps: Arrays
-) -> tuple[tuple[PyTree[Array], ...], tuple[Drive, ...]]:
-    """Every trace through one step; and what drove it."""
-    drives = linearise(plan.analysis, plan.traces, fixed, dict(zip(plan.taps, taps, strict=True)))
+def drives_of(plan: Plan, fixed: Values, taps: Arrays) -> tuple[Drive, ...]:
+    """What one step does to every trace."""
+    return linearise(plan.analysis, plan.traces, fixed, dict(zip(plan.taps, taps, strict=True)))
+
+
+def advance(plan: Plan, values: TraceValues, drives: Sequence[Drive]) -> TraceValues:
+    """Every trace through one step."""
     parts = zip(plan.rules, plan.traces, values, drives, strict=True)
-    return tuple(rule.advance(trace, value, drive) for rule, trace, value, drive in parts), drives
+    return tuple(rule.advance(trace, value, drive) for rule, trace, value, drive in parts)
 
 
 def advance_window(
-    plan: Plan, fixed: Values, values: tuple[PyTree[Array], ...], taps: Arrays
-) -> tuple[PyTree[Array], ...]:
-    """Every trace through the stacked taps of a window."""
-
-    def body(values: tuple[PyTree[Array], ...], taps: Arrays) -> tuple[tuple[PyTree[Array], ...], None]:
-        return advance(plan, fixed, values, taps)[0], None
-
-    return jax.lax.scan(body, values, taps)[0] if plan.traces else values
+    plan: Plan, values: TraceValues, drives: Sequence[Drive], valid: Bool[Array, ""] | None = None
+) -> TraceValues:
+    """Every trace through the stacked drives of a window; unchanged if not `valid`."""
+    parts = zip(plan.rules, plan.traces, values, drives, strict=True)
+    return tuple(rule.advance_window(trace, value, drive, valid) for rule, trace, value, drive in parts)
 
 
 def new_state_signal(plan: Plan, fixed: Values, arguments: Arguments, new_state: Arrays) -> Callable[[Arrays], Arrays]:

@@ -83,9 +83,7 @@ def _dense(program: Program, site: Site) -> Head:
     w = eqn.inputs.index(site.weight)
     contracting, batch = eqn.params["dimension_numbers"]
     shapes = [program.shape(v) for v in eqn.inputs]
-    free = [
-        [d for d in range(len(shapes[side])) if d not in (*batch[side], *contracting[side])] for side in (0, 1)
-    ]
+    free = [[d for d in range(len(shapes[side])) if d not in (*batch[side], *contracting[side])] for side in (0, 1)]
 
     def size(side: int, dims: Sequence[int]) -> int:
         return int(np.prod([shapes[side][d] for d in dims]))

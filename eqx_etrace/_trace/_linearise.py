@@ -49,17 +49,49 @@ class Trace:
     features: int | None
     states: tuple[int, ...]
     """The states of the group that the site can reach, now or later."""
+    couplings: tuple[tuple[bool, ...], ...]
+    """[s][s'] over those states: can D be anything but zero?"""
+    entries: tuple[bool, ...]
+    """[s]: does the site enter that state in the same step?"""
     elements: tuple[Positions, ...]
     """For each state of the group: which of its elements each row belongs to, NONE if none."""
     dtype: np.dtype
 
+    @property
+    def rows(self) -> tuple[int, ...]:
+        """The shape of one value per row."""
+        return self.head.shape[:-1] if self.head.has_features else self.head.shape
+
     def at_rows(self, values: Inexact[Array, "..."], state: int) -> Inexact[Array, "..."]:
         """A value per element of a hidden state, as a value per row."""
         flat, index = values.reshape(-1), self.elements[state]
-        if index.size == flat.size and (index.ravel() == np.arange(flat.size)).all():
-            return flat.reshape(index.shape)
+        times = index.size // max(flat.size, 1)
+        if _is_tiled(index, flat.size, times):
+            *lead, last = index.shape or (1,)
+            once = flat.reshape(*lead, 1, last // times)
+            return jnp.broadcast_to(once, (*lead, times, last // times)).reshape(index.shape)
         picked = flat[np.maximum(index, 0)]
         return jnp.where(index == NONE, 0, picked) if (index == NONE).any() else picked
+
+    def no_drive(self) -> Drive:
+        """The drive that is pending before the first step: zeros."""
+        b, m, _, k = self.head.shape if self.head.has_features else (0, 0, 0, 0)
+
+        def zeros(there: bool) -> Array | None:
+            return jnp.zeros(self.rows, self.dtype) if there else None
+
+        decay = tuple(tuple(map(zeros, row)) for row in self.couplings)
+        x = jnp.zeros((b, m, k), self.dtype) if self.head.has_features else None
+        return Drive(decay, tuple(map(zeros, self.entries)), x)
+
+
+def _is_tiled(index: Positions, size: int, times: int) -> bool:
+    """Are the elements 0 ... size-1 there in order, each row of the last axis repeated `times` times?"""
+    *lead, last = index.shape or (1,)
+    if times == 0 or index.size != times * size or last % times:
+        return False
+    once = np.arange(size).reshape(*lead, 1, last // times)
+    return bool((index.reshape(*lead, times, last // times) == once).all())
 
 
 def make_traces(analysis: Analysis) -> tuple[Trace, ...]:
@@ -82,7 +114,19 @@ def _make_trace(analysis: Analysis, number: int) -> Trace:
     ]
     dtype = jnp.result_type(*(avals[v].dtype for v in variables))
     elements = tuple(_elements(positions, frame) for positions in tail.group.positions)
-    return Trace(number, site.group, head, site.weight, site.features, tuple(sorted(states)), elements, dtype)
+    kept = tuple(sorted(states))
+    return Trace(
+        number,
+        site.group,
+        head,
+        site.weight,
+        site.features,
+        kept,
+        tuple(tuple(couplings[s][r] for r in kept) for s in kept),
+        tuple(entries[s] for s in kept),
+        elements,
+        dtype,
+    )
 
 
 def _elements(positions: Positions, frame: Positions) -> Positions:
@@ -117,12 +161,12 @@ def _drive(
     number = analysis.tails[trace.group].sites.index(analysis.sites[trace.number])
 
     def between(s: int, old: int) -> Array | None:
-        return trace.at_rows(decay[s, old], old) if (s, old) in decay else None
+        return trace.at_rows(decay[s, old], old).astype(trace.dtype) if (s, old) in decay else None
 
     def enters(s: int) -> Array | None:
-        return trace.head.to_rows(entry[s, number]) if (s, number) in entry else None
+        return trace.head.to_rows(entry[s, number]).astype(trace.dtype) if (s, number) in entry else None
 
-    x = None if trace.features is None else trace.head.to_features(values[trace.features])
+    x = None if trace.features is None else trace.head.to_features(values[trace.features]).astype(trace.dtype)
     rows = tuple(tuple(between(s, old) for old in trace.states) for s in trace.states)
     return Drive(rows, tuple(enters(s) for s in trace.states), x)
 
