@@ -10,6 +10,7 @@ from ._plan import ETrace as ETrace
 from ._report import Report as Report
 from ._rule import AbstractRule as AbstractRule
 from ._rule import DRTRL as DRTRL
+from ._rule import PPProp as PPProp
 from ._vjp import etrace_vjp as etrace_vjp
 from ._vjp import ETraceVJP as ETraceVJP
 

@@ -80,7 +80,8 @@ class ETraceGrad(eqx.Module):
 
         - `inputs`: their arrays have a leading time axis of one length T.
         - `window`: how many steps are differentiated exactly before credit is handed to the trace; the transform's
-          own if not given. T need not be a multiple of it: the last window is shorter. Memory grows with it, not with T.
+          own if not given. T need not be a multiple of it: the last window is shorter. Memory grows with it, not
+          with T.
 
         **Returns**
 

@@ -1,9 +1,11 @@
 """What a rule computes for each parameter, said before anything runs."""
 
 import dataclasses
+from collections.abc import Callable
 
 import jax
 import jax.tree_util as jtu
+from jaxtyping import PyTree
 
 from ._analysis import Analysis, Cut, Path
 from ._plan import choose_rules, Rule
@@ -23,9 +25,9 @@ class Row:
     dropped: tuple[Cut, ...]
     """The credit that the rule drops for this parameter: the operation and the user's line."""
     trace_shape: tuple[tuple[int, ...], ...]
-    """The shape of each array of its trace."""
+    """The shape of each array of its trace, one per state for D-RTRL."""
     trace_bytes: int
-    """The memory of its trace; 0 where it shares the trace of an earlier row."""
+    """The memory of its trace, what is pending included; 0 where it shares the trace of an earlier row."""
     rule: str
 
 
@@ -62,7 +64,8 @@ class Report:
 
 
 def _cells(row: Row) -> tuple[str, ...]:
-    shapes = " + ".join(str(list(shape)) for shape in row.trace_shape) or "-"
+    times = {shape: row.trace_shape.count(shape) for shape in row.trace_shape}
+    shapes = " + ".join((f"{n} x " if n > 1 else "") + str(list(shape)) for shape, n in times.items()) or "-"
     shared = row.group is not None and row.trace_bytes == 0 and bool(row.trace_shape)
     return (
         str(row.path),
@@ -87,22 +90,33 @@ def show_bytes(count: int) -> str:
 
 
 def make_report(analysis: Analysis, rule: Rule) -> Report:
-    rules = choose_rules(analysis, rule)
-    shapes = [_shapes(r, t) for r, t in zip(rules, make_traces(analysis), strict=True)]
-    sizes = [sum(a.size * a.dtype.itemsize for a in arrays) for arrays in shapes]
+    rules, traces = choose_rules(analysis, rule), make_traces(analysis)
+    sizes = [_bytes(lambda r=r, t=t: (r.init(t), t.no_drive())) for r, t in zip(rules, traces, strict=True)]
+    factored = [_given_up(analysis, r, t) for r, t in zip(rules, traces, strict=True)]
     rows, counted = [], set()
     for p, path in enumerate(analysis.step.model.inexact_paths):
-        dropped = analysis.dropped[p]
         mine = [r for r in analysis.relations if r.parameter == p]
+        dropped = (*analysis.dropped[p], *(cut for r in mine for cut in factored[r.site]))
         for group in sorted({r.group for r in mine}) or [None]:
             here = [r for r in mine if r.group == group]
             new = {r.site for r in here} - counted
             counted |= new
             names = sorted({type(rules[r.site]).__name__ for r in here})
-            arrays = tuple(tuple(a.shape) for r in here for a in shapes[r.site])
+            arrays = tuple(shape for r in here for shape in _shapes(rules[r.site], traces[r.site]))
             rows.append(Row(path, group, not dropped, dropped, arrays, sum(sizes[s] for s in new), ", ".join(names)))
     return Report(tuple(rows), sum(sizes))
 
 
-def _shapes(rule: AbstractRule, trace: Trace) -> list[jax.ShapeDtypeStruct]:
-    return jtu.tree_leaves(jax.eval_shape(lambda: (rule.init(trace), trace.no_drive())))
+def _given_up(analysis: Analysis, rule: AbstractRule, trace: Trace) -> tuple[Cut, ...]:
+    """What the rule itself drops, whatever the graph."""
+    what = rule.approximates(trace)
+    return () if what is None else (Cut(trace.group, trace.weight, what, analysis.sites[trace.number].equation.source),)
+
+
+def _shapes(rule: AbstractRule, trace: Trace) -> list[tuple[int, ...]]:
+    arrays = jtu.tree_leaves(jax.eval_shape(lambda: rule.init(trace)))
+    return [tuple(a.shape) for a in arrays if a.ndim > 0]
+
+
+def _bytes(make: Callable[[], PyTree]) -> int:
+    return sum(a.size * a.dtype.itemsize for a in jtu.tree_leaves(jax.eval_shape(make)))

@@ -14,8 +14,9 @@ so that the trace of one state is e[b, m, n, k] and
     contract     sum_m g[b, m, n] e[b, m, n, k]                   the learning signal meets the trace
     pull         sum_m g[b, m, n] x[b, m, k]                      the head's own VJP
 
-A dense head contracts k, a convolution sees a patch as k. A weight that is laid out by position itself has rows of its own
-shape and no k. Layout is speed: with lanes outermost and features innermost every line above runs at the speed of memory.
+A dense head contracts k, a convolution sees a patch as k. A weight that is laid out by position itself has rows of its
+own shape and no k. Layout is speed: with lanes outermost and features innermost every line above runs at the speed of
+memory.
 """
 
 import dataclasses

@@ -1,0 +1,42 @@
+"""The rules: what is kept of the influence of the past, and how it moves from step to step.
+
+A rule is a frozen configuration. It says how the trace of one relation starts, how one step or a window of steps
+advances it, and how a learning signal is contracted with it; the trace itself lives outside, in the `ETrace` that the
+user carries.
+"""
+
+import abc
+from collections.abc import Sequence
+
+import equinox as eqx
+from jaxtyping import Array, Bool, Inexact, PyTree
+
+from .._trace import Drive, Trace
+
+
+class AbstractRule(eqx.Module):
+    """What every rule offers, for one relation at a time."""
+
+    @abc.abstractmethod
+    def init(self, trace: Trace) -> PyTree[Array]:
+        """The trace before the first step: zeros."""
+
+    @abc.abstractmethod
+    def advance(self, trace: Trace, value: PyTree[Array], drive: Drive) -> PyTree[Array]:
+        """The trace after one more step."""
+
+    @abc.abstractmethod
+    def advance_window(
+        self, trace: Trace, value: PyTree[Array], drives: Drive, valid: Bool[Array, ""] | None = None
+    ) -> PyTree[Array]:
+        """The trace after a window of steps, whose drives are stacked; unchanged if not `valid`."""
+
+    @abc.abstractmethod
+    def contract(
+        self, trace: Trace, value: PyTree[Array], signal: Sequence[Inexact[Array, "..."]]
+    ) -> Inexact[Array, "..."]:
+        """The cotangent of the effective weight, from a learning signal per state."""
+
+    @abc.abstractmethod
+    def approximates(self, trace: Trace) -> str | None:
+        """What it gives up beside the mixing of positions, in words; None if nothing."""
