@@ -83,6 +83,15 @@ _FOREIGN = (
 )
 
 
+def is_foreign(params: dict[str, Any]) -> bool:
+    """Is the function that a call-like equation runs one of JAX's or Equinox's, such as `jnp.roll`?
+
+    Their jaxprs are cached, and so carry the lines of the first call: the line of this call is that of the equation.
+    """
+    debug_info = getattr(opened(params.get("jaxpr", params.get("call_jaxpr")))[0], "debug_info", None)
+    return (getattr(debug_info, "func_filename", None) or "<frozen").startswith(_FOREIGN)
+
+
 def source_line(eqn: Any) -> str:
     """`file.py:12 (function)`: the innermost frame of user code behind an equation."""
     traceback = getattr(eqn.source_info, "traceback", None)

@@ -14,7 +14,7 @@ operand element enters one output element: a reduction, the rows of a matrix-vec
 """
 
 import dataclasses
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Int
@@ -25,6 +25,7 @@ MANY = -2
 Positions = Int[np.ndarray, "..."]
 
 
+@runtime_checkable
 class Link(Protocol):
     def forward(self, labels: Positions, shape: tuple[int, ...]) -> Positions: ...
 

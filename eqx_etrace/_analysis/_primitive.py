@@ -6,6 +6,9 @@ flows. A primitive in no table is `MIXING`, which is always right and is reporte
 Data movements need no rule: the primitive itself is run on an array of element numbers.
 """
 
+from collections.abc import Sequence
+from typing import SupportsIndex
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -94,8 +97,9 @@ class Links:
         if eqn.primitive in PAIRWISE:
             return ALIGNED if operand == output else None
         if eqn.is_custom:
-            rule = self._rules.setdefault(eqn.outputs[0], rule_links(program, eqn, broadcasts, Links))
-            return rule.get((operand, output))
+            if eqn.outputs[0] not in self._rules:
+                self._rules[eqn.outputs[0]] = rule_links(program, eqn, broadcasts, Links)
+            return self._rules[eqn.outputs[0]].get((operand, output))
         source = _source(program, eqn, operand, output)
         if source is not None:
             return Moved(source)
@@ -171,7 +175,7 @@ def constant_value(program: Program, var: int) -> np.ndarray | None:
         return np.asarray(eqn.bind([jnp.asarray(a) for a in operands])[eqn.outputs.index(var)])
 
 
-def _rows(shape: tuple[int, ...], axes: tuple[int, ...]) -> Positions:
+def _rows(shape: tuple[int, ...], axes: Sequence[SupportsIndex]) -> Positions:
     """Where each element goes when `axes` are reduced."""
     kept = tuple(1 if d in axes else n for d, n in enumerate(shape))
     return np.broadcast_to(indices(kept), shape)

@@ -28,6 +28,8 @@ class Equation:
     jaxpr_eqn: Any
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
+    origin: Any = None
+    """The user's equation that this one was written out for, if it is not theirs."""
 
     @property
     def primitive(self) -> _compat.Primitive | None:
@@ -52,7 +54,8 @@ class Equation:
 
     @property
     def source(self) -> str:
-        return "" if self.jaxpr_eqn is None else _compat.source_line(self.jaxpr_eqn)
+        eqn = self.jaxpr_eqn if self.origin is None else self.origin
+        return "" if eqn is None else _compat.source_line(eqn)
 
     def bind(self, operands: Sequence[Any]) -> list[Any]:
         return list(operands) if self.jaxpr_eqn is None else _compat.bind(self.jaxpr_eqn, operands)
@@ -123,26 +126,40 @@ class _Inliner:
         for eqn in jaxpr.eqns:
             operands = tuple(read(atom) for atom in eqn.invars)
             if eqn.primitive in _compat.INLINED:
-                outputs = self.inline(*_compat.body(eqn.params), operands)
+                outputs = self._from_call(eqn, operands)
             else:
                 outputs = tuple(self.variable(v.aval) for v in eqn.outvars)
                 self._append(Equation(eqn, operands, outputs))
             env.update(zip(eqn.outvars, outputs, strict=True))
         return tuple(read(atom) for atom in jaxpr.outvars)
 
+    def _from_call(self, eqn: Any, operands: Sequence[int]) -> tuple[int, ...]:
+        start = len(self.equations)
+        outputs = self.inline(*_compat.body(eqn.params), operands)
+        if _compat.is_foreign(eqn.params):
+            self._attribute(start, eqn)
+        return outputs
+
+    def _attribute(self, start: int, origin: Any) -> None:
+        """The equations from `start` on were written out for this one."""
+        self.equations[start:] = [dataclasses.replace(e, origin=origin) for e in self.equations[start:]]
+
     def _append(self, eqn: Equation) -> None:
         if self._broadcasts(eqn):
             shape = self.avals[eqn.outputs[0]].shape
-            explicit = tuple(self._broadcast(v, shape) for v in eqn.inputs)
+            explicit = tuple(self._broadcast(v, shape, eqn.jaxpr_eqn) for v in eqn.inputs)
             eqn = dataclasses.replace(eqn, inputs=explicit)
         self.equations.append(eqn)
 
-    def _broadcast(self, var: int, shape: tuple[int, ...]) -> int:
+    def _broadcast(self, var: int, shape: tuple[int, ...], origin: Any) -> int:
         aval = self.avals[var]
         if aval.shape == shape or var in self.constants or not jnp.issubdtype(aval.dtype, jnp.inexact):
             return var
         closed = jax.make_jaxpr(lambda x: jnp.broadcast_to(x, shape))(aval)
-        return self.inline(*_compat.opened(closed), [var])[0]
+        start = len(self.equations)
+        (result,) = self.inline(*_compat.opened(closed), [var])
+        self._attribute(start, origin)
+        return result
 
 
 def flatten(closed: _compat.ClosedJaxpr, broadcasts: Callable[[Equation], bool]) -> Program:

@@ -1,6 +1,6 @@
 """D-RTRL: the trace in full, the Jacobian by position."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -9,6 +9,10 @@ from jaxtyping import Array, Bool, Inexact
 from .._trace import Drive, Trace
 from ._base import AbstractRule
 from ._recursion import Matrix, products, roll, unless, Value
+
+Entries = Sequence[Inexact[Array, "..."] | None]
+Features = Inexact[Array, "..."] | None
+Update = Callable[[Value, Matrix, Entries, Features], Value]
 
 
 class DRTRL(AbstractRule):
@@ -35,17 +39,21 @@ class DRTRL(AbstractRule):
         return tuple(jnp.zeros(trace.head.shape, trace.dtype) for _ in trace.states)
 
     def advance(self, trace: Trace, value: Value, drive: Drive) -> Value:
-        return roll(
-            trace, value, drive.decay, [None if d is None else trace.head.outer(d, drive.x) for d in drive.entry]
-        )
+        def update(value: Value, decay: Matrix, entry: Entries, x: Features) -> Value:
+            return roll(trace, value, decay, [None if d is None else trace.head.outer(d, x) for d in entry])
+
+        coupled = any(d is not None for s, row in enumerate(drive.decay) for r, d in enumerate(row) if r != s)
+        return _in_blocks(trace, update, value, drive) if coupled else update(value, drive.decay, drive.entry, drive.x)
 
     def advance_window(self, trace: Trace, value: Value, drives: Drive, valid: Bool[Array, ""] | None = None) -> Value:
         decay, entry = products(trace, drives)
         if valid is not None:
             decay, entry = unless(valid, decay, entry)
-        if not trace.head.has_features:
-            return roll(trace, value, decay, [trace.head.accumulate(d, None) for d in entry])
-        return _by_lane(trace, value, decay, entry, drives.x)
+
+        def update(value: Value, decay: Matrix, entry: Entries, x: Features) -> Value:
+            return roll(trace, value, decay, [None if d is None else trace.head.accumulate(d, x) for d in entry])
+
+        return _in_blocks(trace, update, value, Drive(decay, tuple(entry), drives.x))
 
     def contract(self, trace: Trace, value: Value, signal: Sequence[Inexact[Array, "..."]]) -> Inexact[Array, "..."]:
         terms = [trace.head.contract(g, e) for g, e in zip(signal, value, strict=True)]
@@ -56,18 +64,41 @@ class DRTRL(AbstractRule):
         return None
 
 
-def _by_lane(trace: Trace, value: Value, decay: Matrix, entry: Sequence[Array], x: Array | None) -> Value:
-    """A window's update, lane by lane: what the matrix product makes is added in cache, never stored whole."""
-    if trace.head.shape[1] == 1 or x is None:
-        return roll(trace, value, decay, [trace.head.accumulate(d, x) for d in entry])
+def _in_blocks(trace: Trace, update: Update, value: Value, drive: Drive) -> Value:
+    """Update a trace block by block, in place.
 
-    def body(lane: Array, value: Value) -> Value:
-        def pick(array: Array, axis: int) -> Array:
-            return jax.lax.dynamic_slice_in_dim(array, lane, 1, axis)
+    A window's matrix product is then added while it is in cache and never stored whole, and states that feed one another
+    do not need a copy of each other. Blocks are lanes, or units where there is one lane.
+    """
+    axis, size = _block(trace)
+    count = trace.head.shape[axis] // size if trace.head.has_features else 1
+    if count == 1:
+        return update(value, drive.decay, drive.entry, drive.x)
 
-        here = tuple(pick(e, 1) for e in value)
-        local = tuple(tuple(None if d is None else pick(d, 1) for d in row) for row in decay)
-        new = roll(trace, here, local, [trace.head.accumulate(pick(d, 2), pick(x, 2)) for d in entry])
-        return tuple(jax.lax.dynamic_update_slice_in_dim(e, n, lane, 1) for e, n in zip(value, new, strict=True))
+    def body(block: Array, value: Value) -> Value:
+        def cut(array: Array, axis: int) -> Array:
+            return jax.lax.dynamic_slice_in_dim(array, block * size, size, axis)
 
-    return jax.lax.fori_loop(0, trace.head.shape[1], body, value)
+        here = tuple(cut(e, axis) for e in value)
+        decay = jax.tree.map(lambda d: cut(d, axis), drive.decay)
+        entry = jax.tree.map(lambda d: cut(d, d.ndim - 3 + axis), drive.entry)
+        x = cut(drive.x, drive.x.ndim - 2) if axis == 1 and drive.x is not None else drive.x
+        new = update(here, decay, entry, x)
+        return tuple(
+            jax.lax.dynamic_update_slice_in_dim(e, n, block * size, axis) for e, n in zip(value, new, strict=True)
+        )
+
+    return jax.lax.fori_loop(0, count, body, value)
+
+
+def _block(trace: Trace) -> tuple[int, int]:
+    """The axis to cut, and the size of a block: at least `_BLOCK` numbers, and a divisor of the axis."""
+    if not trace.head.has_features:
+        return 0, 1
+    b, m, n, k = trace.head.shape
+    axis, length, slab = (1, m, b * n * k) if m > 1 else (2, n, b * k)
+    wanted = max(1, -(-_BLOCK // max(slab, 1)))
+    return axis, next((d for d in range(wanted, length) if length % d == 0), length)
+
+
+_BLOCK = 1 << 16

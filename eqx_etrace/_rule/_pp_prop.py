@@ -35,9 +35,9 @@ class PPProp(AbstractRule):
         e[s, k, f]  ~  e_f[s, k] e_x[f] (1 - a_x) / (1 - a_x^t)
 
     The last factor makes of e_x a weighted *average* of what came in; the denominator is its bias correction, with t
-    counted in time steps. With a_x = a_f = a this is the published rule, e_f scaled by 1 - a. After one step the trace is exact. The
-    contraction is the head's own VJP at x = e_x with cotangent sum_s g e_f. An elementwise parameter has no x; its
-    trace is no larger than e_f and is kept exactly, as D-RTRL keeps it.
+    counted in time steps. With a_x = a_f = a this is the published rule, e_f scaled by 1 - a. After one step the trace
+    is exact. The contraction is the head's own VJP at x = e_x with cotangent sum_s g e_f. An elementwise parameter has
+    no x; its trace is no larger than e_f and is kept exactly, as D-RTRL keeps it.
 
     **Arguments**
 

@@ -12,6 +12,7 @@ recomputed value; no `stop_gradient` is needed, and derivatives of the trace its
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -24,7 +25,8 @@ from .._analysis._relation import Analysis
 from .._analysis._tail import Edge, Tail
 from ._head import Head, make_head
 
-Values = Mapping[int, Array]
+Values = Mapping[int, Any]
+"""By variable: arrays, and the scalars of literals."""
 
 
 class Drive(eqx.Module):
@@ -206,7 +208,7 @@ def _run_tail(
     env = dict(zip(states, old, strict=True))
     env |= {y: values[y] + d for y, d in shift_of.items()}
 
-    def read(edge: Edge, var: int) -> Array:
+    def read(edge: Edge, var: int) -> Any:
         if edge in entering:
             return values[var] + entering[edge]
         return env[var] if edge in tail.kept and var in env else values[var]

@@ -1,0 +1,15 @@
+from ._gif import GIF as GIF
+from ._gif import GIFState as GIFState
+from ._integrate import exp_euler_step as exp_euler_step
+from ._neuron import AbstractNeuron as AbstractNeuron
+from ._neuron import IF as IF
+from ._neuron import LIF as LIF
+from ._neuron import NeuronState as NeuronState
+from ._readout import LeakyRateReadout as LeakyRateReadout
+from ._readout import ReadoutState as ReadoutState
+from ._surrogate import AbstractSurrogate as AbstractSurrogate
+from ._surrogate import Arctan as Arctan
+from ._surrogate import ReluGrad as ReluGrad
+from ._surrogate import Sigmoid as Sigmoid
+from ._synapse import Expon as Expon
+from ._synapse import SynapseState as SynapseState

@@ -1,0 +1,68 @@
+"""A neuron that adapts: `(current, state) -> (spikes, state)`."""
+
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, DTypeLike, Float
+
+from ._integrate import exp_euler_step
+from ._neuron import AbstractNeuron, Parameter, Reset
+from ._surrogate import AbstractSurrogate, ReluGrad
+
+
+class GIFState(NamedTuple):
+    """The state of `GIF`: the membrane potential `V` and the adaptation current `I2`."""
+
+    V: Float[Array, "..."]
+    I2: Float[Array, "..."]
+
+
+class GIF(AbstractNeuron[GIFState]):
+    r"""The generalised integrate-and-fire neuron with one spike-triggered current.
+
+    $$\tau \frac{dV}{dt} = -(V - V_{rest}) + R (I + I_2), \qquad \tau_{I_2} \frac{dI_2}{dt} = -I_2$$
+
+    A spike adds $A_2$ to $I_2$ and resets V, both without a gradient through the spike.
+
+    **Arguments**
+
+    - `tau`: the membrane time constant $\tau$ (ms).
+    - `tau_I2`: the time constant of the spike-triggered current (ms).
+    - `A2`: what one spike adds to it; negative adapts, positive bursts.
+    - `V_th`, `V_reset`, `V_rest`: threshold, reset and resting potential (mV).
+    - `R`: the input resistance.
+    - `dt`: the length of a step (ms).
+    - `surrogate`: the spike function.
+    - `reset`: `"soft"` subtracts `V_th - V_reset` and keeps what is above threshold; `"hard"` sets V to `V_reset`.
+
+    Source: Mihalas and Niebur, "A generalized linear integrate-and-fire neural model produces diverse spiking
+    behaviors", Neural Computation 2009, with one current and a fixed threshold.
+    """
+
+    tau: Parameter = 20.0
+    tau_I2: Parameter = 50.0
+    A2: Parameter = -0.1
+    V_th: Parameter = 1.0
+    V_reset: Parameter = 0.0
+    V_rest: Parameter = 0.0
+    R: Parameter = 1.0
+    dt: float = eqx.field(default=1.0, static=True)
+    surrogate: AbstractSurrogate = ReluGrad()
+    reset: Reset = eqx.field(default="soft", static=True)
+
+    def init_state(self, shape: int | tuple[int, ...], dtype: DTypeLike | None = None) -> GIFState:
+        """V = `V_rest` and I2 = 0 in arrays of the given shape and dtype (JAX's default float if None)."""
+        return GIFState(jnp.zeros(shape, dtype) + self.V_rest, jnp.zeros(shape, dtype))
+
+    def __call__(self, x: Float[Array, "*shape"], state: GIFState) -> tuple[Float[Array, "*shape"], GIFState]:
+        """One step: spikes and new state."""
+        spike = jax.lax.stop_gradient(self.spike(state))
+        V, I2 = self._after_reset(state.V, spike), state.I2 + self.A2 * spike
+        I2 = exp_euler_step(lambda I2: -I2 / self.tau_I2, I2, dt=self.dt)
+        new = GIFState(exp_euler_step(self._derivative, V, x + I2, dt=self.dt), I2)
+        return self.spike(new), new
+
+    def _derivative(self, V: Float[Array, "*shape"], x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+        return (self.V_rest - V + self.R * x) / self.tau

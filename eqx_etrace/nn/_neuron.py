@@ -1,0 +1,149 @@
+r"""Integrate-and-fire neurons: `(current, state) -> (spikes, state)`.
+
+One step does three things, in this order:
+
+1. reset, by the spikes of the state that comes in: $V \leftarrow V - (V_{th} - V_{reset}) \, H(V)$;
+2. integrate the neuron's equation over `dt`, by exponential Euler;
+3. emit the spikes of the new state.
+
+$H(V) = \text{spike}((V - V_{th}) / (V_{th} - V_{reset}))$; in the reset it has no gradient. The spikes are a function
+of the state, so they are no state of their own; `neuron.spike(state)` reads them where a recurrent projection needs
+them. Times are in ms, potentials in mV and currents in nA with R in megaohm, or all of them in any other
+consistent units: only dt / tau and the ratios of potentials enter.
+
+Parameters are Python floats or arrays. A Python float is a constant of the model; an array that broadcasts against the
+state (one value per unit, or one for all) is a parameter of the model and gets a gradient, as with `eqx.filter_grad`.
+"""
+
+import abc
+from typing import Generic, Literal, NamedTuple, Protocol, runtime_checkable, TypeVar
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, DTypeLike, Float
+
+from ._integrate import exp_euler_step
+from ._surrogate import AbstractSurrogate, ReluGrad
+
+Parameter = float | Float[Array, "..."]
+Reset = Literal["soft", "hard"]
+
+
+class NeuronState(NamedTuple):
+    """The state of `IF` and `LIF`: the membrane potential `V`."""
+
+    V: Float[Array, "..."]
+
+
+@runtime_checkable
+class _HasMembrane(Protocol):
+    """A state with a membrane potential."""
+
+    @property
+    def V(self) -> Float[Array, "..."]: ...
+
+
+State = TypeVar("State", bound=_HasMembrane)
+
+
+class AbstractNeuron(eqx.Module, Generic[State]):
+    """What every neuron offers: `init_state`, `spike`, and the step itself."""
+
+    V_th: eqx.AbstractVar[Parameter]
+    V_reset: eqx.AbstractVar[Parameter]
+    surrogate: eqx.AbstractVar[AbstractSurrogate]
+    reset: eqx.AbstractVar[Reset]
+
+    @abc.abstractmethod
+    def init_state(self, shape: int | tuple[int, ...], dtype: DTypeLike | None = None) -> State:
+        """A neuron at rest, of the given shape: `n` or `(batch, n)` or `(channels, height, width)` ..."""
+
+    @abc.abstractmethod
+    def __call__(self, x: Float[Array, "*shape"], state: State) -> tuple[Float[Array, "*shape"], State]:
+        """One step: the input current and the state give the spikes and the new state."""
+
+    def spike(self, state: State) -> Float[Array, "..."]:
+        """The spikes of a state, 1 or 0, differentiable by the surrogate."""
+        # In units of threshold above reset, so that the surrogate's width does not depend on the unit of V.
+        return self.surrogate((state.V - self.V_th) / (self.V_th - self.V_reset))
+
+    def _after_reset(self, V: Float[Array, "*shape"], spike: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+        drop = self.V_th - self.V_reset if self.reset == "soft" else V - self.V_reset
+        return V - drop * spike
+
+
+class IF(AbstractNeuron[NeuronState]):
+    r"""The integrate-and-fire neuron without a leak.
+
+    $$\tau \frac{dV}{dt} = R I$$
+
+    **Arguments**
+
+    - `tau`: the time constant $\tau$ (ms), which scales the input: one step adds $(dt / \tau) R I$.
+    - `V_th`, `V_reset`: threshold and reset potential (mV).
+    - `R`: the input resistance.
+    - `dt`: the length of a step (ms).
+    - `surrogate`: the spike function.
+    - `reset`: `"soft"` subtracts `V_th - V_reset` and keeps what is above threshold; `"hard"` sets V to `V_reset`.
+
+    Source: Gerstner, Kistler, Naud and Paninski, "Neuronal Dynamics", 2014, chapter 1.
+    """
+
+    tau: Parameter = 5.0
+    V_th: Parameter = 1.0
+    V_reset: Parameter = 0.0
+    R: Parameter = 1.0
+    dt: float = eqx.field(default=1.0, static=True)
+    surrogate: AbstractSurrogate = ReluGrad()
+    reset: Reset = eqx.field(default="soft", static=True)
+
+    def init_state(self, shape: int | tuple[int, ...], dtype: DTypeLike | None = None) -> NeuronState:
+        """V = 0 in an array of the given shape and dtype (JAX's default float if None)."""
+        return NeuronState(jnp.zeros(shape, dtype))
+
+    def __call__(self, x: Float[Array, "*shape"], state: NeuronState) -> tuple[Float[Array, "*shape"], NeuronState]:
+        """One step: spikes and new state."""
+        V = self._after_reset(state.V, jax.lax.stop_gradient(self.spike(state)))
+        new = NeuronState(V + self.dt / self.tau * self.R * x)
+        return self.spike(new), new
+
+
+class LIF(AbstractNeuron[NeuronState]):
+    r"""The leaky integrate-and-fire neuron.
+
+    $$\tau \frac{dV}{dt} = -(V - V_{rest}) + R I$$
+
+    **Arguments**
+
+    - `tau`: the membrane time constant $\tau$ (ms).
+    - `V_th`, `V_reset`, `V_rest`: threshold, reset and resting potential (mV).
+    - `R`: the input resistance.
+    - `dt`: the length of a step (ms).
+    - `surrogate`: the spike function.
+    - `reset`: `"soft"` subtracts `V_th - V_reset` and keeps what is above threshold; `"hard"` sets V to `V_reset`.
+
+    Source: Gerstner, Kistler, Naud and Paninski, "Neuronal Dynamics", 2014, equation 1.5.
+    """
+
+    tau: Parameter = 20.0
+    V_th: Parameter = 1.0
+    V_reset: Parameter = 0.0
+    V_rest: Parameter = 0.0
+    R: Parameter = 1.0
+    dt: float = eqx.field(default=1.0, static=True)
+    surrogate: AbstractSurrogate = ReluGrad()
+    reset: Reset = eqx.field(default="soft", static=True)
+
+    def init_state(self, shape: int | tuple[int, ...], dtype: DTypeLike | None = None) -> NeuronState:
+        """V = `V_rest` in an array of the given shape and dtype (JAX's default float if None)."""
+        return NeuronState(jnp.zeros(shape, dtype) + self.V_rest)
+
+    def __call__(self, x: Float[Array, "*shape"], state: NeuronState) -> tuple[Float[Array, "*shape"], NeuronState]:
+        """One step: spikes and new state."""
+        V = self._after_reset(state.V, jax.lax.stop_gradient(self.spike(state)))
+        new = NeuronState(exp_euler_step(self._derivative, V, x, dt=self.dt))
+        return self.spike(new), new
+
+    def _derivative(self, V: Float[Array, "*shape"], x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+        return (self.V_rest - V + self.R * x) / self.tau

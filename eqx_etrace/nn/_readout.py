@@ -1,0 +1,57 @@
+"""Readouts: `(x, state) -> (rates, state)`."""
+
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, DTypeLike, Float, PRNGKeyArray
+
+from ._neuron import Parameter
+
+
+class ReadoutState(NamedTuple):
+    """The state of a readout: the rate `r` of each output unit."""
+
+    r: Float[Array, "*batch out"]
+
+
+class LeakyRateReadout(eqx.Module):
+    r"""Leaky units that sum weighted spikes and do not spike themselves.
+
+    $$r \leftarrow e^{-dt / \tau} \, r + W x$$
+
+    **Arguments**
+
+    - `in_size`, `out_size`: how many units it reads, and how many it has.
+    - `tau`: the time constant $\tau$ (ms); a Python float is constant, an array is trained.
+    - `dt`: the length of a step (ms).
+    - `key`: for the weights, drawn from a normal distribution of variance `1 / in_size` and scaled by
+      $1 - e^{-dt / \tau}$, so that inputs of size 1 that last longer than $\tau$ give rates of size 1.
+
+    Source: Bellec et al., "A solution to the learning dilemma for recurrent networks of spiking neurons", Nature
+    Communications 2020, equation 11, without its bias.
+    """
+
+    weight: Float[Array, "out in"]
+    tau: Parameter
+    dt: float = eqx.field(static=True)
+
+    def __init__(
+        self, in_size: int, out_size: int, *, tau: Parameter = 20.0, dt: float = 1.0, key: PRNGKeyArray
+    ) -> None:
+        gain = in_size**-0.5 * (1 - jnp.exp(-dt / jnp.asarray(tau)))
+        self.weight = gain[..., None] * jax.random.normal(key, (out_size, in_size))
+        self.tau = tau
+        self.dt = dt
+
+    def init_state(self, batch: tuple[int, ...] = (), dtype: DTypeLike | None = None) -> ReadoutState:
+        """r = 0 in an array of shape `(*batch, out_size)` and the given dtype (JAX's default float if None)."""
+        return ReadoutState(jnp.zeros((*batch, self.weight.shape[0]), dtype))
+
+    def __call__(
+        self, x: Float[Array, "*batch in"], state: ReadoutState
+    ) -> tuple[Float[Array, "*batch out"], ReadoutState]:
+        """One step: the rates, and the new state that holds them."""
+        r = jnp.exp(-self.dt / self.tau) * state.r + x @ self.weight.T
+        return r, ReadoutState(r)

@@ -1,0 +1,102 @@
+"""Spikes: a step going forward, a smooth slope going backward.
+
+The forward value is the Heaviside function of x, 1 where x >= 0. Its derivative is 0 or undefined, so each surrogate
+puts another function in the derivative's place; that function is all that tells them apart.
+"""
+
+import abc
+import math
+from functools import partial
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+
+class AbstractSurrogate(eqx.Module):
+    """What every surrogate spike offers: `surrogate(x)`, 1 where `x >= 0` and 0 elsewhere, in the dtype of `x`.
+
+    A subclass says what stands in for the derivative. Its fields are static: they are fixed when a step is traced.
+    """
+
+    @abc.abstractmethod
+    def derivative(self, x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+        """What stands in for the derivative of the spike at `x`."""
+
+    def __call__(self, x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+        """The spikes."""
+        return _spike(self, x)
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(0,))
+def _spike(surrogate: AbstractSurrogate, x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    del surrogate
+    return (x >= 0).astype(x.dtype)
+
+
+@_spike.defjvp
+def _spike_jvp(
+    surrogate: AbstractSurrogate, primals: tuple[Float[Array, "*shape"]], tangents: tuple[Float[Array, "*shape"]]
+) -> tuple[Float[Array, "*shape"], Float[Array, "*shape"]]:
+    (x,), (dx,) = primals, tangents
+    return _spike(surrogate, x), surrogate.derivative(x) * dx
+
+
+class ReluGrad(AbstractSurrogate):
+    r"""A triangle: $\alpha \max(0, 1 - |x| / w)$.
+
+    **Arguments**
+
+    - `alpha`: the height $\alpha$ of the triangle.
+    - `width`: half its base, $w$. Beyond it a unit gets no gradient.
+
+    Source: Esser et al., "Convolutional networks for fast, energy-efficient neuromorphic computing", PNAS 2016; damped
+    by $\alpha = 0.3$ as in Bellec et al., "Long short-term memory and learning-to-learn in networks of spiking
+    neurons", NeurIPS 2018.
+    """
+
+    alpha: float = eqx.field(default=0.3, static=True)
+    width: float = eqx.field(default=1.0, static=True)
+
+    def derivative(self, x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+        """The triangle at `x`."""
+        return self.alpha * jax.nn.relu(1 - jnp.abs(x) / self.width)
+
+
+class Arctan(AbstractSurrogate):
+    r"""The slope of an arctangent: $\frac{\alpha}{2} / (1 + (\frac{\pi}{2} \alpha x)^2)$.
+
+    **Arguments**
+
+    - `alpha`: the sharpness $\alpha$; half of it is the height of the peak.
+
+    Source: Fang et al., "Incorporating learnable membrane time constant to enhance learning of spiking neural
+    networks", ICCV 2021.
+    """
+
+    alpha: float = eqx.field(default=2.0, static=True)
+
+    def derivative(self, x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+        """The slope at `x`."""
+        return 0.5 * self.alpha / (1 + jnp.square(0.5 * math.pi * self.alpha * x))
+
+
+class Sigmoid(AbstractSurrogate):
+    r"""The slope of a logistic function: $\alpha \, \sigma(\alpha x) \, (1 - \sigma(\alpha x))$.
+
+    **Arguments**
+
+    - `alpha`: the sharpness $\alpha$; a quarter of it is the height of the peak.
+
+    Source: Zenke and Vogels, "The remarkable robustness of surrogate gradient learning for instilling complex function
+    in spiking neural networks", Neural Computation 2021; after the fast sigmoid of Zenke and Ganguli, "SuperSpike",
+    Neural Computation 2018.
+    """
+
+    alpha: float = eqx.field(default=4.0, static=True)
+
+    def derivative(self, x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+        """The slope at `x`."""
+        # sigma(-z) rather than 1 - sigma(z), which would cancel far above threshold.
+        return self.alpha * jax.nn.sigmoid(self.alpha * x) * jax.nn.sigmoid(-self.alpha * x)

@@ -1,0 +1,45 @@
+"""Synapses: `(input, state) -> (conductance, state)`."""
+
+from typing import NamedTuple
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, DTypeLike, Float
+
+from ._integrate import exp_euler_step
+from ._neuron import Parameter
+
+
+class SynapseState(NamedTuple):
+    """The state of a synapse: the conductance `g`."""
+
+    g: Float[Array, "..."]
+
+
+class Expon(eqx.Module):
+    r"""The exponential synapse.
+
+    $$\tau \frac{dg}{dt} = -g, \qquad g \leftarrow g + x \text{ as the input } x \text{ arrives}$$
+
+    The input is already laid out by target unit (weights times spikes), so that one conductance per target unit is
+    enough for any number of sources.
+
+    **Arguments**
+
+    - `tau`: the synaptic time constant $\tau$ (ms); a Python float is constant, an array is trained.
+    - `dt`: the length of a step (ms).
+
+    Source: Gerstner, Kistler, Naud and Paninski, "Neuronal Dynamics", 2014, section 3.1.
+    """
+
+    tau: Parameter = 8.0
+    dt: float = eqx.field(default=1.0, static=True)
+
+    def init_state(self, shape: int | tuple[int, ...], dtype: DTypeLike | None = None) -> SynapseState:
+        """g = 0 in an array of the given shape and dtype (JAX's default float if None)."""
+        return SynapseState(jnp.zeros(shape, dtype))
+
+    def __call__(self, x: Float[Array, "*shape"], state: SynapseState) -> tuple[Float[Array, "*shape"], SynapseState]:
+        """One step: the conductance, and the new state that holds it."""
+        g = exp_euler_step(lambda g: -g / self.tau, state.g, dt=self.dt) + x
+        return g, SynapseState(g)

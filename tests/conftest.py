@@ -1,0 +1,27 @@
+"""Double precision, strict dtype promotion, and one fixed key per test."""
+
+import os
+import zlib
+
+# What is compiled here runs for microseconds: do not let XLA spend seconds on making it fast.
+os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_backend_optimization_level=0"
+
+import jax
+import pytest
+
+jax.config.update("jax_enable_x64", True)
+jax.config.update("jax_numpy_dtype_promotion", "strict")
+
+
+@pytest.fixture
+def key(request):
+    """The same typed key for the same test, in any order and on any worker."""
+    return jax.random.key(zlib.crc32(request.node.name.encode()))
+
+
+@pytest.fixture(autouse=True)
+def promotion(request):
+    """What users run (README, examples) runs under JAX's default promotion; all else under the strict one."""
+    shown = request.module.__name__ in ("test_readme", "test_examples")
+    with jax.numpy_dtype_promotion("standard" if shown else "strict"):
+        yield

@@ -1,0 +1,144 @@
+"""The examples: the graphs of the three networks, to the letter, and a quickstart on a small budget."""
+
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import pytest
+
+import eqx_etrace as etr
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+
+
+def load(name):
+    spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+networks = load("networks")
+
+READOUT = ("out", "weight")
+CONVOLUTIONAL = [
+    (("conv1", "conv", "weight"), 0),
+    (("conv1", "norm", "weight"), 0),
+    (("conv1", "norm", "bias"), 0),
+    (("conv2", "conv", "weight"), 1),
+    (("conv2", "norm", "weight"), 1),
+    (("conv2", "norm", "bias"), 1),
+    (("linear", "weight"), 2),
+    (("linear", "bias"), 2),
+    (READOUT, 3),
+]
+CASES = {
+    "single_layer": (
+        networks.single_layer,
+        [{("neu", "V")}, {("out", "r")}],
+        [(("syn", "comm", "weight"), 0), (READOUT, 1)],
+    ),
+    "gif_layers": (
+        networks.gif_layers,
+        [
+            *({("layers", i, "ff2r", "syn", "g"), ("layers", i, "r", "V"), ("layers", i, "r", "I2")} for i in range(3)),
+            {("out", "r")},
+        ],
+        [*((("layers", i, "ff2r", "comm", "weight"), i) for i in range(3)), (READOUT, 3)],
+    ),
+    "convolutional": (
+        networks.convolutional,
+        [{("conv1", "V")}, {("conv2", "V")}, {("dense", "V")}, {("out", "r")}],
+        CONVOLUTIONAL,
+    ),
+}
+
+
+@pytest.fixture(scope="module", params=CASES, ids=list(CASES))
+def case(request):
+    network, groups, weights = CASES[request.param]
+    step, model, state, inputs = network()
+    return etr.compile_graph(step, model, state, *inputs), groups, weights
+
+
+def test_hidden_groups(case):
+    graph, groups, _ = case
+    assert [set(group.paths) for group in graph.hidden_groups] == groups
+
+
+def test_each_weight_is_in_the_group_of_its_layer(case):
+    graph, _, weights = case
+    assert list(dict.fromkeys((r.path, r.group) for r in graph.relations)) == weights
+
+
+def test_the_text_names_every_group_and_weight(case):
+    graph, groups, weights = case
+    text = str(graph)
+    assert text.startswith("The hidden groups are:\n\n   Group 0: [(")
+    assert all(str(path) in text for group in groups for path in group)
+    for number, (path, group) in enumerate(weights):
+        assert f"   Weight {number}: {path}  is associated with hidden group {group}\n" in text
+    assert text.endswith("Every parameter has a trace.")
+
+
+def test_the_readout_is_exact_and_what_is_dropped_elsewhere_is_said(case):
+    graph, _, weights = case
+    rows = graph.report(etr.DRTRL()).rows
+    assert [(row.path, row.group) for row in rows] == weights
+    assert [row.exact for row in rows] == [path == READOUT for path, _ in weights]
+    assert all(row.exact or row.dropped for row in rows)
+
+
+@pytest.mark.parametrize("network", [networks.single_layer, networks.gif_layers])
+def test_the_networks_are_alive(network):
+    step, model, state, (x,) = network()
+
+    def tick(state, x):
+        out, state = step(model, state, x)
+        return state, out
+
+    out = jax.lax.scan(tick, state, jnp.broadcast_to(20 * x, (200, *x.shape)))[1]
+    assert bool((jnp.abs(out[-1]) > 0).all()) and bool(jnp.isfinite(out).all())
+
+
+def test_a_small_convolutional_network_trains_online():
+    step, model, state, (x,) = networks.convolutional(channels=2, size=8, n_dense=6, n_out=3)
+
+    def loss_step(model, state, x):
+        out, state = step(model, state, x)
+        return jnp.sum((out - 1) ** 2), state
+
+    online = etr.etrace_value_and_grad(loss_step, etr.DRTRL())
+    xs = 3 * jax.random.normal(jax.random.key(1), (12, *x.shape))
+    (losses, grads), _, _ = eqx.filter_jit(online.scan)(model, state, online.init(model, state, x), xs)
+    assert losses.shape == (12,)
+    assert all(bool(jnp.isfinite(g).all() & (g != 0).any()) for g in jax.tree.leaves(grads))
+
+
+def run(script, *arguments):
+    """The output of an example, run as a user runs it, with warnings as errors."""
+    command = [sys.executable, "-W", "error", str(EXAMPLES / script), *arguments]
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=300, env={**os.environ, "JAX_PLATFORMS": "cpu"}
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_show_graph_prints_three_graphs():
+    assert run("show_graph.py").count("The hidden groups are:") == 3
+
+
+def test_quickstart_runs_on_a_small_budget(tmp_path):
+    picture = tmp_path / "figure.png"
+    text = run("quickstart.py", "--epochs", "1", "--samples", "300", "--out", str(picture))
+    assert "Weight 0: ('syn', 'weight')  is associated with hidden group 0" in text
+    for line in ["  online: ", "    BPTT: ", "  chance: ", "Spikes per unit and step, online: 0."]:
+        assert line in text
+    assert picture.stat().st_size > 20_000

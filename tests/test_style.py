@@ -1,0 +1,75 @@
+"""Abstract or final; no private JAX; no bare type-ignores; imports point one way."""
+
+import importlib
+import inspect
+import pathlib
+import pkgutil
+import re
+
+import equinox as eqx
+import pytest
+
+import eqx_etrace
+
+ROOT = pathlib.Path(eqx_etrace.__file__).parent
+MODULES = [importlib.import_module(m.name) for m in pkgutil.walk_packages(eqx_etrace.__path__, "eqx_etrace.")]
+FILES = sorted(ROOT.rglob("*.py"))
+CLASSES = sorted(
+    {
+        value
+        for module in MODULES
+        for value in vars(module).values()
+        if inspect.isclass(value) and issubclass(value, eqx.Module) and value.__module__.startswith("eqx_etrace")
+    },
+    key=lambda c: c.__qualname__,
+)
+
+
+def is_abstract(cls):
+    return bool(cls.__abstractmethods__) or cls.__name__.startswith(("Abstract", "_Abstract"))
+
+
+@pytest.mark.parametrize("cls", CLASSES, ids=lambda c: c.__name__)
+def test_abstract_or_final(cls):
+    ours = [c for c in cls.__mro__[1:] if c.__module__.startswith("eqx_etrace")]
+    assert all(is_abstract(base) for base in ours), f"{cls} extends a concrete class"
+    for name, value in vars(cls).items():
+        if name.startswith("__") or not inspect.isroutine(value):
+            continue
+        overridden = [getattr(base, name) for base in ours if name in vars(base)]
+        assert all(getattr(method, "__isabstractmethod__", False) for method in overridden), f"{cls}.{name}"
+
+
+def test_there_are_classes_to_look_at():
+    assert {"DRTRL", "AbstractRule", "ETrace"} <= {c.__name__ for c in CLASSES}
+
+
+FORBIDDEN = {
+    "private JAX": r"jax\._src|from jax\._",
+    "a bare type-ignore": r"#\s*type:\s*ignore(?!\[)",
+    "super()": r"\bsuper\(\)",
+}
+
+
+@pytest.mark.parametrize("what", FORBIDDEN)
+def test_source_has_none_of(what):
+    found = [
+        f"{path.relative_to(ROOT)}:{number}"
+        for path in FILES
+        for number, line in enumerate(path.read_text().splitlines(), 1)
+        if re.search(FORBIDDEN[what], line)
+    ]
+    assert not found
+
+
+def test_analysis_imports_nothing_above_it():
+    for path in (ROOT / "_analysis").glob("*.py"):
+        lines = [li for li in path.read_text().splitlines() if li.startswith("from ..")]
+        assert all("_compat" in li for li in lines), (path.name, lines)
+
+
+def test_exports_are_explicit():
+    text = (ROOT / "__init__.py").read_text()
+    for line in text.splitlines():
+        assert line == "" or line.startswith(("from .", "__version__")), line
+        assert not line.startswith("from") or re.search(r"import (\w+) as \1$", line), line
