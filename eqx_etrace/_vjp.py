@@ -7,6 +7,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import jax.tree_util as jtu
 from jaxtyping import PyTree
 
 from ._analysis import Layout
@@ -85,10 +86,13 @@ def step_vjp(
 
 def _cotangents(arrays: Arrays, layout: Layout, given: PyTree, what: str) -> Arrays:
     """The cotangents that a user gave for the inexact arrays of a pytree; None stands for zero."""
+    advice = f"The {what} cotangent must have the structure of the {what}, with an array or None for each leaf."
     try:
         leaves = layout.treedef.flatten_up_to(given)
     except ValueError as error:
-        raise ValueError(f"The {what} cotangent must have the structure of the {what}. {error}") from None
+        raise ValueError(f"{advice} {error}") from None
+    if not all(c is None or jtu.treedef_is_leaf(jtu.tree_structure(c)) for c in leaves):
+        raise ValueError(f"{advice} Found {jtu.tree_structure(given)}, expected {layout.treedef}.")
     wanted = [
         c for c, a in zip(leaves, layout.arrays, strict=True) if a is not None and jnp.issubdtype(a.dtype, jnp.inexact)
     ]

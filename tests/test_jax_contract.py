@@ -24,7 +24,6 @@ ABSENT_SOMEWHERE = ["stop_gradient"]
 def test_primitive_is_found(name):
     (found,) = compat.primitives(name)
     assert isinstance(found, jex.Primitive)
-    assert found.name.removesuffix("2") in (name, "checkpoint", "pjit", "jit", "square", name.rstrip("_"))
 
 
 def test_unknown_names_are_left_out():

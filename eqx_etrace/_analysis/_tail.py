@@ -80,6 +80,10 @@ class Tail:
     reach: Mapping[int, int]
     """For each variable, bits: which of the group's old states, then which of its sites, it depends on."""
 
+    def recomputes(self, edge: Edge, var: int) -> bool:
+        """Does this use of a variable see the recomputed value, and not the one that the step left behind?"""
+        return edge in self.kept and var in self.reach
+
     def couplings(self, step: Step) -> tuple[tuple[bool, ...], ...]:
         """[s][s']: does the new state s depend on the old state s'?"""
         return tuple(

@@ -21,6 +21,7 @@ import numpy as np
 from jaxtyping import Array, Inexact
 
 from .._analysis._link import NONE, Positions
+from .._analysis._program import Equation
 from .._analysis._relation import Analysis
 from .._analysis._tail import Edge, Tail
 from ._head import Head, make_head
@@ -145,7 +146,7 @@ def tapped(analysis: Analysis) -> tuple[int, ...]:
             continue
         reads.update(analysis.step.states[leaf] for leaf in tail.group.leaves)
         reads.update(site.output for site in tail.sites if site.output is not None)
-        reads.update(v for eqn in tail.equations for v in eqn.inputs)
+        reads.update(v for eqn in tail.equations for edge, v in _uses(eqn) if not tail.recomputes(edge, v))
     constants = analysis.step.program.constants
     return tuple(sorted(v for v in reads if v not in analysis.fixed and v not in constants))
 
@@ -198,6 +199,10 @@ def _jacobians(analysis: Analysis, tail: Tail, values: Values) -> tuple[dict[Edg
     return decay, entry
 
 
+def _uses(eqn: Equation) -> list[tuple[Edge, int]]:
+    return [((eqn.outputs[0], i), var) for i, var in enumerate(eqn.inputs)]
+
+
 def _run_tail(
     analysis: Analysis, tail: Tail, values: Values, old: Sequence[Array], shifts: Sequence[Array]
 ) -> dict[int, Array]:
@@ -211,10 +216,10 @@ def _run_tail(
     def read(edge: Edge, var: int) -> Any:
         if edge in entering:
             return values[var] + entering[edge]
-        return env[var] if edge in tail.kept and var in env else values[var]
+        return env[var] if tail.recomputes(edge, var) else values[var]
 
     for eqn in tail.equations:
-        out = eqn.bind([read((eqn.outputs[0], i), var) for i, var in enumerate(eqn.inputs)])
+        out = eqn.bind([read(edge, var) for edge, var in _uses(eqn)])
         for var, value in zip(eqn.outputs, out, strict=True):
             env[var] = value + shift_of[var] if var in shift_of else value
     return env
