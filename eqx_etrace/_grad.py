@@ -10,7 +10,7 @@ from jaxtyping import PyTree
 
 from ._compat import definition_line
 from ._graph import ETraceGraph
-from ._plan import ETrace, make_plan, Plan, Rule
+from ._plan import check_rule, check_trace, ETrace, make_plan, Plan, Rule
 from ._trace import Drive
 from ._vjp import check_window, step_vjp, take_arguments
 from ._window import (
@@ -66,6 +66,7 @@ class ETraceGrad(eqx.Module):
 
     def __call__(self, model: PyTree, state: PyTree, trace: ETrace, *inputs: Any) -> tuple[Any, PyTree, ETrace]:
         """One step: `(gradients, state, trace)`, or `((loss, gradients), state, trace)`."""
+        check_trace(trace)
         plan = self._plan(model, state, inputs)
         plan.check(trace)
         found = _one_step(plan, take_arguments(plan, model, state, inputs), trace, self.window)
@@ -78,7 +79,7 @@ class ETraceGrad(eqx.Module):
 
         **Arguments**
 
-        - `inputs`: their arrays have a leading time axis of one length T.
+        - `inputs`: every array among them has a leading time axis, of one length T. Close over what stays the same.
         - `window`: how many steps are differentiated exactly before credit is handed to the trace; the transform's
           own if not given. T need not be a multiple of it: the last window is shorter. Memory grows with it, not
           with T.
@@ -87,6 +88,7 @@ class ETraceGrad(eqx.Module):
 
         As `__call__`, with the losses (and the auxiliary output) stacked along time.
         """
+        check_trace(trace)
         length = _length(inputs)
         steps = min(self.window if window is None else check_window(window), length)
         first = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype) if eqx.is_array(x) else x, inputs)
@@ -211,15 +213,15 @@ def _windowed(plan: Plan, arguments: Arguments, trace: ETrace, size: int, length
         found = run(state, values, jax.tree.map(lambda x: x[count * size :], inputs))
         gradient, state, drives = add(gradient, found.gradient), found.state, found.drives
         losses, aux = jax.tree.map(lambda x, y: jnp.concatenate([x, y]), (losses, aux), (found.loss, found.aux))
-    return losses, aux, gradient, state, _settle(plan, values, drives, trace.owner)
+    return losses, aux, gradient, state, _settle(plan, values, drives, trace)
 
 
-def _settle(plan: Plan, values: TraceValues, drives: Drives, owner: tuple[str, ...]) -> ETrace:
+def _settle(plan: Plan, values: TraceValues, drives: Drives, trace: ETrace) -> ETrace:
     """Fold in all of a window but its last step, which stays pending."""
     steps = next((x.shape[0] for x in jax.tree.leaves(drives)), 1)
     if steps > 1:
         values = advance_window(plan, values, jax.tree.map(lambda x: x[:-1], drives))
-    return ETrace(values, jax.tree.map(lambda x: x[-1], drives), owner)
+    return ETrace(values, jax.tree.map(lambda x: x[-1], drives), trace.owner, trace.inputs)
 
 
 def etrace_value_and_grad(
@@ -252,9 +254,9 @@ def etrace_value_and_grad(
     **Raises** `TypeError` or `ValueError` for a state that changes across the step, a loss that is no real scalar, a
     trace of another graph or rule, a window that is negative or no integer.
     """
-    return ETraceGrad(loss_step, rule, check_window(window), has_aux, True)
+    return ETraceGrad(loss_step, check_rule(rule), check_window(window), has_aux, True)
 
 
 def etrace_grad(loss_step: Callable[..., Any], rule: Rule, *, window: int = 1, has_aux: bool = False) -> ETraceGrad:
     """As `etrace_value_and_grad`, without the value: `grads, state, trace`, or `(grads, aux), state, trace`."""
-    return ETraceGrad(loss_step, rule, check_window(window), has_aux, False)
+    return ETraceGrad(loss_step, check_rule(rule), check_window(window), has_aux, False)

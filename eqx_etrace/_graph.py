@@ -7,8 +7,8 @@ from typing import Any
 import jax.numpy as jnp
 from jaxtyping import PyTree
 
-from ._analysis import analyse, Analysis, HiddenGroup, ParamRelation, Path, stage_step
-from ._plan import Rule
+from ._analysis import analyse, Analysis, HiddenGroup, ParamRelation, Path, stage_step, union
+from ._plan import check_rule, Rule
 from ._report import make_report, Report, show_bytes
 
 
@@ -34,7 +34,7 @@ class ETraceGraph:
 
     def report(self, rule: Rule) -> Report:
         """What `rule` computes for each parameter: exact or not, what is dropped, what it costs."""
-        return make_report(self._analysis, rule)
+        return make_report(self._analysis, check_rule(rule))
 
     def __str__(self) -> str:
         return "\n".join([*self._group_lines(), *self._weight_lines(), *self._untraced_lines()])
@@ -64,7 +64,12 @@ class ETraceGraph:
         for number, (path, groups) in enumerate(self._associations().items()):
             which = f"hidden group {groups[0]}" if len(groups) == 1 else f"hidden groups {_listed(groups)}"
             lines.append(f"   Weight {number}: {path}  is associated with {which}")
-        return [*lines, ""]
+        return [*lines, *([] if self._associations() else ["   none"]), ""]
+
+    def _why_exact(self, var: int) -> str:
+        if self._analysis.bits.get(var, 0) & union(self._analysis.bits, self._analysis.step.out_inexact):
+            return "reaches no later step: its gradient is exact"
+        return "reaches the output of no step by a path that has a derivative: its gradient is zero"
 
     def _untraced_lines(self) -> list[str]:
         step, traced = self._analysis.step, self._associations()
@@ -73,7 +78,7 @@ class ETraceGraph:
             if path in traced:
                 continue
             if not cuts:
-                lines.append(f"   {path}  reaches no later step: its gradient is exact")
+                lines.append(f"   {path}  {self._why_exact(var)}")
                 continue
             groups = sorted({cut.group for cut in cuts})
             which = f"hidden group {groups[0]}" if len(groups) == 1 else f"hidden groups {_listed(groups)}"

@@ -29,6 +29,8 @@ class ETrace(eqx.Module):
     contraction runs in place, one that follows it costs a copy of the trace."""
     owner: tuple[str, ...] = eqx.field(static=True)
     """Which relation and rule each entry belongs to."""
+    inputs: tuple[str, ...] = eqx.field(static=True)
+    """The inputs of one step that it was made for."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -42,7 +44,7 @@ class Plan:
 
     def init(self) -> ETrace:
         values = tuple(rule.init(trace) for rule, trace in zip(self.rules, self.traces, strict=True))
-        return ETrace(values, tuple(trace.no_drive() for trace in self.traces), self.owner)
+        return ETrace(values, tuple(trace.no_drive() for trace in self.traces), self.owner, self.inputs)
 
     @property
     def owner(self) -> tuple[str, ...]:
@@ -51,19 +53,32 @@ class Plan:
         for relation in self.analysis.relations:
             names[relation.site].append(str(relation.path))
         return tuple(
-            f"{' and '.join(name)} in {list(groups[site.group].paths)} by {type(rule).__name__}"
+            f"{' and '.join(name)} in {list(groups[site.group].paths)} by {rule}"
             for name, site, rule in zip(names, sites, self.rules, strict=True)
+        )
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        layout = self.analysis.step.inputs
+        return tuple(
+            f"input {path[0]}{list(path[1:]) or ''} {list(array.shape)}"
+            for path, array in zip(layout.paths, layout.arrays, strict=True)
+            if array is not None
         )
 
     def check(self, trace: ETrace) -> None:
         """Is this a trace of this graph and this rule?"""
-        if not isinstance(trace, ETrace):
-            raise TypeError(f"Expected an `ETrace` made by `.init`, found a {type(trace).__name__}.")
         advice = "Make a trace for this step and rule with `.init(model, state, *inputs)`."
         if trace.owner != self.owner:
             other = sorted(set(trace.owner) ^ set(self.owner)) or ["the order of the relations"]
             raise ValueError(
                 f"This trace belongs to another graph or rule. They differ in: {'; '.join(other)}. {advice}"
+            )
+        if trace.inputs != self.inputs:
+            raise ValueError(
+                f"The inputs of one step are {', '.join(self.inputs) or 'none'} here, but this trace was made for "
+                f"{', '.join(trace.inputs) or 'none'}. `scan` takes one step's inputs from the leading axis of every array "
+                "among its inputs; close over what stays the same, frozen parameters for example."
             )
         expected = jax.eval_shape(self.init)
         pairs = zip(trace.values, trace.pending, strict=True), zip(expected.values, expected.pending, strict=True)
@@ -73,6 +88,25 @@ class Plan:
                     f"The trace of {name} belongs to another graph: it holds {_show(found)}, this step needs "
                     f"{_show(wanted)}. {advice}"
                 )
+
+
+def check_rule(rule: Any) -> Rule:
+    """A rule, or a function that gives one; a rule's class is the mistake that everyone makes once."""
+    if isinstance(rule, type) or not (isinstance(rule, AbstractRule) or callable(rule)):
+        advice = f" Make one: `{rule.__name__}(...)`." if isinstance(rule, type) else ""
+        raise TypeError(
+            f"`rule` must be a rule such as `DRTRL()`, or a function from a `ParamRelation` to a rule; found {rule!r}.{advice}"
+        )
+    return rule
+
+
+def check_trace(trace: Any) -> None:
+    """An `ETrace`, in its place among the arguments."""
+    if not isinstance(trace, ETrace):
+        raise TypeError(
+            f"The third argument must be an `ETrace` made by `.init`; found a {type(trace).__name__}. "
+            "The arguments are `(model, state, trace, *inputs)`."
+        )
 
 
 def make_plan(
@@ -90,7 +124,7 @@ def make_plan(
 
 def choose_rules(analysis: Analysis, rule: Rule) -> tuple[AbstractRule, ...]:
     """The rule of every site."""
-    if isinstance(rule, AbstractRule):
+    if isinstance(check_rule(rule), AbstractRule):
         return (rule,) * len(analysis.sites)
     chosen: list[AbstractRule | None] = [None] * len(analysis.sites)
     for relation in analysis.relations:

@@ -45,7 +45,13 @@ class Report:
         widths = [max(len(row[i]) for row in table) for i in range(len(head))]
         lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in table]
         lines.insert(1, "  ".join("-" * w for w in widths))
-        return "\n".join([*lines, f"All traces together: {show_bytes(self.trace_bytes)}.", *self._dropped_lines()])
+        return "\n".join(
+            [
+                *lines,
+                f"All traces together: {show_bytes(self.trace_bytes)}, the pending step included.",
+                *self._dropped_lines(),
+            ]
+        )
 
     def _dropped_lines(self) -> list[str]:
         served: dict[tuple[str, int], list[Path]] = {}
@@ -56,7 +62,7 @@ class Report:
                     paths.append(row.path)
         if not served:
             return []
-        lines = ["", "Beyond the window, credit is dropped where the step mixes positions:"]
+        lines = ["", "Beyond the window, credit is dropped:"]
         for (what, group), paths in served.items():
             named = ", ".join(map(str, paths[:4])) + (f" and {len(paths) - 4} more" if len(paths) > 4 else "")
             lines.append(f"   into group {group}: {what}   (for {named})")

@@ -12,7 +12,7 @@ from jaxtyping import PyTree
 
 from ._analysis import Layout
 from ._graph import ETraceGraph
-from ._plan import ETrace, make_plan, Plan, Rule
+from ._plan import check_rule, check_trace, ETrace, make_plan, Plan, Rule
 from ._window import (
     add,
     advance,
@@ -81,7 +81,7 @@ def step_vjp(
         past = add(hand_over(plan, advanced, on_new), jax.tree.map(jnp.negative, fresh_part(plan, drives, on_new)))
         return add(gradient, weights(past)), on_inputs
 
-    return out, aside, Carry(new, aside.state_rest), ETrace(values, drives, trace.owner), pull
+    return out, aside, Carry(new, aside.state_rest), ETrace(values, drives, trace.owner, trace.inputs), pull
 
 
 def _cotangents(arrays: Arrays, layout: Layout, given: PyTree, what: str) -> Arrays:
@@ -101,7 +101,7 @@ def _cotangents(arrays: Arrays, layout: Layout, given: PyTree, what: str) -> Arr
         leaf = jnp.zeros_like(value) if given_leaf is None else jnp.asarray(given_leaf, value.dtype)
         if leaf.shape != value.shape:
             raise ValueError(
-                f"A {what} cotangent has shape {leaf.shape}, but that part of the {what} has shape {value.shape}."
+                f"The {what} cotangent has a leaf of shape {leaf.shape} where the {what} has one of shape {value.shape}."
             )
         found.append(leaf)
     return found
@@ -118,6 +118,7 @@ class ETraceVJP(eqx.Module):
         self, model: PyTree, state: PyTree, trace: ETrace, *inputs: Any
     ) -> tuple[PyTree, PyTree, ETrace, Pullback]:
         """One step: `out, state, trace, pullback`."""
+        check_trace(trace)
         plan = make_plan(self.step, self.rule, model, state, inputs)
         plan.check(trace)
         arguments = take_arguments(plan, model, state, inputs)
@@ -155,7 +156,6 @@ def etrace_vjp(step: Callable[..., Any], rule: Rule, *, window: int = 1) -> ETra
     - `step`: `step(model, state, *inputs) -> (out, new_state)`.
     - `rule`: a rule such as `DRTRL()`, or a function from a `ParamRelation` to a rule.
     - `window`: 1 for the exact gradient of the step handed over to the trace, 0 for the literature's estimator.
-      A call sees one step, so that longer windows are the same as 1.
 
     **Returns**
 
@@ -163,4 +163,6 @@ def etrace_vjp(step: Callable[..., Any], rule: Rule, *, window: int = 1) -> ETra
     `pullback(out_cotangent, state_cotangent=None) -> model_grads, input_grads`; gradients have None wherever there is
     no inexact array.
     """
-    return ETraceVJP(step, rule, check_window(window))
+    if check_window(window) > 1:
+        raise ValueError(f"`window` is {window}, but a call of `etrace_vjp` sees one step: its window is 0 or 1.")
+    return ETraceVJP(step, check_rule(rule), check_window(window))

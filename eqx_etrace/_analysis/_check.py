@@ -18,17 +18,18 @@ def check_arguments(where: str, model: Layout, state: Layout) -> None:
     if not model.inexact_paths:
         raise ValueError(
             "The model holds no inexact (floating-point or complex) array, so there is nothing to train. "
-            f"Its leaves are {_listed(model)}. Parameters must be inexact arrays of the first argument of the step."
+            f"Its leaves are {describe(model)}. Parameters must be inexact arrays of the first argument of the step."
         )
     if not state.inexact_paths:
         raise ValueError(
             f"The step {where} has no hidden state: its second argument holds no inexact (floating-point or complex) "
-            f"array; its leaves are {_listed(state)}. Eligibility traces carry credit through a state; "
-            "for a step without one use `jax.grad`. A Python float in the state must be made an array."
+            f"array; its leaves are {describe(state)}. Eligibility traces carry credit through a state; "
+            "for a step without one use `jax.grad`; make a Python float in the state an array."
         )
 
 
-def _listed(layout: Layout) -> str:
+def describe(layout: Layout) -> str:
+    """The leaves of a pytree, in words."""
     leaves = zip(layout.paths, layout.arrays, layout.static, strict=True)
     shown = [f"{path}: {_show(array) if array is not None else repr(static)}" for path, array, static in leaves]
     return ", ".join(shown[:8]) + (", ..." if len(shown) > 8 else "") if shown else "none"
@@ -50,7 +51,8 @@ def check_state(where: str, old: Layout, new: Layout) -> None:
         if before is None and after is None:
             if was is not now and was != now:
                 raise ValueError(
-                    f"The static leaf {path} of the state changes across the step {where}, from {was!r} to {now!r}."
+                    f"The static leaf {path} of the state changes across the step {where}, from {was!r} to {now!r}. "
+                    "Make it an array (`jnp.asarray`) if it is to change."
                 )
         elif before is None or after is None:
             raise TypeError(

@@ -45,6 +45,8 @@ class Analysis:
     """Everything known about a step from its structure."""
 
     step: Step
+    bits: Mapping[int, int]
+    """What each variable depends on, differentiably: one bit per parameter, then one per hidden state."""
     fixed: frozenset[int]
     groups: tuple[HiddenGroup, ...]
     tails: tuple[Tail, ...]
@@ -68,7 +70,7 @@ def analyse(step: Step) -> Analysis:
     sites = sorted((s for tail in tails for s in tail.sites), key=lambda s: (order[s.equation.outputs[0]], s.group))
     relations = tuple(_relations(step, bits, sites))
     dropped = _dropped(step, bits, tails, relations)
-    return Analysis(step, fixed, groups, tails, tuple(sites), relations, dropped)
+    return Analysis(step, bits, fixed, groups, tails, tuple(sites), relations, dropped)
 
 
 def _relations(step: Step, bits: Mapping[int, int], sites: Sequence[Site]) -> list[ParamRelation]:

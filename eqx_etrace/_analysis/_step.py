@@ -11,7 +11,7 @@ import jax
 from jaxtyping import PyTree
 
 from .. import _compat
-from ._check import check_arguments, check_pair, check_state
+from ._check import check_arguments, check_pair, check_state, describe
 from ._layout import Layout
 from ._primitive import broadcasts
 from ._program import flatten, Program, with_fresh_outputs
@@ -54,9 +54,15 @@ def stage_step(
 
     def flat(*parts: Any) -> Any:
         trees = [lay.join(*parts[2 * i : 2 * i + 2]) for i, lay in enumerate(layouts)]
-        out, new_state = check_pair(
-            step(trees[0], trees[1], *trees[2]), f"The step {where} must return a pair `(out, new_state)`"
-        )
+        try:
+            result = step(trees[0], trees[1], *trees[2])
+        except Exception as error:
+            error.add_note(
+                f"This happened while `eqx_etrace` traced the step {where} with state {describe(layouts[1])} and inputs "
+                f"{describe(layouts[2])}. A batch is mapped over with `jax.vmap`, inside the step or around the transform."
+            )
+            raise
+        out, new_state = check_pair(result, f"The step {where} must return a pair `(out, new_state)`")
         out, aux = (
             check_pair(out, f"With `has_aux` the step {where} must return `((out, aux), new_state)`")
             if has_aux

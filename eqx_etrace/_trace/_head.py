@@ -31,6 +31,11 @@ from jaxtyping import Array, Inexact
 from .._analysis._program import Program
 from .._analysis._tail import Site
 
+_MOST_BLOCKS = 32
+"""Into how many blocks of lanes a contraction is cut. It is a loop because XLA on the CPU would otherwise fuse the
+arithmetic that makes the learning signal into it, and do it again for every element of the trace; and the loop is short
+because there may be thousands of lanes (the places of a convolution)."""
+
 Rows = Inexact[Array, "b m n"] | Inexact[Array, "..."]
 Features = Inexact[Array, "b m k"] | None
 
@@ -59,8 +64,17 @@ class Head:
         return rows.sum(0) if x is None else jnp.einsum("tbmn,tbmk->bmnk", rows, x)
 
     def contract(self, rows: Rows, trace: Inexact[Array, "..."]) -> Inexact[Array, "..."]:
-        product = self.spread(rows) * trace
-        return self.to_weight(product.sum(1) if self.has_features else product)
+        if not self.has_features:
+            return self.to_weight(rows * trace)
+        b, m, n, k = self.shape
+        size = next(d for d in range(1, m + 1) if m % d == 0 and m // d <= _MOST_BLOCKS)
+
+        def block(total: Array, start: Array) -> tuple[Array, None]:
+            g, e = (jax.lax.dynamic_slice_in_dim(a, start, size, 1) for a in (rows, trace))
+            return total + (g[..., None] * e).sum(1), None
+
+        total, _ = jax.lax.scan(block, jnp.zeros((b, n, k), trace.dtype), jnp.arange(0, m, size))
+        return self.to_weight(total)
 
     def pull(self, rows: Rows, x: Features) -> Inexact[Array, "..."]:
         return self.to_weight(rows if x is None else jnp.einsum("bmn,bmk->bnk", rows, x))

@@ -68,6 +68,10 @@ class AbstractNeuron(eqx.Module, Generic[State]):
         # In units of threshold above reset, so that the surrogate's width does not depend on the unit of V.
         return self.surrogate((state.V - self.V_th) / (self.V_th - self.V_reset))
 
+    def __check_init__(self) -> None:
+        if self.reset not in ("soft", "hard"):
+            raise ValueError(f"`reset` is {self.reset!r}; it must be 'soft' or 'hard'.")
+
     def _after_reset(self, V: Float[Array, "*shape"], spike: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
         drop = self.V_th - self.V_reset if self.reset == "soft" else V - self.V_reset
         return V - drop * spike
