@@ -77,8 +77,8 @@ class Plan:
         if trace.inputs != self.inputs:
             raise ValueError(
                 f"The inputs of one step are {', '.join(self.inputs) or 'none'} here, but this trace was made for "
-                f"{', '.join(trace.inputs) or 'none'}. `scan` takes one step's inputs from the leading axis of every array "
-                "among its inputs; close over what stays the same, frozen parameters for example."
+                f"{', '.join(trace.inputs) or 'none'}. `scan` takes one step's inputs from the leading axis of every "
+                "array among its inputs; close over what stays the same, frozen parameters for example."
             )
         expected = jax.eval_shape(self.init)
         pairs = zip(trace.values, trace.pending, strict=True), zip(expected.values, expected.pending, strict=True)
@@ -90,12 +90,13 @@ class Plan:
                 )
 
 
-def check_rule(rule: Any) -> Rule:
+def check_rule(rule: Any) -> Any:
     """A rule, or a function that gives one; a rule's class is the mistake that everyone makes once."""
     if isinstance(rule, type) or not (isinstance(rule, AbstractRule) or callable(rule)):
         advice = f" Make one: `{rule.__name__}(...)`." if isinstance(rule, type) else ""
         raise TypeError(
-            f"`rule` must be a rule such as `DRTRL()`, or a function from a `ParamRelation` to a rule; found {rule!r}.{advice}"
+            "`rule` must be a rule such as `DRTRL()`, or a function from a `ParamRelation` to a rule; "
+            f"found {rule!r}.{advice}"
         )
     return rule
 
@@ -124,7 +125,7 @@ def make_plan(
 
 def choose_rules(analysis: Analysis, rule: Rule) -> tuple[AbstractRule, ...]:
     """The rule of every site."""
-    if isinstance(check_rule(rule), AbstractRule):
+    if isinstance(rule, AbstractRule):
         return (rule,) * len(analysis.sites)
     chosen: list[AbstractRule | None] = [None] * len(analysis.sites)
     for relation in analysis.relations:

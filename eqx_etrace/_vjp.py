@@ -101,7 +101,7 @@ def _cotangents(arrays: Arrays, layout: Layout, given: PyTree, what: str) -> Arr
         leaf = jnp.zeros_like(value) if given_leaf is None else jnp.asarray(given_leaf, value.dtype)
         if leaf.shape != value.shape:
             raise ValueError(
-                f"The {what} cotangent has a leaf of shape {leaf.shape} where the {what} has one of shape {value.shape}."
+                f"The {what} cotangent has a leaf of shape {leaf.shape}; there the {what} has shape {value.shape}."
             )
         found.append(leaf)
     return found

@@ -1,11 +1,14 @@
 """One clear error for each misuse: what was found, where, what to do."""
 
+from typing import Any
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import pytest
 
 import eqx_etrace as etr
+from eqx_etrace._plan import check_trace
 
 N, F, T = 3, 2, 4
 
@@ -134,9 +137,11 @@ def other_step(m, h, x):
     return jnp.sum(h * m["w"]), h
 
 
-# Another rule, with traces of the same shape.
-METHODS = {name: getattr(etr.DRTRL, name) for name in etr.AbstractRule.__abstractmethods__}
-Doubled = type(etr.AbstractRule)("Doubled", (etr.AbstractRule,), {**METHODS, "__module__": __name__})
+class Doubled(etr.AbstractRule):
+    """Another rule, with traces of the same shape."""
+
+    init, advance, advance_window = etr.DRTRL.init, etr.DRTRL.advance, etr.DRTRL.advance_window
+    contract, approximates = etr.DRTRL.contract, etr.DRTRL.approximates
 
 
 FOREIGN = {
@@ -258,10 +263,53 @@ def test_structure_of_the_state_cotangent():
 
 
 def test_rule_function():
+    def misnamed(relation) -> Any:
+        return "DRTRL"
+
     with pytest.raises(TypeError) as info:
-        etr.etrace_grad(loss_step, lambda relation: "DRTRL").init(model(), jnp.zeros(N), X)
+        etr.etrace_grad(loss_step, misnamed).init(model(), jnp.zeros(N), X)
     assert_says(info, ["'DRTRL'", "('w',)", "must return a rule"])
 
+
+def test_the_class_is_no_rule():
+    for transform in (etr.etrace_grad, etr.etrace_value_and_grad, etr.etrace_vjp):
+        with pytest.raises(TypeError) as info:
+            transform(loss_step, etr.DRTRL)
+        assert_says(info, ["`rule`", "Make one", "DRTRL("])
+
+
+def test_a_trace_of_the_same_rule_with_another_decay():
+    trace = etr.etrace_grad(loss_step, etr.PPProp(0.9)).init(model(), jnp.zeros(N), X)
+    with pytest.raises(ValueError) as info:
+        etr.etrace_grad(loss_step, etr.PPProp(0.5))(model(), jnp.zeros(N), trace, X)
+    assert_says(info, ["0.9", "0.5"])
+
+
+def test_scan_does_not_slice_what_the_step_takes_whole():
+    def frozen(m, h, keep, x):
+        h = keep * h + m["w"] * jnp.sum(x)
+        return jnp.sum(h**2), h
+
+    online = etr.etrace_grad(frozen, etr.DRTRL())
+    m, h, keep = {"w": jnp.ones(N)}, jnp.zeros(N), jnp.full((N,), 0.9)
+    with pytest.raises(ValueError) as info:
+        online.scan(m, h, online.init(m, h, keep, X), keep, jnp.stack([X] * N))
+    assert_says(info, [f"input 0 [{N}]", "input 0 []", "close over"])
+
+
+def test_without_a_trace():
+    with pytest.raises(TypeError) as info:
+        check_trace(X)
+    assert_says(info, ["ETrace", "(model, state, trace, *inputs)"])
+
+
+def test_errors_inside_the_step_name_the_step():
+    with pytest.raises(Exception) as info:
+        etr.compile_graph(loss_step, model(), jnp.zeros(N + 1), X)
+    assert any("loss_step" in note and "jax.vmap" in note for note in info.value.__notes__)
+
+
+def test_parameters_of_one_weight_share_one_rule():
     def low_rank(m, h, x):
         h = 0.5 * h + (m["U"] @ m["V"]) @ x
         return jnp.sum(h), h

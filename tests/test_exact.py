@@ -13,7 +13,7 @@ import eqx_etrace as etr
 
 NAMES = sorted(CASES)
 RULE = etr.DRTRL()
-FILES = tuple(f"{name}.py:" for name in ("approximate", "attributes", "exact", "layers", "spiking"))
+FILES = tuple(f"{name}.py:" for name in ("approximate", "attributes", "exact", "layers", "rules", "spiking"))
 
 
 @functools.cache
@@ -73,5 +73,7 @@ def test_gradient(name, window):
 def test_spiking_models_are_alive(name):
     loss_step, model, state, inputs = CASES[name].build()
     _, states = trajectory(loss_step, model, state, *inputs)
-    rate = float(np.mean(CASES[name].fires(states)))
+    fires = CASES[name].fires
+    assert fires is not None
+    rate = float(np.mean(fires(states)))
     assert 0.05 < rate < 0.95

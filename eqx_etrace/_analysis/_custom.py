@@ -2,53 +2,71 @@
 
 The primal of a surrogate spike is a comparison, whose derivative is zero, and the rule of a
 `custom_vjp` may do anything at all. So the primal is not asked. What counts is the function that maps
-output cotangents to operand cotangents: it is staged, and the elements of the output cotangent are
-followed through *it*. A rule that mixes positions, or is not linear in the cotangent (gradient
-clipping), is `MIXING`: no ones-cotangent can read a Jacobian from it.
+output cotangents to operand cotangents: it is staged, and the elements of the output cotangents are
+followed through *it*, by value. A rule that mixes positions is `MIXING`. So is one that is not linear in the
+cotangent (clipping, rounding, an added constant): no ones-cotangent can read a Jacobian from it, and it must meet the
+cotangent of every step by itself, as it does in BPTT.
 """
 
-from collections.abc import Callable
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
 
 import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
 
 from .. import _compat
 from ._link import ALIGNED, indices, Link, MANY, merge, Merged, MIXING, Mixing, NONE, Positions
 from ._program import Equation, flatten, Program
 
-Rule = dict[tuple[int, int], Link]
 LinkTable = Callable[[Equation, int, int], Link | None]
 
-_LINEAR_IN_ALL = frozenset(
+# Linear in all operands together, where those that the cotangent does not touch are zero: `x + 0`, not `x + 1`.
+_LINEAR = frozenset(
     _compat.primitives(
-        "add sub add_jaxvals neg convert_element_type copy real imag complex conj reduce_sum reshape squeeze "
-        "transpose rev slice broadcast_in_dim split unstack stack concatenate pad optimization_barrier "
-        "sharding_constraint name reduce_precision"
+        "add sub add_jaxvals neg copy real imag complex conj reduce_sum reshape squeeze transpose rev slice "
+        "broadcast_in_dim split unstack stack concatenate pad optimization_barrier sharding_constraint name "
+        "stop_gradient"
     )
 )
 _LINEAR_IN_ONE = frozenset(_compat.primitives("mul dot_general conv_general_dilated"))
 _LINEAR_IN_FIRST = frozenset(_compat.primitives("div gather dynamic_slice"))
-_LINEAR_BUT_FIRST = frozenset(_compat.primitives("select_n"))
+(_SELECT,) = _compat.primitives("select_n")
+(_CAST,) = _compat.primitives("convert_element_type")
+_BY_VALUE = frozenset(_compat.primitives("stop_gradient"))
+"""Primitives without a derivative that pass their operand on."""
 
 
-def rule_links(
+@dataclasses.dataclass(frozen=True)
+class Rule:
+    """What the derivative rule of one call does."""
+
+    is_linear: bool
+    links: Mapping[tuple[int, int], Link]
+    """By (operand, output); absent where no cotangent gets through."""
+
+
+def find_rule(
     program: Program,
     eqn: Equation,
     broadcasts: Callable[[Equation], bool],
     links: Callable[[Program], LinkTable],
 ) -> Rule:
-    """The links of a call with a custom derivative rule, by (operand, output); absent: no derivative."""
+    """Stage the rule of a call from output cotangents to operand cotangents, and follow them."""
     operands = [i for i, v in enumerate(eqn.inputs) if program.is_inexact(v)]
     outputs = [j for j, v in enumerate(eqn.outputs) if program.is_inexact(v)]
     backward = flatten(_stage_backward(program, eqn, operands, outputs), broadcasts)
-    table = links(backward)
-    rule: Rule = {}
-    for j, cotangent in zip(outputs, backward.inputs[len(eqn.inputs) :], strict=True):
-        linear = _is_linear(backward, cotangent)
-        reached = _follow(backward, table, cotangent)
+    table, cotangents = links(backward), backward.inputs[len(eqn.inputs) :]
+    is_linear = _is_linear(backward, cotangents)
+    found: dict[tuple[int, int], Link] = {}
+    for j, cotangent in zip(outputs, cotangents, strict=True):
+        touched, labels = _touched(backward, [cotangent]), _follow(backward, table, cotangent)
         for i, result in zip(operands, backward.outputs, strict=True):
-            if result in reached:
-                rule[i, j] = _as_link(reached[result], program.shape(eqn.outputs[j])) if linear else MIXING
-    return rule
+            if result in touched:
+                traced = is_linear and result in labels
+                found[i, j] = _as_link(labels[result], program.shape(eqn.outputs[j])) if traced else MIXING
+    return Rule(is_linear, found)
 
 
 def _stage_backward(program: Program, eqn: Equation, operands: list[int], outputs: list[int]) -> _compat.ClosedJaxpr:
@@ -77,7 +95,7 @@ def _follow(program: Program, table: LinkTable, start: int) -> dict[int, Positio
             if operand not in labels:
                 continue
             for j, output in enumerate(eqn.outputs):
-                edge = table(eqn, i, j)
+                edge = ALIGNED if eqn.primitive in _BY_VALUE else table(eqn, i, j)
                 if edge is None:
                     continue
                 shape = program.shape(output)
@@ -93,19 +111,51 @@ def _as_link(target: Positions, shape: tuple[int, ...]) -> Link:
     return ALIGNED if same else Merged(target)
 
 
-def _is_linear(program: Program, start: int) -> bool:
-    """Is every variable that the value of `start` touches a linear function of it?"""
-    touched = {start}
+def _touched(program: Program, start: Sequence[int]) -> set[int]:
+    """Every variable whose value depends on these."""
+    touched = set(start)
     for eqn in program.equations:
-        hit = [i for i, v in enumerate(eqn.inputs) if v in touched]
-        if not hit:
-            continue
-        touched.update(eqn.outputs)
-        if not (
-            eqn.primitive in _LINEAR_IN_ALL
-            or (eqn.primitive in _LINEAR_IN_ONE and len(hit) == 1)
-            or (eqn.primitive in _LINEAR_IN_FIRST and hit == [0])
-            or (eqn.primitive in _LINEAR_BUT_FIRST and 0 not in hit)
-        ):
-            return False
-    return True
+        if touched.intersection(eqn.inputs):
+            touched.update(eqn.outputs)
+    return touched
+
+
+def _is_linear(program: Program, start: Sequence[int]) -> bool:
+    """Is every variable that these touch a linear function of them together?"""
+    touched = _touched(program, start)
+    return all(
+        _is_linear_step(program, eqn, [i for i, v in enumerate(eqn.inputs) if v in touched])
+        for eqn in program.equations
+        if touched.intersection(eqn.inputs)
+    )
+
+
+def _is_linear_step(program: Program, eqn: Equation, hit: list[int]) -> bool:
+    rest_is_zero = all(_is_zero(program, v) for i, v in enumerate(eqn.inputs) if i not in hit)
+    if eqn.primitive is _SELECT:
+        return 0 not in hit and all(_is_zero(program, v) for i, v in enumerate(eqn.inputs) if i and i not in hit)
+    if eqn.primitive is _CAST:
+        old, new = program.avals[eqn.inputs[0]].dtype, program.avals[eqn.outputs[0]].dtype
+        return jnp.issubdtype(new, jnp.inexact) and _holds(new, old)
+    return (
+        (eqn.primitive in _LINEAR and rest_is_zero)
+        or (eqn.primitive in _LINEAR_IN_ONE and len(hit) == 1)
+        or (eqn.primitive in _LINEAR_IN_FIRST and hit == [0])
+    )
+
+
+def _holds(wide: np.dtype, narrow: np.dtype) -> bool:
+    """Is every number of one dtype a number of the other?"""
+    a, b = jnp.finfo(wide), jnp.finfo(narrow)
+    return a.nmant >= b.nmant and a.maxexp >= b.maxexp
+
+
+def _is_zero(program: Program, var: int) -> bool:
+    """Is it zero by structure: a constant, or zero laid out anew?"""
+    if var in program.constants:
+        value = program.constants[var]
+        return not isinstance(value, Tracer) and not np.asarray(value).any()
+    eqn = program.producer.get(var)
+    if eqn is None or eqn.primitive not in (_LINEAR | {_CAST}):
+        return False
+    return all(_is_zero(program, v) for v in eqn.inputs)

@@ -7,7 +7,7 @@ Data movements need no rule: the primitive itself is run on an array of element 
 """
 
 from collections.abc import Sequence
-from typing import SupportsIndex
+from typing import Any, SupportsIndex
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +15,7 @@ import numpy as np
 from jax.core import Tracer
 
 from .. import _compat
-from ._custom import Rule, rule_links
+from ._custom import find_rule, Rule
 from ._link import ALIGNED, indices, Link, Merged, MIXING, Moved, NONE, Positions
 from ._program import Equation, Program
 
@@ -82,9 +82,14 @@ class Links:
             self._known[key] = self._find(eqn, operand, output)
         return self._known[key]
 
-    def reaches(self, eqn: Equation, operand: int) -> bool:
-        """Does the operand reach any output?"""
-        return any(self(eqn, operand, output) is not None for output in range(len(eqn.outputs)))
+    def is_linear(self, eqn: Equation) -> bool:
+        """Is the derivative of this equation linear, as all are but for custom rules?"""
+        return not eqn.is_custom or self._rule(eqn).is_linear
+
+    def _rule(self, eqn: Equation) -> Rule:
+        if eqn.outputs[0] not in self._rules:
+            self._rules[eqn.outputs[0]] = find_rule(self.program, eqn, broadcasts, Links)
+        return self._rules[eqn.outputs[0]]
 
     def _find(self, eqn: Equation, operand: int, output: int) -> Link | None:
         program = self.program
@@ -97,9 +102,7 @@ class Links:
         if eqn.primitive in PAIRWISE:
             return ALIGNED if operand == output else None
         if eqn.is_custom:
-            if eqn.outputs[0] not in self._rules:
-                self._rules[eqn.outputs[0]] = rule_links(program, eqn, broadcasts, Links)
-            return self._rules[eqn.outputs[0]].get((operand, output))
+            return self._rule(eqn).links.get((operand, output))
         source = _source(program, eqn, operand, output)
         if source is not None:
             return Moved(source)
@@ -162,17 +165,24 @@ def _indexed(program: Program, eqn: Equation, operand: int) -> Positions | None:
 
 def constant_value(program: Program, var: int) -> np.ndarray | None:
     """The value of a variable made from constants alone, None if there is no such value."""
+    with jax.ensure_compile_time_eval():
+        value = _known(program, var, {})
+    return None if value is None else np.asarray(value)
+
+
+def _known(program: Program, var: int, found: dict[int, Any]) -> Any:
+    """The same as JAX has it: a typed key has no NumPy array."""
     if var in program.constants:
         value = program.constants[var]
-        return None if isinstance(value, Tracer) else np.asarray(value)
+        return None if isinstance(value, Tracer) else value
     eqn = program.producer.get(var)
-    if eqn is None or eqn.has_effects:
-        return None
-    operands = [constant_value(program, v) for v in eqn.inputs]
-    if any(value is None for value in operands):
-        return None
-    with jax.ensure_compile_time_eval():
-        return np.asarray(eqn.bind([jnp.asarray(a) for a in operands])[eqn.outputs.index(var)])
+    if var not in found:
+        operands = None if eqn is None or eqn.has_effects else [_known(program, v, found) for v in eqn.inputs]
+        if eqn is None or operands is None or any(value is None for value in operands):
+            found[var] = None
+        else:
+            found.update(zip(eqn.outputs, eqn.bind(operands), strict=True))
+    return found[var]
 
 
 def _rows(shape: tuple[int, ...], axes: Sequence[SupportsIndex]) -> Positions:

@@ -83,11 +83,11 @@ class Program:
     def is_inexact(self, var: int) -> bool:
         return bool(jnp.issubdtype(self.avals[var].dtype, jnp.inexact))
 
-    def fixed_by(self, inputs: Iterable[int]) -> frozenset[int]:
-        """The variables that are known once these inputs are: constants included."""
+    def fixed_by(self, inputs: Iterable[int], allowed: Callable[[Equation], bool]) -> frozenset[int]:
+        """The variables that are known once these inputs are, by allowed equations: constants included."""
         known = {*self.constants, *inputs}
         for eqn in self.equations:
-            if known.issuperset(eqn.inputs) and not eqn.has_effects:
+            if known.issuperset(eqn.inputs) and not eqn.has_effects and allowed(eqn):
                 known.update(eqn.outputs)
         return frozenset(known)
 

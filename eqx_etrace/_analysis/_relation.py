@@ -61,7 +61,7 @@ def analyse(step: Step) -> Analysis:
     program = step.program
     links = Links(program)
     bits = dependence(program, links, [*step.parameters, *step.states])
-    fixed = program.fixed_by((*step.parameters, *step.model_rest))
+    fixed = program.fixed_by((*step.parameters, *step.model_rest), links.is_linear)
     order = {var: i for i, eqn in enumerate(program.equations) for var in eqn.outputs}
     arrivals = find_arrivals(step, links)
     groups = find_hidden_groups(step, arrivals)

@@ -58,8 +58,9 @@ def stage_step(
             result = step(trees[0], trees[1], *trees[2])
         except Exception as error:
             error.add_note(
-                f"This happened while `eqx_etrace` traced the step {where} with state {describe(layouts[1])} and inputs "
-                f"{describe(layouts[2])}. A batch is mapped over with `jax.vmap`, inside the step or around the transform."
+                f"This happened while `eqx_etrace` traced the step {where} with state {describe(layouts[1])} and "
+                f"inputs {describe(layouts[2])}. To map over a batch use `jax.vmap`, inside the step or around the "
+                "transform."
             )
             raise
         out, new_state = check_pair(result, f"The step {where} must return a pair `(out, new_state)`")

@@ -154,7 +154,8 @@ class _Search:
             frame = self.own[var]
         else:
             arrived = self._arrived(var)
-            proposals = sorted(proposals, key=lambda p: arrived is not None and not agree(p[1], arrived))
+            own_first = [(p[0] is not None, arrived is not None and not agree(p[1], arrived)) for p in proposals]
+            proposals = [proposals[i] for i in sorted(range(len(proposals)), key=own_first.__getitem__)]
             frame = proposals[0][1]
         for edge, labels in proposals:
             if not agree(frame, labels):

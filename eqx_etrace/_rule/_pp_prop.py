@@ -50,8 +50,9 @@ class PPProp(AbstractRule):
     decay: tuple[float, float] = eqx.field(converter=lambda decay: _as_pair(decay), static=True)
 
     def init(self, trace: Trace) -> Factors:
-        x = trace.no_drive().x
-        return Factors(x, tuple(jnp.zeros(trace.rows, trace.dtype) for _ in trace.states), jnp.zeros((), jnp.int32))
+        # The drive that is pending before the first step is no step: it takes the count from -1 to 0.
+        count = jnp.full((), -1, jnp.int32)
+        return Factors(trace.no_drive().x, tuple(jnp.zeros(trace.rows, trace.dtype) for _ in trace.states), count)
 
     def advance(self, trace: Trace, value: Factors, drive: Drive) -> Factors:
         drive = self._discounted(drive)
