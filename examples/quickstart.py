@@ -182,7 +182,7 @@ def fit(name: str, model: SpikingRNN, data: tuple[Digits, Digits], epochs: int) 
     update, opt_state = trainer(optimiser), optimiser.init(eqx.filter(model, eqx.is_inexact_array))
     rng, began = np.random.default_rng(0), time.perf_counter()
     losses, scores = [], [accuracy(model, held_out)]
-    with tqdm(total=epochs * (len(train.labels) // BATCH), desc=name, unit="batch") as bar:
+    with tqdm(total=epochs * (len(train.labels) // BATCH), desc=name, unit="batch", mininterval=0.5) as bar:
         for _ in range(epochs):
             epoch = []
             for which in batches(len(train.labels), rng):
@@ -213,9 +213,11 @@ def draw(records: dict[str, Record], chance: float, held_out: Digits, out: Path)
 
 
 def _draw_response(axes: np.ndarray, model: SpikingRNN, held_out: Digits) -> None:
-    """What the network does with the first held-out digit."""
-    label = int(held_out.labels[0])
-    logits, spikes = respond(model, held_out.sequences(np.array([0])))
+    """What the network does with a held-out digit that it reads correctly, the first there is."""
+    logits, spikes = respond(model, held_out.sequences(np.arange(BATCH)))
+    right = np.asarray(logits[-1].argmax(-1)) == held_out.labels[:BATCH]
+    which = int(np.argmax(right))
+    label, logits, spikes = int(held_out.labels[which]), logits[:, which : which + 1], spikes[:, which : which + 1]
     when, unit = np.nonzero(np.asarray(spikes[:, 0]))
     axes[0].scatter(when, unit, s=6, marker="|", color="black")
     axes[0].set(title=f"Spikes while it reads a {label} (online)", xlabel="time (ms)", ylabel="unit")

@@ -272,9 +272,10 @@ def test_rule_function():
 
 
 def test_the_class_is_no_rule():
+    the_class: Any = etr.DRTRL
     for transform in (etr.etrace_grad, etr.etrace_value_and_grad, etr.etrace_vjp):
         with pytest.raises(TypeError) as info:
-            transform(loss_step, etr.DRTRL)
+            transform(loss_step, the_class)
         assert_says(info, ["`rule`", "Make one", "DRTRL("])
 
 
