@@ -10,15 +10,22 @@ README = pathlib.Path(__file__).parent.parent / "README.md"
 
 def test_python_blocks_run_and_train(capsys):
     blocks = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
-    assert len(blocks) == 1
-    namespace: dict = {}
+    assert len(blocks) == 5
+    namespace: dict = {"__name__": "readme"}
     exec(compile(blocks[0], str(README), "exec"), namespace)
     printed = capsys.readouterr().out
     assert "The hidden groups are:" in printed
     assert "approximate" not in printed
     assert printed.count("exact") >= 5
     assert namespace["losses"].shape == (100,)
-    assert all(bool(jnp.any(leaf != 0)) for leaf in (namespace["grads"].cell.weight, namespace["grads"].readout.bias))
+    trained = namespace["grads"]
+    for block in blocks[1:]:
+        exec(compile(block, str(README), "exec"), namespace)
+    printed = capsys.readouterr().out
+    assert "('neuron', 'tau')  is associated with hidden group 0" in printed
+    assert namespace["partial"] is not None and namespace["frozen"].time_constant is not None
+    assert namespace["grads"].time_constant is not None
+    assert all(bool(jnp.any(leaf != 0)) for leaf in (trained.cell.weight, trained.readout.bias))
 
 
 def test_there_are_two_commands():
