@@ -55,7 +55,10 @@ class ETraceGraph:
         return [
             "The hidden groups are:",
             "",
-            *(f"   Group {group.index}: {list(group.paths)}" for group in self.hidden_groups),
+            *(
+                f"   Group {g.index}: [{', '.join(_shown(p, 'the state') for p in g.paths)}]"
+                for g in self.hidden_groups
+            ),
             "",
         ]
 
@@ -63,7 +66,7 @@ class ETraceGraph:
         lines = ["The weight parameters which are associated with the hidden states are:", ""]
         for number, (path, groups) in enumerate(self._associations().items()):
             which = f"hidden group {groups[0]}" if len(groups) == 1 else f"hidden groups {_listed(groups)}"
-            lines.append(f"   Weight {number}: {path}  is associated with {which}")
+            lines.append(f"   Weight {number}: {_shown(path, 'the model')}  is associated with {which}")
         return [*lines, *([] if self._associations() else ["   none"]), ""]
 
     def _why_exact(self, var: int) -> str:
@@ -92,6 +95,11 @@ class ETraceGraph:
         if not lines:
             return ["Every parameter has a trace."]
         return ["The parameters without a trace are:", "", *lines]
+
+
+def _shown(path: Path, whole: str) -> str:
+    """A path as brainscale prints it; a pytree that is one array has none."""
+    return str(path) if path else f"<{whole}>"
 
 
 def _listed(numbers: list[int]) -> str:

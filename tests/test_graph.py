@@ -199,3 +199,24 @@ def test_attention_encoder_before_a_cell():
     exact = {row.path[0]: row.exact for row in graph.report(RULE).rows}
     assert exact == {"attention": False, "norm": False, "drive": True}
     assert {r.path for r in graph.relations} == {("drive", "weight"), ("drive", "bias")}
+
+
+def test_the_analysis_grows_with_depth_and_not_with_its_square():
+    """Operations looked at, not seconds: every layer has the same number of equations, tails and cuts."""
+
+    def step(cells, state, x):
+        new = []
+        for cell, h in zip(cells, state, strict=True):
+            x = cell(x, h)
+            new.append(x)
+        return jnp.sum(x), new
+
+    def visited(depth):
+        cells = [eqx.nn.GRUCell(3, 3, key=jax.random.key(i)) for i in range(depth)]
+        graph = etr.compile_graph(step, cells, [jnp.zeros(3)] * depth, jnp.ones(3))
+        assert len(graph.hidden_groups) == depth
+        assert [r.group for r in graph.relations] == sorted(r.group for r in graph.relations)
+        return sum(len(tail.equations) + len(tail.cuts) for tail in graph._analysis.tails)
+
+    per_layer = visited(3) - visited(2)
+    assert visited(20) == visited(2) + 18 * per_layer
