@@ -187,15 +187,17 @@ class _Search:
                 self._follow(eqn, i, operand)
 
     def _follow(self, eqn: Equation, i: int, operand: int) -> None:
-        edge = (eqn.outputs[0], i)
+        edge, output = (eqn.outputs[0], i), eqn.outputs[0]
+        is_complex = np.issubdtype(self.step.program.avals[operand].dtype, np.complexfloating)
+        if output in self.frames and not is_complex and self._is_head(eqn, operand):
+            # Asked first, so that no array of the size of the weight is made.
+            self.heads.append(Site(self.group.index, operand, eqn, output, frozenset(), self.frames[output]))
+            return
         labels = self._fallen(eqn, i, operand)
         if labels is None:
             return
-        if operand in self.known.fixed and np.issubdtype(self.step.program.avals[operand].dtype, np.complexfloating):
+        if is_complex and operand in self.known.fixed:
             self._cut(edge, operand, "meets a complex parameter, which has no trace")
-        elif self._is_head(eqn, operand):
-            output = eqn.outputs[0]
-            self.heads.append(Site(self.group.index, operand, eqn, output, frozenset(), self.frames[output]))
         elif (labels == MANY).any():
             self._cut(edge, operand, "mixes positions")
         elif operand in self.known.fixed:
