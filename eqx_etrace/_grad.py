@@ -11,40 +11,35 @@ from jaxtyping import PyTree
 from ._compat import definition_line
 from ._graph import ETraceGraph
 from ._plan import check_rule, check_trace, ETrace, make_plan, Plan, Rule
-from ._trace import Drive
-from ._vjp import check_window, step_vjp, take_arguments
-from ._window import (
-    add,
-    advance,
-    advance_window,
+from ._run import (
     Arguments,
     Arrays,
     Carry,
-    drives_of,
-    hand_over,
+    effective_weights,
+    heads_pullback,
+    no_shifts,
     prologue,
-    run_window,
-    TraceValues,
-    weights_pullback,
+    take_arguments,
+    to_parameters,
+    Values,
+    window_of,
 )
+from ._vjp import check_window, past_at_window_0, take_step
+from ._window import add, advance, advance_window, after, hand_over, TraceValues, window_jacobians, with_past
 
 Stacked = tuple[Arrays, Arrays]
 """The inexact and the other inputs, with a leading time axis."""
-Aux = tuple[Arrays, Arrays]
-Drives = tuple[Drive, ...]
-Found = tuple[jax.Array, Aux, Arrays, Carry, ETrace]
-"""Loss, aux, gradient, new state, new trace."""
 
 
-class Window(NamedTuple):
-    """What one window gives."""
+class Found(NamedTuple):
+    """What one step, or one window, gives."""
 
     loss: jax.Array
-    aux: Aux
-    gradient: Arrays
+    aux: tuple[Arrays, Arrays]
+    on_weights: Arrays
+    """The gradient, of the effective weights."""
     state: Carry
-    drives: Drives
-    """What its steps do to the traces; not folded in yet."""
+    values: TraceValues
 
 
 class ETraceGrad(eqx.Module):
@@ -69,8 +64,9 @@ class ETraceGrad(eqx.Module):
         check_trace(trace)
         plan = self._plan(model, state, inputs)
         plan.check(trace)
-        found = _one_step(plan, take_arguments(plan, model, state, inputs), trace, self.window)
-        return self._result(plan, *found)
+        arguments = take_arguments(plan, model, state, inputs)
+        fixed = prologue(plan, arguments.parameters, arguments.model_rest)
+        return self._result(plan, arguments, trace, _one_step(plan, fixed, arguments, trace.values, self.window))
 
     def scan(
         self, model: PyTree, state: PyTree, trace: ETrace, *inputs: Any, window: int | None = None
@@ -95,26 +91,25 @@ class ETraceGrad(eqx.Module):
         plan = self._plan(model, state, first)
         plan.check(trace)
         arguments = take_arguments(plan, model, state, inputs)
+        fixed = prologue(plan, arguments.parameters, arguments.model_rest)
         if steps <= 1:
-            return self._result(plan, *_rolled(plan, arguments, trace, steps))
-        return self._result(plan, *_windowed(plan, arguments, trace, steps, length))
+            return self._result(plan, arguments, trace, _rolled(plan, fixed, arguments, trace.values, steps))
+        return self._result(plan, arguments, trace, _windowed(plan, fixed, arguments, trace.values, steps, length))
 
     def _plan(self, model: PyTree, state: PyTree, inputs: tuple[Any, ...]) -> Plan:
         plan = make_plan(self.loss_step, self.rule, model, state, inputs, has_aux=self.has_aux)
         _check_loss(plan, definition_line(self.loss_step), self.has_aux)
         return plan
 
-    def _result(
-        self, plan: Plan, loss: jax.Array, aux: tuple[Arrays, Arrays], gradient: Arrays, state: Carry, trace: ETrace
-    ) -> tuple[Any, PyTree, ETrace]:
+    def _result(self, plan: Plan, arguments: Arguments, trace: ETrace, found: Found) -> tuple[Any, PyTree, ETrace]:
         step = plan.analysis.step
-        gradients = step.model.join(gradient, None)
-        value = (loss, step.aux.join(*aux)) if self.has_aux else loss
+        gradients = step.model.join(to_parameters(plan, arguments, found.on_weights), None)
+        value = (found.loss, step.aux.join(*found.aux)) if self.has_aux else found.loss
         if self.with_value:
-            found: Any = (value, gradients)
+            first: Any = (value, gradients)
         else:
-            found = (gradients, step.aux.join(*aux)) if self.has_aux else gradients
-        return found, step.state.join(state.inexact, state.rest), trace
+            first = (gradients, step.aux.join(*found.aux)) if self.has_aux else gradients
+        return first, step.state.join(found.state.inexact, found.state.rest), trace.holding(found.values)
 
 
 def _check_loss(plan: Plan, where: str, has_aux: bool) -> None:
@@ -150,78 +145,81 @@ def _length(inputs: tuple[Any, ...]) -> int:
     return lengths[0]
 
 
-def _one_step(plan: Plan, arguments: Arguments, trace: ETrace, window: int) -> Found:
-    out, aside, state, trace, pull = step_vjp(plan, arguments, trace, window, wrt_inputs=False)
-    gradient, _ = pull([jnp.ones_like(out[0])], [jnp.zeros_like(s) for s in state.inexact])
-    return out[0], (aside.aux_inexact, aside.aux_rest), gradient, state, trace
+def _one_step(plan: Plan, fixed: Values, arguments: Arguments, values: TraceValues, window: int) -> Found:
+    step = take_step(plan, fixed, arguments)
+    on_out, on_new = [jnp.ones_like(step.out[0])], [jnp.zeros_like(s) for s in step.new.inexact]
+    on_weights, on_old, _ = step.pull((on_out, on_new))
+    if window == 0:
+        values = advance(plan, values, step.jacobians)
+        past = past_at_window_0(plan, fixed, arguments, step, values)(on_out, on_new)
+    else:
+        past = hand_over(plan, values, on_old)
+        values = advance(plan, values, after(past, step.jacobians))
+    aux = (step.aside.aux_inexact, step.aside.aux_rest)
+    return Found(step.out[0], aux, with_past(plan, on_weights, past), step.new, values)
 
 
-def _one_window(plan: Plan, arguments: Arguments, values: TraceValues) -> Window:
+def _one_window(plan: Plan, fixed: Values, arguments: Arguments, values: TraceValues, size: int) -> Found:
     """A window of steps, differentiated as one, and handed over to the traces of its first state."""
-    a = arguments
-
-    def forward(parameters: Arrays, state: Arrays) -> Any:
-        return run_window(plan, parameters, a.model_rest, Carry(state, a.state.rest), a.inputs, a.inputs_rest)
-
-    (out, new), vjp, aside = jax.vjp(forward, a.parameters, a.state.inexact, has_aux=True)
-    gradient, on_state = vjp(([jnp.ones_like(out[0])], [jnp.zeros_like(s) for s in new]))
-    past = weights_pullback(plan, a.parameters, a.model_rest)(hand_over(plan, values, on_state))
-    fixed = prologue(plan, a.parameters, a.model_rest)
-    drives = jax.vmap(lambda taps: drives_of(plan, fixed, taps))(aside.taps) if plan.traces else ()
+    variables = effective_weights(plan, fixed), arguments.state.inexact, no_shifts(plan, size)
+    (out, new), pull, aside = jax.vjp(window_of(plan, fixed, arguments), *variables, has_aux=True)
+    direct, on_old, on_outputs = pull(([jnp.ones_like(out[0])], [jnp.zeros_like(s) for s in new]))
+    on_weights = add(direct, heads_pullback(plan, fixed, aside.taps, on_outputs))
+    past = hand_over(plan, values, on_old)
+    values = advance_window(plan, values, after(past, window_jacobians(plan, fixed, aside.taps)))
     aux = (aside.aux_inexact, aside.aux_rest)
-    return Window(out[0], aux, add(gradient, past), Carry(new, aside.state_rest), drives)
+    return Found(out[0], aux, with_past(plan, on_weights, past), Carry(new, aside.state_rest), values)
 
 
-def _rolled(plan: Plan, arguments: Arguments, trace: ETrace, window: int) -> Found:
+def _rolled(plan: Plan, fixed: Values, arguments: Arguments, values: TraceValues, window: int) -> Found:
     """Step by step, for windows 0 and 1."""
-    a = arguments
 
-    def body(carry: tuple[Arrays, Carry, ETrace], now: Stacked) -> Any:
-        gradient, state, trace = carry
-        step = Arguments(a.parameters, a.model_rest, state, *now)
-        loss, aux, more, state, trace = _one_step(plan, step, trace, window)
-        return (add(gradient, more), state, trace), (loss, aux)
+    def run(step: Arguments, values: TraceValues) -> Found:
+        return _one_step(plan, fixed, step, values, window)
 
-    start = ([jnp.zeros_like(p) for p in a.parameters], a.state, trace)
-    (gradient, state, trace), (losses, aux) = jax.lax.scan(body, start, (a.inputs, a.inputs_rest))
-    return losses, aux, gradient, state, trace
+    return _scan(run, arguments, values, (arguments.inputs, arguments.inputs_rest), effective_weights(plan, fixed))
 
 
-def _windowed(plan: Plan, arguments: Arguments, trace: ETrace, size: int, length: int) -> Found:
-    """Window by window. What a window does to the traces is folded in at the start of the next one, in place."""
-    a = arguments
+def _windowed(plan: Plan, fixed: Values, arguments: Arguments, values: TraceValues, size: int, length: int) -> Found:
+    """Window by window; the last one may be shorter."""
     count, left = divmod(length, size)
-    inputs = (a.inputs, a.inputs_rest)
 
-    def run(state: Carry, values: TraceValues, now: Stacked) -> Window:
-        return _one_window(plan, Arguments(a.parameters, a.model_rest, state, *now), values)
+    def run(window: Arguments, values: TraceValues) -> Found:
+        return _one_window(plan, fixed, window, values, size)
 
-    def body(carry: tuple[Arrays, Carry, TraceValues, Drives, Any], now: Stacked) -> Any:
-        gradient, state, values, drives, started = carry
-        values = advance_window(plan, values, drives, started)
-        found = run(state, values, now)
-        return (add(gradient, found.gradient), found.state, values, found.drives, True), (found.loss, found.aux)
-
+    inputs = (arguments.inputs, arguments.inputs_rest)
     windows = jax.tree.map(lambda x: x[: count * size].reshape(count, size, *x.shape[1:]), inputs)
-    values = advance(plan, trace.values, trace.pending)
-    none = tuple(jax.tree.map(lambda x: jnp.zeros((size, *x.shape), x.dtype), drive) for drive in trace.pending)
-    start = ([jnp.zeros_like(p) for p in a.parameters], a.state, values, none, jnp.asarray(False))
-    (gradient, state, values, drives, _), (losses, aux) = jax.lax.scan(body, start, windows)
-    losses, aux = jax.tree.map(lambda x: x.reshape(count * size, *x.shape[2:]), (losses, aux))
-    if left:
-        values = advance_window(plan, values, drives)
-        found = run(state, values, jax.tree.map(lambda x: x[count * size :], inputs))
-        gradient, state, drives = add(gradient, found.gradient), found.state, found.drives
-        losses, aux = jax.tree.map(lambda x, y: jnp.concatenate([x, y]), (losses, aux), (found.loss, found.aux))
-    return losses, aux, gradient, state, _settle(plan, values, drives, trace)
+    found = _scan(run, arguments, values, windows, effective_weights(plan, fixed))
+    losses, aux = jax.tree.map(lambda x: x.reshape(count * size, *x.shape[2:]), (found.loss, found.aux))
+    if not left:
+        return Found(losses, aux, found.on_weights, found.state, found.values)
+    rest = jax.tree.map(lambda x: x[count * size :], inputs)
+    last = _one_window(plan, fixed, _at(arguments, found.state, rest), found.values, left)
+    losses, aux = jax.tree.map(lambda x, y: jnp.concatenate([x, y]), (losses, aux), (last.loss, last.aux))
+    return Found(losses, aux, add(found.on_weights, last.on_weights), last.state, last.values)
 
 
-def _settle(plan: Plan, values: TraceValues, drives: Drives, trace: ETrace) -> ETrace:
-    """Fold in all of a window but its last step, which stays pending."""
-    steps = next((x.shape[0] for x in jax.tree.leaves(drives)), 1)
-    if steps > 1:
-        values = advance_window(plan, values, jax.tree.map(lambda x: x[:-1], drives))
-    return ETrace(values, jax.tree.map(lambda x: x[-1], drives), trace.owner, trace.inputs)
+def _scan(
+    run: Callable[[Arguments, TraceValues], Found],
+    arguments: Arguments,
+    values: TraceValues,
+    over: Stacked,
+    weights: Arrays,
+) -> Found:
+    """One step or window after the other; gradients are summed, losses stacked."""
+
+    def body(carry: tuple[Arrays, Carry, TraceValues], now: Stacked) -> Any:
+        on_weights, state, values = carry
+        found = run(_at(arguments, state, now), values)
+        return (add(on_weights, found.on_weights), found.state, found.values), (found.loss, found.aux)
+
+    start = ([jnp.zeros_like(w) for w in weights], arguments.state, values)
+    (on_weights, state, values), (losses, aux) = jax.lax.scan(body, start, over)
+    return Found(losses, aux, on_weights, state, values)
+
+
+def _at(arguments: Arguments, state: Carry, inputs: Stacked) -> Arguments:
+    return Arguments(arguments.parameters, arguments.model_rest, state, *inputs)
 
 
 def etrace_value_and_grad(

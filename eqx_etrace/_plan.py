@@ -11,7 +11,7 @@ from jaxtyping import Array, PyTree
 
 from ._analysis import analyse, Analysis, ParamRelation, stage_step
 from ._rule import AbstractRule
-from ._trace import Drive, make_traces, tapped, Trace
+from ._trace import make_traces, tapped, Trace
 
 Rule = AbstractRule | Callable[[ParamRelation], AbstractRule]
 
@@ -23,14 +23,15 @@ class ETrace(eqx.Module):
     """
 
     values: tuple[PyTree[Array], ...]
-    """One entry for each effective weight that enters a hidden group, as of one step ago."""
-    pending: tuple[Drive, ...]
-    """What the last step does to each of them. The next step folds it in first: an update that is followed by a
-    contraction runs in place, one that follows it costs a copy of the trace."""
+    """One entry for each effective weight that enters a hidden group."""
     owner: tuple[str, ...] = eqx.field(static=True)
     """Which relation and rule each entry belongs to."""
     inputs: tuple[str, ...] = eqx.field(static=True)
     """The inputs of one step that it was made for."""
+
+    def holding(self, values: tuple[PyTree[Array], ...]) -> "ETrace":
+        """The same traces with other values."""
+        return ETrace(values, self.owner, self.inputs)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -44,7 +45,7 @@ class Plan:
 
     def init(self) -> ETrace:
         values = tuple(rule.init(trace) for rule, trace in zip(self.rules, self.traces, strict=True))
-        return ETrace(values, tuple(trace.no_drive() for trace in self.traces), self.owner, self.inputs)
+        return ETrace(values, self.owner, self.inputs)
 
     @property
     def owner(self) -> tuple[str, ...]:
@@ -81,8 +82,7 @@ class Plan:
                 "array among its inputs; close over what stays the same, frozen parameters for example."
             )
         expected = jax.eval_shape(self.init)
-        pairs = zip(trace.values, trace.pending, strict=True), zip(expected.values, expected.pending, strict=True)
-        for name, found, wanted in zip(self.owner, *pairs, strict=True):
+        for name, found, wanted in zip(self.owner, trace.values, expected.values, strict=True):
             if not _same_arrays(found, wanted):
                 raise ValueError(
                     f"The trace of {name} belongs to another graph: it holds {_show(found)}, this step needs "

@@ -27,7 +27,7 @@ class Row:
     trace_shape: tuple[tuple[int, ...], ...]
     """The shape of each array of its trace, one per state for D-RTRL."""
     trace_bytes: int
-    """The memory of its trace, what is pending included; 0 where it shares the trace of an earlier row."""
+    """The memory of its trace, 0 where it shares the trace of an earlier row."""
     rule: str
 
 
@@ -48,7 +48,7 @@ class Report:
         return "\n".join(
             [
                 *lines,
-                f"All traces together: {show_bytes(self.trace_bytes)}, the pending step included.",
+                f"All traces together: {show_bytes(self.trace_bytes)}.",
                 *self._dropped_lines(),
             ]
         )
@@ -97,7 +97,7 @@ def show_bytes(count: int) -> str:
 
 def make_report(analysis: Analysis, rule: Rule) -> Report:
     rules, traces = choose_rules(analysis, rule), make_traces(analysis)
-    sizes = [_bytes(lambda r=r, t=t: (r.init(t), t.no_drive())) for r, t in zip(rules, traces, strict=True)]
+    sizes = [_bytes(lambda r=r, t=t: r.init(t)) for r, t in zip(rules, traces, strict=True)]
     factored = [_given_up(analysis, r, t) for r, t in zip(rules, traces, strict=True)]
     rows, counted = [], set()
     for p, path in enumerate(analysis.step.model.inexact_paths):

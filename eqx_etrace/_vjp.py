@@ -2,7 +2,7 @@
 
 import operator
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -13,19 +13,28 @@ from jaxtyping import PyTree
 from ._analysis import Layout
 from ._graph import ETraceGraph
 from ._plan import check_rule, check_trace, ETrace, make_plan, Plan, Rule
-from ._window import (
-    add,
-    advance,
+from ._run import (
     Arguments,
     Arrays,
     Carry,
-    drives_of,
+    effective_weights,
+    prologue,
+    Result,
+    step_of,
+    take_arguments,
+    to_parameters,
+    Values,
+)
+from ._trace import Jacobians
+from ._window import (
+    add,
+    advance,
     fresh_part,
     hand_over,
+    jacobians,
     new_state_signal,
-    prologue,
-    run_step,
-    weights_pullback,
+    TraceValues,
+    with_past,
 )
 
 Pullback = Callable[..., tuple[PyTree, PyTree]]
@@ -49,39 +58,36 @@ def check_window(window: Any) -> int:
     return steps
 
 
-def take_arguments(plan: Plan, model: PyTree, state: PyTree, inputs: tuple[Any, ...]) -> Arguments:
-    step = plan.analysis.step
-    return Arguments(*step.model.split(model), Carry(*step.state.split(state)), *step.inputs.split(inputs))
+class OneStep(NamedTuple):
+    """One step, run and ready to be pulled back."""
+
+    out: Arrays
+    new: Carry
+    aside: Result
+    pull: Callable[[tuple[Arrays, Arrays]], tuple[Arrays, Arrays, Arrays]]
+    """From cotangents of (outputs, new state) to those of (effective weights, state, inputs)."""
+    jacobians: Jacobians
 
 
-def step_vjp(
-    plan: Plan, arguments: Arguments, trace: ETrace, window: int, *, wrt_inputs: bool
-) -> tuple[Arrays, Any, Carry, ETrace, Callable[[Arrays, Arrays], tuple[Arrays, Arrays]]]:
-    """One step: outputs, what was set aside, new state, new trace, and the pullback on flat lists of arrays."""
+def take_step(plan: Plan, fixed: Values, arguments: Arguments) -> OneStep:
     a = arguments
+    variables = effective_weights(plan, fixed), a.state.inexact, a.inputs
+    (out, new), pull, aside = jax.vjp(step_of(plan, fixed, a), *variables, has_aux=True)
+    return OneStep(out, Carry(new, aside.state_rest), aside, pull, jacobians(plan, fixed, aside.taps))
 
-    def forward(parameters: Arrays, state: Arrays, inputs: Arrays) -> Any:
-        fixed = prologue(plan, parameters, a.model_rest)
-        return run_step(plan, fixed, Carry(state, a.state.rest), inputs if wrt_inputs else a.inputs, a.inputs_rest)
 
-    differentiated = (a.parameters, a.state.inexact, a.inputs if wrt_inputs else [])
-    (out, new), vjp, aside = jax.vjp(forward, *differentiated, has_aux=True)
-    fixed = prologue(plan, a.parameters, a.model_rest)
-    values = advance(plan, trace.values, trace.pending)
-    drives = drives_of(plan, fixed, aside.taps)
-    weights = weights_pullback(plan, a.parameters, a.model_rest)
-    signal = new_state_signal(plan, fixed, a, new) if window == 0 else None
+def past_at_window_0(
+    plan: Plan, fixed: Values, arguments: Arguments, step: OneStep, advanced: TraceValues
+) -> Callable[[Arrays, Arrays], Arrays]:
+    """From cotangents of (outputs, new state) to what the advanced traces say beyond this very step."""
+    signal = new_state_signal(plan, fixed, arguments, step.new.inexact)
 
-    def pull(out_cotangents: Arrays, state_cotangents: Arrays) -> tuple[Arrays, Arrays]:
-        gradient, on_state, on_inputs = vjp((out_cotangents, state_cotangents))
-        if signal is None:
-            return add(gradient, weights(hand_over(plan, values, on_state))), on_inputs
-        on_new = add(signal(out_cotangents), state_cotangents)
-        advanced = advance(plan, values, drives)
-        past = add(hand_over(plan, advanced, on_new), jax.tree.map(jnp.negative, fresh_part(plan, drives, on_new)))
-        return add(gradient, weights(past)), on_inputs
+    def past(on_out: Arrays, on_state: Arrays) -> Arrays:
+        on_new = add(signal(on_out), on_state)
+        fresh = fresh_part(plan, step.jacobians, on_new)
+        return add(hand_over(plan, advanced, on_new), jax.tree.map(jnp.negative, fresh))
 
-    return out, aside, Carry(new, aside.state_rest), ETrace(values, drives, trace.owner, trace.inputs), pull
+    return past
 
 
 def _cotangents(arrays: Arrays, layout: Layout, given: PyTree, what: str) -> Arrays:
@@ -122,18 +128,24 @@ class ETraceVJP(eqx.Module):
         plan = make_plan(self.step, self.rule, model, state, inputs)
         plan.check(trace)
         arguments = take_arguments(plan, model, state, inputs)
-        out, aside, new, new_trace, pull = step_vjp(plan, arguments, trace, self.window, wrt_inputs=True)
+        fixed = prologue(plan, arguments.parameters, arguments.model_rest)
+        done = take_step(plan, fixed, arguments)
+        values = advance(plan, trace.values, done.jacobians)
+        past = past_at_window_0(plan, fixed, arguments, done, values) if self.window == 0 else None
         step = plan.analysis.step
 
         def pullback(out_cotangent: PyTree, state_cotangent: PyTree = None) -> tuple[PyTree, PyTree]:
-            on_out = _cotangents(out, step.out, out_cotangent, "output")
-            zeros = [jnp.zeros_like(s) for s in new.inexact]
-            given = state_cotangent is not None
-            on_state = _cotangents(new.inexact, step.state, state_cotangent, "state") if given else zeros
-            gradient, on_inputs = pull(on_out, on_state)
+            on_out = _cotangents(done.out, step.out, out_cotangent, "output")
+            on_state = [jnp.zeros_like(s) for s in done.new.inexact]
+            if state_cotangent is not None:
+                on_state = _cotangents(done.new.inexact, step.state, state_cotangent, "state")
+            on_weights, on_old, on_inputs = done.pull((on_out, on_state))
+            more = hand_over(plan, trace.values, on_old) if past is None else past(on_out, on_state)
+            gradient = to_parameters(plan, arguments, with_past(plan, on_weights, more))
             return step.model.join(gradient, None), step.inputs.join(on_inputs, None)
 
-        return step.out.join(out, aside.out_rest), step.state.join(new.inexact, new.rest), new_trace, pullback
+        out, state = step.out.join(done.out, done.aside.out_rest), step.state.join(done.new.inexact, done.new.rest)
+        return out, state, trace.holding(values), pullback
 
     def init(self, model: PyTree, state: PyTree, *inputs: Any) -> ETrace:
         """The traces before the first step: zeros."""

@@ -14,117 +14,60 @@ put into the trace is the in-step gradient of the parameter, which g_theta holds
     gradient       = g_theta + g_h . J_1 - g_h . (dh/dy x)
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.tree_util as jtu
-from jaxtyping import Array, Bool, Inexact, PyTree
+from jaxtyping import Array, Inexact, PyTree
 
 from ._analysis._dependence import dependence
-from ._analysis._primitive import Links
-from ._analysis._program import evaluate
+from ._analysis._primitive import COPIES, Links
 from ._plan import Plan
-from ._trace import Drive, linearise
+from ._run import Arguments, Arrays, run_step, Values
+from ._trace import compose, Jacobians, linearise
 
-Arrays = list[Any]
-Values = dict[int, Any]
 TraceValues = tuple[PyTree[Array], ...]
 
 
-class Carry(eqx.Module):
-    """The state between steps: its inexact arrays, which carry derivatives, and the others."""
-
-    inexact: Arrays
-    rest: Arrays
+def jacobians(plan: Plan, fixed: Values, taps: Arrays) -> Jacobians:
+    """What one step does to every trace."""
+    return linearise(plan.analysis, plan.traces, fixed, dict(zip(plan.taps, taps, strict=True)))
 
 
-class Arguments(eqx.Module):
-    """The arrays of one call, by role."""
-
-    parameters: Arrays
-    model_rest: Arrays
-    state: Carry
-    inputs: Arrays
-    inputs_rest: Arrays
+def window_jacobians(plan: Plan, fixed: Values, taps: Arrays) -> Jacobians:
+    """What a window does to every trace, from its stacked taps."""
+    steps = jax.vmap(lambda taps: jacobians(plan, fixed, taps))(taps) if plan.traces else jacobians(plan, fixed, taps)
+    return compose(plan.analysis, plan.traces, steps)
 
 
-class Result(eqx.Module):
-    """What one step, or a window of steps, leaves behind without derivatives."""
-
-    out_rest: Arrays
-    aux_inexact: Arrays
-    aux_rest: Arrays
-    state_rest: Arrays
-    taps: Arrays
+def advance(plan: Plan, values: TraceValues, step: Jacobians) -> TraceValues:
+    """Every trace through one step."""
+    parts = zip(plan.rules, plan.traces, values, strict=True)
+    return tuple(rule.advance(trace, value, step.drive(trace)) for rule, trace, value in parts)
 
 
-def prologue(plan: Plan, parameters: Arrays, model_rest: Arrays) -> Values:
-    """The values that depend on the model alone."""
-    step = plan.analysis.step
-    fixed = plan.analysis.fixed
-    values = dict(step.program.constants)
-    values.update(zip(step.parameters, parameters, strict=True))
-    values.update(zip(step.model_rest, model_rest, strict=True))
-    evaluate((eqn for eqn in step.program.equations if eqn.outputs and fixed.issuperset(eqn.outputs)), values)
-    return values
+def advance_window(plan: Plan, values: TraceValues, window: Jacobians) -> TraceValues:
+    """Every trace through a window of steps."""
+    parts = zip(plan.rules, plan.traces, values, strict=True)
+    return tuple(rule.advance_window(trace, value, window.drive(trace)) for rule, trace, value in parts)
 
 
-def run_step(
-    plan: Plan,
-    fixed: Values,
-    state: Carry,
-    inputs: Arrays,
-    inputs_rest: Arrays,
-    edit: Callable[[int, Any], Any] | None = None,
-) -> tuple[tuple[Arrays, Arrays], Result]:
-    """One step: ((out, new state), the rest). `edit` may change a variable where it is defined."""
-    step = plan.analysis.step
-    values = dict(fixed)
-    values.update(zip(step.states, state.inexact, strict=True))
-    values.update(zip(step.states_rest, state.rest, strict=True))
-    values.update(zip(step.inputs_inexact, inputs, strict=True))
-    values.update(zip(step.inputs_rest, inputs_rest, strict=True))
-    for eqn in step.program.equations:
-        if not eqn.outputs or not plan.analysis.fixed.issuperset(eqn.outputs):
-            evaluate([eqn], values)
-            if edit is not None:
-                values.update((var, edit(var, values[var])) for var in eqn.outputs)
+def after(first: Arrays, then: Jacobians) -> Jacobians:
+    """The same Jacobians, known only once every array of `first` is.
 
-    def read(variables: Sequence[int]) -> Arrays:
-        return [jnp.asarray(values[v]) for v in variables]
-
-    aside = (step.out_rest, step.aux_inexact, step.aux_rest, step.new_states_rest, plan.taps)
-    return (read(step.out_inexact), read(step.new_states)), Result(*map(read, aside))
-
-
-def run_window(
-    plan: Plan, parameters: Arrays, model_rest: Arrays, state: Carry, inputs: Arrays, inputs_rest: Arrays
-) -> tuple[tuple[Arrays, Arrays], Result]:
-    """As `run_step`, over inputs with a leading time axis; outputs and taps are stacked, the state is the last."""
-    fixed = prologue(plan, parameters, model_rest)
-
-    def body(carry: Carry, now: tuple[Arrays, Arrays]) -> tuple[Carry, tuple[Arrays, Result]]:
-        (out, new), aside = run_step(plan, fixed, carry, *now)
-        kept = Result(aside.out_rest, aside.aux_inexact, aside.aux_rest, [], aside.taps)
-        return Carry(new, aside.state_rest), (out, kept)
-
-    last, (out, aside) = jax.lax.scan(body, state, (inputs, inputs_rest))
-    kept = Result(aside.out_rest, aside.aux_inexact, aside.aux_rest, last.rest, aside.taps)
-    return (out, last.inexact), kept
-
-
-def weights_pullback(plan: Plan, parameters: Arrays, model_rest: Arrays) -> Callable[[Arrays], Arrays]:
-    """From cotangents of the effective weights, one per trace, to cotangents of the parameters."""
-
-    def weights(parameters: Arrays) -> Arrays:
-        fixed = prologue(plan, parameters, model_rest)
-        return [fixed[trace.weight] for trace in plan.traces]
-
-    values, pull = jax.vjp(weights, parameters)
-    return lambda cotangents: pull([c.astype(w.dtype) for c, w in zip(cotangents, values, strict=True)])[0]
+    A trace that is contracted *and then* advanced is advanced in place; XLA takes care of that only if the order is
+    forced by the data. (`optimization_barrier` does not survive long enough on the CPU.) No number is both positive and
+    negative, so nothing is changed.
+    """
+    never = jnp.asarray(False)
+    for array in first:
+        if array.size:
+            one = jax.lax.stop_gradient(array.reshape(-1)[0])
+            never = never | ((one > 0) & (one < 0))
+    decay = jax.tree.map(lambda d: jnp.where(never, jnp.zeros_like(d), d), then.decay)
+    return Jacobians(decay, then.entry, then.x)
 
 
 def _signals(plan: Plan, number: int, state_cotangents: Arrays) -> list[Inexact[Array, "..."]]:
@@ -134,7 +77,7 @@ def _signals(plan: Plan, number: int, state_cotangents: Arrays) -> list[Inexact[
     return [trace.at_rows(state_cotangents[leaves[s]], s) for s in trace.states]
 
 
-def hand_over(plan: Plan, values: Sequence[PyTree[Array]], state_cotangents: Arrays) -> Arrays:
+def hand_over(plan: Plan, values: TraceValues, state_cotangents: Arrays) -> Arrays:
     """g_s . J: the cotangent of every trace's effective weight."""
     return [
         rule.contract(trace, value, _signals(plan, trace.number, state_cotangents))
@@ -142,57 +85,49 @@ def hand_over(plan: Plan, values: Sequence[PyTree[Array]], state_cotangents: Arr
     ]
 
 
-def fresh_part(plan: Plan, drives: Sequence[Drive], state_cotangents: Arrays) -> Arrays:
+def fresh_part(plan: Plan, step: Jacobians, state_cotangents: Arrays) -> Arrays:
     """g_h . (dh/dy x): what one step alone puts into that."""
     found = []
-    for trace, drive in zip(plan.traces, drives, strict=True):
-        signals = _signals(plan, trace.number, state_cotangents)
+    for trace in plan.traces:
+        signals, drive = _signals(plan, trace.number, state_cotangents), step.drive(trace)
         terms = [g * entry for g, entry in zip(signals, drive.entry, strict=True) if entry is not None]
         found.append(trace.head.pull(sum(terms[1:], terms[0]), drive.x))
     return found
 
 
-def drives_of(plan: Plan, fixed: Values, taps: Arrays) -> tuple[Drive, ...]:
-    """What one step does to every trace."""
-    return linearise(plan.analysis, plan.traces, fixed, dict(zip(plan.taps, taps, strict=True)))
-
-
-def advance(plan: Plan, values: TraceValues, drives: Sequence[Drive]) -> TraceValues:
-    """Every trace through one step."""
-    parts = zip(plan.rules, plan.traces, values, drives, strict=True)
-    return tuple(rule.advance(trace, value, drive) for rule, trace, value, drive in parts)
-
-
-def advance_window(
-    plan: Plan, values: TraceValues, drives: Sequence[Drive], valid: Bool[Array, ""] | None = None
-) -> TraceValues:
-    """Every trace through the stacked drives of a window; unchanged if not `valid`."""
-    parts = zip(plan.rules, plan.traces, values, drives, strict=True)
-    return tuple(rule.advance_window(trace, value, drive, valid) for rule, trace, value, drive in parts)
+def with_past(plan: Plan, on_weights: Arrays, past: Arrays) -> Arrays:
+    """Cotangents of the effective weights, those of the traces added."""
+    found = dict(zip(plan.analysis.body.weights, on_weights, strict=True))
+    for trace, more in zip(plan.traces, past, strict=True):
+        found[trace.weight] = found[trace.weight] + more.astype(found[trace.weight].dtype)
+    return list(found.values())
 
 
 def new_state_signal(plan: Plan, fixed: Values, arguments: Arguments, new_state: Arrays) -> Callable[[Arrays], Arrays]:
     """From output cotangents to the learning signal of window 0: dl/dh, the group's other new states held fixed.
 
-    A shift is added to new states where they are defined. Groups in which one new state reads another are taken
+    A shift is added to new states where they are computed. Groups in which one new state reads another are taken
     one at a time, with their new states replaced by their values, so that no credit is counted twice.
     """
-    step = plan.analysis.step
-    passes = _passes(plan)
+    body = plan.analysis.body
+    computed = _computed(plan)
+    avals = plan.analysis.step.program.avals
+    values = {
+        var: value.reshape(avals[var].shape).astype(avals[var].dtype)
+        for var, value in zip(computed, new_state, strict=True)
+    }
 
     def outputs(shifts: dict[int, Array], held: frozenset[int]) -> Arrays:
-        known = dict(zip(step.new_states, new_state, strict=True))
-
         def edit(var: int, value: Any) -> Any:
-            return (known[var] if var in held else value) + shifts[var] if var in shifts else value
+            return (values[var] if var in held else value) + shifts[var] if var in shifts else value
 
-        state, inputs, rest = arguments.state, arguments.inputs, arguments.inputs_rest
-        return run_step(plan, fixed, state, inputs, rest, edit)[0][0]
+        inputs = (arguments.inputs, arguments.inputs_rest)
+        return run_step(plan, body.equations, fixed, arguments.state, inputs, edit)[0][0]
 
     pulls = []
-    for leaves, hold in passes:
-        variables = [step.new_states[leaf] for leaf in leaves]
-        shifts = {var: jnp.zeros_like(new_state[leaf]) for leaf, var in zip(leaves, variables, strict=True)}
+    for leaves, hold in _passes(plan, computed):
+        variables = [computed[leaf] for leaf in leaves]
+        shifts = {var: jnp.zeros_like(values[var]) for var in variables}
         held = frozenset(variables) if hold else frozenset()
         pulls.append(jax.vjp(lambda shifts, held=held: outputs(shifts, held), shifts)[1])
 
@@ -200,19 +135,39 @@ def new_state_signal(plan: Plan, fixed: Values, arguments: Arguments, new_state:
         found: dict[int, Array] = {}
         for pull in pulls:
             found |= pull(out_cotangents)[0]
-        return [found[var] for var in step.new_states]
+        return [found[var].reshape(s.shape).astype(s.dtype) for var, s in zip(computed, new_state, strict=True)]
 
     return signal
 
 
-def _passes(plan: Plan) -> list[tuple[list[int], bool]]:
+def _computed(plan: Plan) -> list[int]:
+    """Where each new state is computed: before it is cast, copied or reshaped for the next step.
+
+    A loss that reads it there reads the new state, too.
+    """
+    step = plan.analysis.step
+    taken = {*step.states, *step.new_states, *plan.analysis.fixed}
+    found = []
+    for new in step.new_states:
+        var = new
+        while (eqn := step.program.producer[var]).primitive in COPIES:
+            (source,) = eqn.inputs
+            if source in taken or source not in step.program.producer or not step.program.is_inexact(source):
+                break
+            var = source
+            taken.add(var)
+        found.append(var)
+    return found
+
+
+def _passes(plan: Plan, computed: list[int]) -> list[tuple[list[int], bool]]:
     """Which new states are shifted together, and whether they are held at their values."""
     step = plan.analysis.step
-    bits = dependence(step.program, Links(step.program), step.new_states)
+    bits = dependence(step.program, Links(step.program), computed)
     together, alone = [], []
     for group in plan.analysis.groups:
         mine = sum(1 << leaf for leaf in group.leaves)
-        chained = any(bits[step.new_states[leaf]] & mine & ~(1 << leaf) for leaf in group.leaves)
+        chained = any(bits[computed[leaf]] & mine & ~(1 << leaf) for leaf in group.leaves)
         if chained:
             alone.append((list(group.leaves), True))
         else:

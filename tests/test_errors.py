@@ -140,6 +140,7 @@ def other_step(m, h, x):
 class Doubled(etr.AbstractRule):
     """Another rule, with traces of the same shape."""
 
+    trace_dtype: None = None
     init, advance, advance_window = etr.DRTRL.init, etr.DRTRL.advance, etr.DRTRL.advance_window
     contract, approximates = etr.DRTRL.contract, etr.DRTRL.approximates
 

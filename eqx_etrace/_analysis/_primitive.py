@@ -54,6 +54,7 @@ SHAPED = {
     }.items()
     for primitive in _compat.primitives(name)
 }
+COPIES = frozenset({None, *_compat.primitives("convert_element_type copy reshape squeeze")})
 (SPLIT,) = _compat.primitives("split")
 (DOT,) = _compat.primitives("dot_general")
 (CONV,) = _compat.primitives("conv_general_dilated")

@@ -14,6 +14,7 @@ structure, no numbers.
 import dataclasses
 from collections.abc import Mapping, Sequence
 
+from ._body import Body, find_body
 from ._dependence import dependence, union
 from ._hidden_group import find_arrivals, find_hidden_groups, HiddenGroup
 from ._layout import Path
@@ -48,6 +49,7 @@ class Analysis:
     bits: Mapping[int, int]
     """What each variable depends on, differentiably: one bit per parameter, then one per hidden state."""
     fixed: frozenset[int]
+    body: Body
     groups: tuple[HiddenGroup, ...]
     tails: tuple[Tail, ...]
     sites: tuple[Site, ...]
@@ -70,7 +72,8 @@ def analyse(step: Step) -> Analysis:
     sites = sorted((s for tail in tails for s in tail.sites), key=lambda s: (order[s.equation.outputs[0]], s.group))
     relations = tuple(_relations(step, bits, sites))
     dropped = _dropped(step, bits, tails, relations)
-    return Analysis(step, bits, fixed, groups, tails, tuple(sites), relations, dropped)
+    body = find_body(step, bits, fixed)
+    return Analysis(step, bits, fixed, body, groups, tails, tuple(sites), relations, dropped)
 
 
 def _relations(step: Step, bits: Mapping[int, int], sites: Sequence[Site]) -> list[ParamRelation]:

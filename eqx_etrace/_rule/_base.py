@@ -9,7 +9,10 @@ import abc
 from collections.abc import Sequence
 
 import equinox as eqx
-from jaxtyping import Array, Bool, Inexact, PyTree
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import DTypeLike
+from jaxtyping import Array, Inexact, PyTree
 
 from .._trace import Drive, Trace
 
@@ -26,10 +29,8 @@ class AbstractRule(eqx.Module):
         """The trace after one more step."""
 
     @abc.abstractmethod
-    def advance_window(
-        self, trace: Trace, value: PyTree[Array], drives: Drive, valid: Bool[Array, ""] | None = None
-    ) -> PyTree[Array]:
-        """The trace after a window of steps, whose drives are stacked; unchanged if not `valid`."""
+    def advance_window(self, trace: Trace, value: PyTree[Array], drive: Drive) -> PyTree[Array]:
+        """The trace after a window of steps, composed: D over all of it, dh/dy stacked and carried to its end."""
 
     @abc.abstractmethod
     def contract(
@@ -40,3 +41,18 @@ class AbstractRule(eqx.Module):
     @abc.abstractmethod
     def approximates(self, trace: Trace) -> str | None:
         """What it gives up beside the mixing of positions, in words; None if nothing."""
+
+
+def as_dtype(dtype: DTypeLike | None) -> np.dtype | None:
+    """The dtype of a stored trace: a real floating-point one, or None for that of the step."""
+    if dtype is None:
+        return None
+    found = jnp.dtype(dtype)
+    if not jnp.issubdtype(found, jnp.floating):
+        raise TypeError(f"`trace_dtype` is {found}; it must be a floating-point dtype such as `jnp.bfloat16`.")
+    return found
+
+
+def stored(dtype: DTypeLike | None, trace: Trace) -> np.dtype:
+    """In which dtype the arrays of this trace are kept."""
+    return trace.dtype if dtype is None else jnp.dtype(dtype)

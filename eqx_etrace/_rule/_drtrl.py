@@ -2,12 +2,14 @@
 
 from collections.abc import Sequence
 
+import equinox as eqx
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Inexact
+from jax.typing import DTypeLike
+from jaxtyping import Array, Inexact
 
 from .._trace import Drive, Trace
-from ._base import AbstractRule
-from ._recursion import products, roll, unless, Value
+from ._base import AbstractRule, as_dtype, stored
+from ._recursion import fold, roll, Value
 
 
 class DRTRL(AbstractRule):
@@ -25,27 +27,30 @@ class DRTRL(AbstractRule):
     Exact where no mixing path leads from state to state (see `ETraceGraph.report`). For a dense weight the
     trace has the size of the weight, times the batch, times the states that the weight can reach.
 
+    **Arguments**
+
+    - `trace_dtype`: the dtype in which the trace is stored, such as `jnp.bfloat16`; None for that of the step.
+      Arithmetic is in the dtype of the step whatever this is; the trace is rounded once per step or window.
+
     Source: Wang et al., "Scalable online learning of recurrent and spiking networks" (brainscale), D-RTRL;
     Murray, "Local online learning in recurrent networks with random feedback", eLife 2019; the diagonal
     approximation of Williams and Zipser, Neural Computation 1989.
     """
 
+    trace_dtype: DTypeLike | None = eqx.field(default=None, static=True, converter=as_dtype)
+
     def init(self, trace: Trace) -> Value:
-        return tuple(jnp.zeros(trace.head.shape, trace.dtype) for _ in trace.states)
+        return tuple(jnp.zeros(trace.head.shape, stored(self.trace_dtype, trace)) for _ in trace.states)
 
     def advance(self, trace: Trace, value: Value, drive: Drive) -> Value:
         new = [None if d is None else trace.head.outer(d, drive.x) for d in drive.entry]
-        return roll(trace, value, drive.decay, new)
+        return roll(value, drive.decay, new)
 
-    def advance_window(self, trace: Trace, value: Value, drives: Drive, valid: Bool[Array, ""] | None = None) -> Value:
-        decay, entry = products(trace, drives)
-        if valid is not None:
-            decay, entry = unless(valid, decay, entry)
-        return roll(trace, value, decay, [trace.head.accumulate(d, drives.x) for d in entry])
+    def advance_window(self, trace: Trace, value: Value, drive: Drive) -> Value:
+        return fold(trace.head, value, drive)
 
     def contract(self, trace: Trace, value: Value, signal: Sequence[Inexact[Array, "..."]]) -> Inexact[Array, "..."]:
-        terms = [trace.head.contract(g, e) for g, e in zip(signal, value, strict=True)]
-        return sum(terms[1:], terms[0])
+        return trace.head.contract([g.astype(trace.dtype) for g in signal], value)
 
     def approximates(self, trace: Trace) -> str | None:
         del trace

@@ -7,11 +7,12 @@ from typing import NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Inexact, Int
+from jax.typing import DTypeLike
+from jaxtyping import Array, Inexact, Int
 
 from .._trace import Drive, Trace
-from ._base import AbstractRule
-from ._recursion import products, roll, unless, Value
+from ._base import AbstractRule, as_dtype, stored
+from ._recursion import roll, Value
 
 
 class Factors(NamedTuple):
@@ -43,54 +44,47 @@ class PPProp(AbstractRule):
 
     - `decay`: a float in [0, 1), a pair (a_x, a_f) of them, or a rank: an integer r >= 1 stands for (r - 1) / (r + 1),
       whose average reaches about r steps back.
+    - `trace_dtype`: the dtype in which the factors are stored, such as `jnp.bfloat16`; None for that of the step.
 
     Source: Wang et al., "Scalable online learning of recurrent and spiking networks" (brainscale), ES-D-RTRL.
     """
 
     decay: tuple[float, float] = eqx.field(converter=lambda decay: _as_pair(decay), static=True)
+    trace_dtype: DTypeLike | None = eqx.field(default=None, static=True, converter=as_dtype)
 
     def init(self, trace: Trace) -> Factors:
-        # The drive that is pending before the first step is no step: it takes the count from -1 to 0.
-        count = jnp.full((), -1, jnp.int32)
-        return Factors(trace.no_drive().x, tuple(jnp.zeros(trace.rows, trace.dtype) for _ in trace.states), count)
+        dtype = stored(self.trace_dtype, trace)
+        x = jnp.zeros(trace.features_shape, dtype) if trace.head.has_features else None
+        return Factors(x, tuple(jnp.zeros(trace.rows, dtype) for _ in trace.states), jnp.zeros((), jnp.int32))
 
     def advance(self, trace: Trace, value: Factors, drive: Drive) -> Factors:
-        drive = self._discounted(drive)
-        x = None if value.x is None or drive.x is None else self.decay[0] * value.x + drive.x
-        return Factors(x, roll(trace, value.f, drive.decay, drive.entry, spread=False), value.steps + 1)
+        x, decay = value.x, drive.decay
+        if x is not None and drive.x is not None:
+            x = (self.decay[0] * x.astype(drive.x.dtype) + drive.x).astype(x.dtype)
+            decay = jax.tree.map(lambda d: self.decay[1] * d, decay)
+        return Factors(x, roll(value.f, decay, drive.entry), value.steps + 1)
 
-    def advance_window(
-        self, trace: Trace, value: Factors, drives: Drive, valid: Bool[Array, ""] | None = None
-    ) -> Factors:
-        decay, entry = products(trace, self._discounted(drives))
-        if valid is not None:
-            decay, entry = unless(valid, decay, entry)
-        length = entry[0].shape[0]
-        f = roll(trace, value.f, decay, [d.sum(0) for d in entry], spread=False)
-        steps, x = value.steps + length, value.x
-        if x is not None and drives.x is not None:
-            weights = self.decay[0] ** jnp.arange(length, dtype=x.dtype)[::-1]
-            x = self.decay[0] ** length * x + jnp.einsum("t,t...->...", weights, drives.x)
-        if valid is not None:
-            x, steps = jax.tree.map(lambda new, old: jnp.where(valid, new, old), (x, steps), (value.x, value.steps))
-        return Factors(x, f, steps)
+    def advance_window(self, trace: Trace, value: Factors, drive: Drive) -> Factors:
+        length = jax.tree.leaves(drive.entry)[0].shape[0]
+        left = jnp.arange(length, dtype=trace.dtype)[::-1]
+        x, decay, entry = value.x, drive.decay, drive.entry
+        if x is not None and drive.x is not None:
+            a_x, a_f = self.decay
+            x = (a_x**length * x.astype(drive.x.dtype) + jnp.einsum("t,t...->...", a_x**left, drive.x)).astype(x.dtype)
+            decay = jax.tree.map(lambda d: a_f**length * d, decay)
+            entry = jax.tree.map(lambda d: d * (a_f**left).reshape(-1, *(1,) * (d.ndim - 1)), entry)
+        f = roll(value.f, decay, [None if d is None else d.sum(0) for d in entry])
+        return Factors(x, f, value.steps + length)
 
     def contract(self, trace: Trace, value: Factors, signal: Sequence[Inexact[Array, "..."]]) -> Inexact[Array, "..."]:
-        terms = [g * f for g, f in zip(signal, value.f, strict=True)]
+        terms = [g.astype(trace.dtype) * f.astype(trace.dtype) for g, f in zip(signal, value.f, strict=True)]
         cotangent = sum(terms[1:], terms[0])
         if value.x is None:
             return trace.head.pull(cotangent, None)
-        return trace.head.pull(cotangent * self._average(value.steps, trace), value.x)
+        return trace.head.pull(cotangent * self._average(value.steps, trace), value.x.astype(trace.dtype))
 
     def approximates(self, trace: Trace) -> str | None:
         return "the trace is a product of two factors" if trace.head.has_features else None
-
-    def _discounted(self, drive: Drive) -> Drive:
-        """With a_f in D, where the trace is factored."""
-        if drive.x is None:
-            return drive
-        decay = jax.tree.map(lambda d: self.decay[1] * d, drive.decay)
-        return Drive(decay, drive.entry, drive.x)
 
     def _average(self, steps: Int[Array, ""], trace: Trace) -> Inexact[Array, ""]:
         """(1 - a_x) / (1 - a_x^t); before the first step the sums are zero, and so is this."""

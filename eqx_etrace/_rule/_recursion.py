@@ -5,68 +5,54 @@
 D is a small matrix of rows: one array per pair of states, None where it is zero by structure.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Inexact
+from jaxtyping import Array, Inexact
 
-from .._trace import Drive, Trace
+from .._trace import Drive, Head, Matrix
 
 Value = tuple[Inexact[Array, "..."], ...]
 """One array per state that the trace supports."""
-Matrix = tuple[tuple[Inexact[Array, "..."] | None, ...], ...]
-"""[s][s'], by row; None where it is zero by structure."""
 
 
-def roll(
-    trace: Trace, value: Value, decay: Matrix, new: Sequence[Inexact[Array, "..."] | None], *, spread: bool = True
-) -> Value:
-    """sum_s' decay[s, s'] e[s'] + new[s]; `spread` if a row of e has features."""
+def roll(value: Value, decay: Matrix, new: Sequence[Inexact[Array, "..."] | None]) -> Value:
+    """sum_s' decay[s, s'] e[s'] + new[s]; `decay` may lack the last axes of e. In the dtype of e."""
     advanced = []
-    lift = trace.head.spread if spread else lambda rows: rows
-    for row, entering in zip(decay, new, strict=True):
-        terms = [lift(d) * e for d, e in zip(row, value, strict=True) if d is not None]
+    for e, row, entering in zip(value, decay, new, strict=True):
+        terms = [_lift(d, old) * old.astype(d.dtype) for d, old in zip(row, value, strict=True) if d is not None]
         terms += [] if entering is None else [entering]
-        advanced.append(sum(terms[1:], terms[0]).astype(trace.dtype))
+        advanced.append(sum(terms[1:], terms[0]).astype(e.dtype))
     return tuple(advanced)
 
 
-def products(trace: Trace, drives: Drive) -> tuple[Matrix, list[Inexact[Array, "t ..."]]]:
-    """D_K ... D_1, and D_K ... D_{t+1} dh_t/dy for every t."""
-    states = range(len(trace.states))
-    reach = _reachable(trace.couplings)
+def fold(head: Head, value: Value, drive: Drive) -> Value:
+    """A window: one pass over the trace, and one matrix product, a block of the trace at a time.
 
-    def dot(left: Matrix, right: Callable[[int], Array | None], s: int) -> Array:
-        terms = [p * q for r in states if (p := left[s][r]) is not None and (q := right(r)) is not None]
-        return sum(terms[1:], terms[0]) if terms else jnp.zeros(trace.rows, trace.dtype)
+    In blocks, because the product is as large as what it is added to.
+    """
+    if drive.x is None:
+        return roll(value, drive.decay, [None if d is None else d.sum(0) for d in drive.entry])
+    axis, count = head.blocks(4)
+    size = head.shape[axis] // count
 
-    def body(after: Matrix, drive: Drive) -> tuple[Matrix, list[Array]]:
-        entry = [dot(after, lambda r: drive.entry[r], s) for s in states]
-        before = tuple(
-            tuple(dot(after, lambda r, c=c: drive.decay[r][c], s) if reach[s][c] else None for c in states)
-            for s in states
-        )
-        return before, entry
+    def part(rows: Any, start: Array, along: int) -> Array:
+        return jax.lax.dynamic_slice_in_dim(rows, start, size, along)
 
-    one, zero = jnp.ones(trace.rows, trace.dtype), jnp.zeros(trace.rows, trace.dtype)
-    identity = tuple(tuple((one if s == r else zero) if reach[s][r] else None for r in states) for s in states)
-    return jax.lax.scan(body, identity, Drive(drives.decay, drives.entry, None), reverse=True)
+    def block(value: Value, start: Array) -> tuple[Value, None]:
+        x = drive.x if axis == 2 else part(drive.x, start, axis + 1)
+        new = [None if d is None else jnp.einsum("tbmn,tbmk->bmnk", part(d, start, axis + 1), x) for d in drive.entry]
+        decay = jax.tree.map(lambda d: part(d, start, axis), drive.decay)
+        advanced = roll(tuple(part(e, start, axis) for e in value), decay, new)
+        updated = [
+            jax.lax.dynamic_update_slice_in_dim(e, there, start, axis) for e, there in zip(value, advanced, strict=True)
+        ]
+        return tuple(updated), None
 
-
-def _reachable(couplings: tuple[tuple[bool, ...], ...]) -> list[list[bool]]:
-    """Which state can reach which, in any number of steps; each reaches itself in none."""
-    size = range(len(couplings))
-    reach = [[couplings[s][r] or s == r for r in size] for s in size]
-    for through in size:
-        reach = [[reach[s][r] or (reach[s][through] and reach[through][r]) for r in size] for s in size]
-    return reach
+    return jax.lax.scan(block, value, jnp.arange(0, head.shape[axis], size))[0]
 
 
-def unless(valid: Bool[Array, ""], decay: Matrix, entry: list[Array]) -> tuple[Matrix, list[Array]]:
-    """The same if valid; otherwise what leaves a trace as it is."""
-    kept = tuple(
-        tuple(None if d is None else jnp.where(valid, d, float(s == r)).astype(d.dtype) for r, d in enumerate(row))
-        for s, row in enumerate(decay)
-    )
-    return kept, [jnp.where(valid, d, 0).astype(d.dtype) for d in entry]
+def _lift(rows: Inexact[Array, "..."], e: Inexact[Array, "..."]) -> Inexact[Array, "..."]:
+    return rows.reshape(*rows.shape, *(1,) * (e.ndim - rows.ndim))

@@ -1,15 +1,25 @@
-from ._linearise import (
+from ._head import Head as Head
+from ._jacobian import (
+    compose as compose,
+)
+from ._jacobian import (
     Drive as Drive,
+)
+from ._jacobian import (
+    Jacobians as Jacobians,
+)
+from ._jacobian import (
+    Matrix as Matrix,
 )
 from ._linearise import (
     linearise as linearise,
 )
 from ._linearise import (
-    make_traces as make_traces,
-)
-from ._linearise import (
     tapped as tapped,
 )
-from ._linearise import (
+from ._trace import (
+    make_traces as make_traces,
+)
+from ._trace import (
     Trace as Trace,
 )

@@ -8,9 +8,7 @@ Every head is bilinear, and every head is the same product once its arrays are l
 
 so that the trace of one state is e[b, m, n, k] and
 
-    spread       D[b, m, n] e[b, m, n, k]
     outer        dh/dy[b, m, n] x[b, m, k]                        what one step adds to the trace
-    accumulate   sum_t dh/dy[t, b, m, n] x[t, b, m, k]            what a window of steps adds: one GEMM per lane
     contract     sum_m g[b, m, n] e[b, m, n, k]                   the learning signal meets the trace
     pull         sum_m g[b, m, n] x[b, m, k]                      the head's own VJP
 
@@ -54,27 +52,32 @@ class Head:
     to_weight: Callable[[Array], Array]
     """Back to the layout of w~."""
 
-    def spread(self, rows: Rows) -> Inexact[Array, "..."]:
-        return rows[..., None] if self.has_features else rows
-
     def outer(self, rows: Rows, x: Features) -> Inexact[Array, "..."]:
         return rows if x is None else rows[..., None] * x[:, :, None, :]
 
-    def accumulate(self, rows: Inexact[Array, "t ..."], x: Inexact[Array, "t b m k"] | None) -> Inexact[Array, "..."]:
-        return rows.sum(0) if x is None else jnp.einsum("tbmn,tbmk->bmnk", rows, x)
-
-    def contract(self, rows: Rows, trace: Inexact[Array, "..."]) -> Inexact[Array, "..."]:
+    def contract(self, rows: Sequence[Rows], value: Sequence[Inexact[Array, "..."]]) -> Inexact[Array, "..."]:
         if not self.has_features:
-            return self.to_weight(rows * trace)
+            terms = [g * e.astype(g.dtype) for g, e in zip(rows, value, strict=True)]
+            return self.to_weight(sum(terms[1:], terms[0]))
         b, m, n, k = self.shape
         size = next(d for d in range(1, m + 1) if m % d == 0 and m // d <= _MOST_BLOCKS)
 
         def block(total: Array, start: Array) -> tuple[Array, None]:
-            g, e = (jax.lax.dynamic_slice_in_dim(a, start, size, 1) for a in (rows, trace))
-            return total + (g[..., None] * e).sum(1), None
+            for both in zip(rows, value, strict=True):
+                g, e = (jax.lax.dynamic_slice_in_dim(a, start, size, 1) for a in both)
+                total = total + (g[..., None] * e.astype(g.dtype)).sum(1)
+            return total, None
 
-        total, _ = jax.lax.scan(block, jnp.zeros((b, n, k), trace.dtype), jnp.arange(0, m, size))
+        total, _ = jax.lax.scan(block, jnp.zeros((b, n, k), rows[0].dtype), jnp.arange(0, m, size))
         return self.to_weight(total)
+
+    def blocks(self, least: int) -> tuple[int, int]:
+        """An axis of the trace, and into how many equal blocks it is cut: at least so many, if one can be cut so."""
+        for axis, length in enumerate(self.shape[:-1]):
+            count = next((c for c in range(least, min(length, _MOST_BLOCKS) + 1) if length % c == 0), None)
+            if count is not None:
+                return axis, count
+        return 1, 1
 
     def pull(self, rows: Rows, x: Features) -> Inexact[Array, "..."]:
         return self.to_weight(rows if x is None else jnp.einsum("bmn,bmk->bnk", rows, x))

@@ -1,0 +1,174 @@
+"""Running a step, or a window of steps, from its equations.
+
+The prologue is run once. A step reads from it the effective weights, and is differentiated with respect to those, not
+to the parameters: cotangents are summed over steps as they are, and pulled back to the parameters once.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import PyTree
+
+from ._analysis._program import Equation, evaluate
+from ._plan import Plan
+
+Arrays = list[Any]
+Values = Mapping[int, Any]
+
+
+class Carry(eqx.Module):
+    """The state between steps: its inexact arrays, which carry derivatives, and the others."""
+
+    inexact: Arrays
+    rest: Arrays
+
+
+class Arguments(eqx.Module):
+    """The arrays of one call, by role."""
+
+    parameters: Arrays
+    model_rest: Arrays
+    state: Carry
+    inputs: Arrays
+    inputs_rest: Arrays
+
+
+class Result(eqx.Module):
+    """What one step, or a window of steps, leaves behind without derivatives."""
+
+    out_rest: Arrays
+    aux_inexact: Arrays
+    aux_rest: Arrays
+    state_rest: Arrays
+    taps: Arrays
+
+
+def take_arguments(plan: Plan, model: PyTree, state: PyTree, inputs: tuple[Any, ...]) -> Arguments:
+    step = plan.analysis.step
+    return Arguments(*step.model.split(model), Carry(*step.state.split(state)), *step.inputs.split(inputs))
+
+
+def prologue(plan: Plan, parameters: Arrays, model_rest: Arrays) -> Values:
+    """The values that depend on the model alone."""
+    step = plan.analysis.step
+    fixed = plan.analysis.fixed
+    values = dict(step.program.constants)
+    values.update(zip(step.parameters, parameters, strict=True))
+    values.update(zip(step.model_rest, model_rest, strict=True))
+    evaluate((eqn for eqn in step.program.equations if eqn.outputs and fixed.issuperset(eqn.outputs)), values)
+    return values
+
+
+def effective_weights(plan: Plan, fixed: Values) -> Arrays:
+    return [jnp.asarray(fixed[v]) for v in plan.analysis.body.weights]
+
+
+def to_parameters(plan: Plan, arguments: Arguments, on_weights: Arrays) -> Arrays:
+    """From cotangents of the effective weights to cotangents of the parameters."""
+
+    def weights(parameters: Arrays) -> Arrays:
+        return effective_weights(plan, prologue(plan, parameters, arguments.model_rest))
+
+    return jax.vjp(weights, arguments.parameters)[1](on_weights)[0]
+
+
+def run_step(
+    plan: Plan,
+    equations: Iterable[Equation],
+    fixed: Values,
+    state: Carry,
+    inputs: tuple[Arrays, Arrays],
+    edit: Callable[[int, Any], Any] | None = None,
+) -> tuple[tuple[Arrays, Arrays], Result]:
+    """One step: ((out, new state), the rest). `edit` may change a variable where it is defined."""
+    step = plan.analysis.step
+    values = dict(fixed)
+    values.update(zip(step.states, state.inexact, strict=True))
+    values.update(zip(step.states_rest, state.rest, strict=True))
+    values.update(zip(step.inputs_inexact, inputs[0], strict=True))
+    values.update(zip(step.inputs_rest, inputs[1], strict=True))
+    for eqn in equations:
+        evaluate([eqn], values)
+        if edit is not None:
+            values.update((var, edit(var, values[var])) for var in eqn.outputs)
+
+    def read(variables: Sequence[int]) -> Arrays:
+        return [jnp.asarray(values[v]) for v in variables]
+
+    aside = (step.out_rest, step.aux_inexact, step.aux_rest, step.new_states_rest, plan.taps)
+    return (read(step.out_inexact), read(step.new_states)), Result(*map(read, aside))
+
+
+def step_of(plan: Plan, fixed: Values, arguments: Arguments) -> Callable[[Arrays, Arrays, Arrays], Any]:
+    """`run_step` as a function of what it is differentiated by: effective weights, state, inputs."""
+    body = plan.analysis.body
+
+    def forward(weights: Arrays, state: Arrays, inputs: Arrays) -> Any:
+        known = {**fixed, **dict(zip(body.weights, weights, strict=True))}
+        carry = Carry(state, arguments.state.rest)
+        return run_step(plan, body.equations, known, carry, (inputs, arguments.inputs_rest))
+
+    return forward
+
+
+def window_of(plan: Plan, fixed: Values, arguments: Arguments) -> Callable[[Arrays, Arrays, list[Arrays]], Any]:
+    """As `step_of` over inputs with a leading time axis; outputs and taps are stacked, the state is the last.
+
+    A head does not read the weights that are differentiated, but a copy; its output is shifted instead, step by step,
+    by the last argument. So the cotangent of a weight over the window is one product of two stacked arrays
+    (`heads_pullback`), and not a sum of as many products as there are steps.
+    """
+    body = plan.analysis.body
+    equations = body.held
+    copies = {~use.weight: fixed[use.weight] for use in body.heads}
+    outputs = [use.output for use in body.heads]
+
+    def forward(weights: Arrays, state: Arrays, shifts: Arrays) -> Any:
+        known = {**fixed, **dict(zip(body.weights, weights, strict=True)), **copies}
+
+        def one(carry: Carry, now: tuple[tuple[Arrays, Arrays], Arrays]) -> tuple[Carry, tuple[Arrays, Result]]:
+            inputs, shift = now
+            shift_of = dict(zip(outputs, shift, strict=True))
+
+            def edit(var: int, value: Any) -> Any:
+                return value + shift_of[var] if var in shift_of else value
+
+            (out, new), aside = run_step(plan, equations, known, carry, inputs, edit)
+            kept = Result(aside.out_rest, aside.aux_inexact, aside.aux_rest, [], aside.taps)
+            return Carry(new, aside.state_rest), (out, kept)
+
+        over = ((arguments.inputs, arguments.inputs_rest), shifts)
+        last, (out, aside) = jax.lax.scan(one, Carry(state, arguments.state.rest), over)
+        kept = Result(aside.out_rest, aside.aux_inexact, aside.aux_rest, last.rest, aside.taps)
+        return (out, last.inexact), kept
+
+    return forward
+
+
+def no_shifts(plan: Plan, length: int) -> Arrays:
+    """The shifts of the heads' outputs over a window: zeros."""
+    avals = plan.analysis.step.program.avals
+    outputs = [avals[use.output] for use in plan.analysis.body.heads]
+    return [jnp.zeros((length, *y.shape), y.dtype) for y in outputs]
+
+
+def heads_pullback(plan: Plan, fixed: Values, taps: Arrays, on_outputs: Arrays) -> Arrays:
+    """From the cotangents of the heads' outputs over a window to those of the effective weights."""
+    stacked = dict(zip(plan.taps, taps, strict=True))
+    found: dict[int, Any] = {}
+    for use, on_output in zip(plan.analysis.body.heads, on_outputs, strict=True):
+
+        def head(weight: Any, use: Any = use) -> Any:
+            def one(x: Any) -> Any:
+                operands = [weight if i == use.operand else x for i in range(2)]
+                return use.equation.bind(operands)[0]
+
+            return jax.vmap(one)(stacked[use.data])
+
+        (on_weight,) = jax.vjp(head, fixed[use.weight])[1](on_output)
+        found[use.weight] = found[use.weight] + on_weight if use.weight in found else on_weight
+    weights = plan.analysis.body.weights
+    return [found[v] if v in found else jnp.zeros_like(fixed[v]) for v in weights]

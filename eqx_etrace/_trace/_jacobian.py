@@ -1,0 +1,125 @@
+"""What steps do to the traces: D and dh/dy, of one step, of many stacked, of a window composed.
+
+D belongs to a hidden group and is shared by its traces; it is kept in the layout of the states, and each trace reads it
+row by row. Over a window of K steps the recursion is linear, so that it is one step of the same form, with
+
+    D  =  D_K ... D_1          dh_t/dy  <-  D_K ... D_{t+1} dh_t/dy   for every t.
+"""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Inexact
+
+from .._analysis import Analysis, HiddenGroup
+from .._analysis._link import Positions
+from ._trace import elements, pick, Trace
+
+Matrix = tuple[tuple[Inexact[Array, "..."] | None, ...], ...]
+"""[s][s'], in the layout of the state s' or by row; None where it is zero by structure."""
+
+
+class Drive(eqx.Module):
+    """What one step, or a window, does to one trace, laid out by the rows of its head."""
+
+    decay: Matrix
+    """D, for the states that the trace supports."""
+    entry: tuple[Inexact[Array, "..."] | None, ...]
+    """[s] dh_s/dy; stacked along time for a window."""
+    x: Inexact[Array, "..."] | None
+    """What the weight met; stacked along time for a window."""
+
+
+class Jacobians(eqx.Module):
+    """What one step, or a window, does to every trace."""
+
+    decay: tuple[Matrix, ...]
+    """By hidden group: D in the layout of the old state; empty for a group without a trace."""
+    entry: tuple[tuple[Inexact[Array, "..."] | None, ...], ...]
+    """By trace: dh_s/dy by row."""
+    x: tuple[Inexact[Array, "..."] | None, ...]
+    """By trace."""
+
+    def drive(self, trace: Trace) -> Drive:
+        decay = self.decay[trace.group]
+
+        def at(s: int, r: int) -> Array | None:
+            d = decay[s][r]
+            return None if d is None else trace.at_rows(d, r).astype(trace.dtype)
+
+        rows = tuple(tuple(at(s, r) for r in trace.states) for s in trace.states)
+        return Drive(rows, self.entry[trace.number], self.x[trace.number])
+
+
+def compose(analysis: Analysis, traces: tuple[Trace, ...], steps: Jacobians) -> Jacobians:
+    """Of a window, from those of its steps, stacked along time."""
+    length = jax.tree.leaves(steps)[0].shape[0] if traces else 0
+    composed = [
+        _products(analysis.groups[g], decay, _dtype(traces, g), length) if decay else ((), ())
+        for g, decay in enumerate(steps.decay)
+    ]
+    entry = tuple(_carried(trace, composed[trace.group][1], steps.entry[trace.number]) for trace in traces)
+    return Jacobians(tuple(product for product, _ in composed), entry, steps.x)
+
+
+def _dtype(traces: tuple[Trace, ...], group: int) -> np.dtype:
+    return jnp.result_type(*(trace.dtype for trace in traces if trace.group == group))
+
+
+def _carried(
+    trace: Trace, after: Matrix, entry: tuple[Inexact[Array, "t ..."] | None, ...]
+) -> tuple[Inexact[Array, "t ..."] | None, ...]:
+    """What every step put in, carried on to the end of the window."""
+
+    def end(s: int) -> Array | None:
+        terms = [
+            jax.vmap(lambda p, r=r: trace.at_rows(p, r))(p).astype(trace.dtype) * d
+            for r, d in zip(trace.states, entry, strict=True)
+            if d is not None and (p := after[s][r]) is not None
+        ]
+        return sum(terms[1:], terms[0]) if terms else None
+
+    return tuple(end(s) for s in trace.states)
+
+
+def _products(group: HiddenGroup, decay: Matrix, dtype: np.dtype, length: int) -> tuple[Matrix, Matrix]:
+    """D_K ... D_1, and D_K ... D_{t+1} for every t."""
+    positions = group.positions
+    states = range(group.num_states)
+    reach = _reachable(decay)
+
+    def before(after: Matrix, now: Matrix) -> tuple[Matrix, Matrix]:
+        def dot(s: int, c: int) -> Array | None:
+            if not reach[s][c]:
+                return None
+            terms = [
+                _between(positions[r], positions[c], p) * d
+                for r in states
+                if (p := after[s][r]) is not None and (d := now[r][c]) is not None
+            ]
+            return sum(terms[1:], terms[0]).astype(dtype) if terms else jnp.zeros(positions[c].shape, dtype)
+
+        return tuple(tuple(dot(s, c) for c in states) for s in states), after
+
+    identity = tuple(
+        tuple(jnp.full(positions[c].shape, float(s == c), dtype) if reach[s][c] else None for c in states)
+        for s in states
+    )
+    return jax.lax.scan(before, identity, decay, length, reverse=True)
+
+
+def _between(source: Positions, target: Positions, values: Inexact[Array, "..."]) -> Inexact[Array, "..."]:
+    """Values in the layout of one state, in the layout of another."""
+    if source.shape == target.shape and (source == target).all():
+        return values
+    return pick(values, elements(source, target))
+
+
+def _reachable(decay: Matrix) -> list[list[bool]]:
+    """Which state can reach which, in any number of steps; each reaches itself in none."""
+    size = range(len(decay))
+    reach = [[decay[s][r] is not None or s == r for r in size] for s in size]
+    for through in size:
+        reach = [[reach[s][r] or (reach[s][through] and reach[through][r]) for r in size] for s in size]
+    return reach
