@@ -177,7 +177,8 @@ def _rolled(plan: Plan, fixed: Values, arguments: Arguments, values: TraceValues
     def run(step: Arguments, values: TraceValues) -> Found:
         return _one_step(plan, fixed, step, values, window)
 
-    return _scan(run, arguments, values, (arguments.inputs, arguments.inputs_rest), effective_weights(plan, fixed))
+    inputs = (arguments.inputs, arguments.inputs_rest)
+    return _scan(run, arguments, values, inputs, lambda now: now, effective_weights(plan, fixed))
 
 
 def _windowed(plan: Plan, fixed: Values, arguments: Arguments, values: TraceValues, size: int, length: int) -> Found:
@@ -187,9 +188,12 @@ def _windowed(plan: Plan, fixed: Values, arguments: Arguments, values: TraceValu
     def run(window: Arguments, values: TraceValues) -> Found:
         return _one_window(plan, fixed, window, values, size)
 
+    def window(start: jax.Array) -> Stacked:
+        return jax.tree.map(lambda x: jax.lax.dynamic_slice_in_dim(x, start, size), inputs)
+
     inputs = (arguments.inputs, arguments.inputs_rest)
-    windows = jax.tree.map(lambda x: x[: count * size].reshape(count, size, *x.shape[1:]), inputs)
-    found = _scan(run, arguments, values, windows, effective_weights(plan, fixed))
+    starts = jnp.arange(0, count * size, size)
+    found = _scan(run, arguments, values, starts, window, effective_weights(plan, fixed))
     losses, aux = jax.tree.map(lambda x: x.reshape(count * size, *x.shape[2:]), (found.loss, found.aux))
     if not left:
         return Found(losses, aux, found.on_weights, found.state, found.values)
@@ -203,14 +207,15 @@ def _scan(
     run: Callable[[Arguments, TraceValues], Found],
     arguments: Arguments,
     values: TraceValues,
-    over: Stacked,
+    over: PyTree,
+    inputs: Callable[[Any], Stacked],
     weights: Arrays,
 ) -> Found:
     """One step or window after the other; gradients are summed, losses stacked."""
 
-    def body(carry: tuple[Arrays, Carry, TraceValues], now: Stacked) -> Any:
+    def body(carry: tuple[Arrays, Carry, TraceValues], now: Any) -> Any:
         on_weights, state, values = carry
-        found = run(_at(arguments, state, now), values)
+        found = run(_at(arguments, state, inputs(now)), values)
         return (add(on_weights, found.on_weights), found.state, found.values), (found.loss, found.aux)
 
     start = ([jnp.zeros_like(w) for w in weights], arguments.state, values)

@@ -5,10 +5,14 @@
 All methods of one row of settings are compiled first and then run in turn, round by round, so that a drift of the
 machine meets all of them. Times are per step: median and minimum over the rounds, and the ratio of the medians to
 BPTT's. `temp` is the temporary memory of the compiled program as XLA reports it, `compiled` adds the carried trace and
-state. The second table gives the same against the length T, for BPTT and `scan(window=32)`.
+state; `measured` is how much the process grew during a run, plus that carry (Linux only). The second table gives the
+same against the length T, for BPTT and `scan(window=32)`. `--braintrace PYTHON` names an interpreter that has
+braintrace: its methods then run on the same weights and data, in a process of their own, in the same rounds.
 """
 
 import argparse
+import ctypes
+import pathlib
 import statistics
 import time
 from collections.abc import Callable
@@ -17,6 +21,7 @@ from typing import Any
 import equinox as eqx
 import jax
 from models import data, loss_step, Network
+from peer import Peer
 
 import eqx_etrace as etr
 
@@ -68,17 +73,40 @@ class Method:
         self.compile_time = time.perf_counter() - began
         memory = self.compiled.memory_analysis()
         assert memory is not None, "this backend does not say how much memory a program takes"
-        self.temporary = memory.temp_size_in_bytes
-        self.memory = memory.temp_size_in_bytes + memory.alias_size_in_bytes
+        self.temporary, self.carried = memory.temp_size_in_bytes, memory.alias_size_in_bytes
+        self.measured = self.carried + max(growth(self.run) for _ in range(2))
+        self.times.clear()
+
+    @property
+    def cells(self) -> str:
+        sizes = self.temporary, self.temporary + self.carried, self.measured
+        return f"{self.compile_time:>11.2f}" + "".join(f"{size / 1e6:>13.1f}" for size in sizes)
+
+    def run(self) -> None:
+        _, *carry = jax.block_until_ready(self.compiled(self.model, *self.carry, *self.inputs))
+        self.carry = tuple(carry)
 
     def time(self) -> None:
         began = time.perf_counter()
-        _, *carry = jax.block_until_ready(self.compiled(self.model, *self.carry, *self.inputs))
+        self.run()
         self.times.append((time.perf_counter() - began) / self.inputs[0].shape[0] * 1e3)
-        self.carry = tuple(carry)
 
 
-def methods(cell: str, n: int, batch: int, length: int, windows: list[int]) -> list[Method]:
+def growth(run: Callable[[], None]) -> int:
+    """By how many bytes the resident memory of this process grows, at the most, during a run."""
+
+    def read(name: str) -> int:
+        lines = pathlib.Path("/proc/self/status").read_text().splitlines()
+        return 1024 * next(int(line.split()[1]) for line in lines if line.startswith(name))
+
+    ctypes.CDLL(None).malloc_trim(0)
+    pathlib.Path("/proc/self/clear_refs").write_text("5")
+    before = read("VmRSS")
+    run()
+    return read("VmHWM") - before
+
+
+def methods(cell: str, n: int, batch: int, length: int, windows: list[int], python: str | None = None) -> list[Any]:
     model, static = eqx.partition(Network(cell, n), eqx.is_array)
     inputs = data(length, batch)
     state = eqx.combine(model, static).cell.init_state((batch, n))
@@ -87,22 +115,21 @@ def methods(cell: str, n: int, batch: int, length: int, windows: list[int]) -> l
     for name, rule in RULES.items():
         trace = etr.etrace_grad(loss_step, rule).init(eqx.combine(model, static), state, *first)
         runs += [(f"{name} window {w}", online(static, rule, w), trace) for w in windows]
-    return [Method(name, run, model, state, trace, inputs) for name, run, trace in runs]
+    ours = [Method(name, run, model, state, trace, inputs) for name, run, trace in runs]
+    return ours + (Peer(python, cell, n, eqx.combine(model, static), inputs).methods() if python else [])
 
 
-def report(title: str, found: list[Method], rounds: int) -> None:
+def report(title: str, found: list[Any], rounds: int) -> None:
     for _ in range(rounds):
         for method in found:
             method.time()
     base = statistics.median(next(m for m in found if m.name == "BPTT").times[1:])
-    columns = {"median ms": 10, "min ms": 10, "x BPTT": 9, "compile s": 11, "temp MB": 9, "compiled MB": 13}
-    print(f"\n{title}\n{'method':<20}" + "".join(name.rjust(width) for name, width in columns.items()))
+    columns = {"median ms": 10, "min ms": 10, "max ms": 10, "x BPTT": 9, "compile s": 11}
+    columns |= {"temp MB": 13, "compiled MB": 13, "measured MB": 13}
+    print(f"\n{title}\n{'method':<28}" + "".join(name.rjust(width) for name, width in columns.items()))
     for m in found:
-        median, least = statistics.median(m.times[1:]), min(m.times[1:])
-        sizes = f"{m.temporary / 1e6:>9.1f}{m.memory / 1e6:>13.1f}"
-        print(
-            f"{m.name:<20}{median:>10.3f}{least:>10.3f}{median / base:>9.2f}{m.compile_time:>11.2f}{sizes}", flush=True
-        )
+        median, least, most = statistics.median(m.times[1:]), min(m.times[1:]), max(m.times[1:])
+        print(f"{m.name:<28}{median:>10.3f}{least:>10.3f}{most:>10.3f}{median / base:>9.2f}{m.cells}", flush=True)
 
 
 def against_length(cell: str, n: int, batch: int, lengths: list[int], rounds: int) -> None:
@@ -129,13 +156,15 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=256)
     parser.add_argument("--rounds", type=int, default=6, help="the first is not counted")
     parser.add_argument("--lengths", nargs="*", type=int, default=[100, 1000, 10000], help="of the second table")
+    parser.add_argument("--braintrace", metavar="PYTHON", help="an interpreter that has braintrace")
     options = parser.parse_args()
     print(f"JAX {jax.__version__}, {jax.devices()[0].device_kind}, {options.steps} steps, {options.rounds - 1} rounds")
     for cell in options.cells:
         for n in options.units:
             for batch in options.batch:
                 title = f"{cell}, n = {n}, batch {batch}"
-                report(title, methods(cell, n, batch, options.steps, options.windows), options.rounds)
+                found = methods(cell, n, batch, options.steps, options.windows, options.braintrace)
+                report(title, found, options.rounds)
     for cell in options.cells if options.lengths else []:
         against_length(cell, min(options.units), max(options.batch), options.lengths, options.rounds)
 

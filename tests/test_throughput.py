@@ -1,0 +1,199 @@
+"""What makes it fast and small, as far as it can be told without a clock: sizes, copies, retracing, storage."""
+
+import dataclasses
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from cases import CASES
+from oracle import assert_close, relative
+
+import eqx_etrace as etr
+
+B, N, F = 16, 128, 200
+
+
+class Cell(eqx.Module):
+    weight: eqx.nn.Linear
+    readout: eqx.nn.Linear
+
+    def __init__(self):
+        self.weight = eqx.nn.Linear(F + N, N, key=jax.random.key(0), dtype=jnp.float32)
+        self.readout = eqx.nn.Linear(N, 2, key=jax.random.key(1), dtype=jnp.float32)
+
+
+def total(step, model, state, xs):
+    def one(state, x):
+        loss, state = step(model, state, x)
+        return state, loss
+
+    return jax.lax.scan(one, state, xs)[1].sum()
+
+
+def loss_step(model, h, x):
+    def one(h, x):
+        h = 0.9 * h + 0.1 * jnp.tanh(model.weight(jnp.concatenate([x, h])))
+        return jnp.sum(model.readout(h) ** 2), h
+
+    losses, h = jax.vmap(one)(h, x)
+    return losses.mean(), h
+
+
+RULE = etr.DRTRL()
+
+
+def setup(length, rule=RULE):
+    model, state = Cell(), jnp.zeros((B, N), jnp.float32)
+    xs = jax.random.normal(jax.random.key(2), (length, B, F), jnp.float32)
+    online = etr.etrace_grad(loss_step, rule)
+    return online, model, state, online.init(model, state, xs[0]), xs
+
+
+def compiled(run, online, model, state, trace, *inputs):
+    arrays, static = eqx.partition(model, eqx.is_array)
+
+    def call(arrays, state, trace, *inputs):
+        gradients, state, trace = run(eqx.combine(arrays, static), state, trace, *inputs)
+        return eqx.filter(gradients, eqx.is_array), state, trace
+
+    return jax.jit(call, donate_argnums=(1, 2)).lower(arrays, state, trace, *inputs).compile()
+
+
+def temporary(program):
+    return program.memory_analysis().temp_size_in_bytes
+
+
+def trace_bytes(trace):
+    return sum(x.nbytes for x in jax.tree.leaves(trace))
+
+
+@pytest.mark.parametrize("window", [1, 16])
+def test_memory_does_not_grow_with_time(window):
+    sizes = []
+    for length in (32, 320):
+        online, *rest = setup(length)
+        run = lambda *args, online=online: online.scan(*args, window=window)  # noqa: E731
+        sizes.append(temporary(compiled(run, online, *rest)))
+    assert sizes[1] - sizes[0] <= 16 * 320  # the losses
+
+
+def test_a_trace_is_advanced_in_place():
+    """Neither one step nor a scan of windows holds a second trace."""
+    online, model, state, trace, xs = setup(32)
+    whole = trace_bytes(trace)
+    assert whole == 4 * B * N * (F + N + 1)
+    assert temporary(compiled(online, online, model, state, trace, xs[0])) < 0.2 * whole
+    step_by_step = compiled(lambda *args: online.scan(*args, window=1), online, model, state, trace, xs)
+    assert temporary(step_by_step) < 0.2 * whole
+    windows = compiled(lambda *args: online.scan(*args, window=8), online, model, state, trace, xs)
+    assert temporary(windows) < 0.6 * whole  # a quarter of it, and the activations of the window
+
+
+RULES = [etr.DRTRL(), etr.DRTRL(trace_dtype=jnp.bfloat16), etr.PPProp(0.9), etr.PPProp(0.9, trace_dtype=jnp.float16)]
+
+
+@pytest.mark.parametrize("rule", RULES, ids=str)
+@pytest.mark.parametrize("name", ["gru", "adaptive_lif_with_synapse", "conv2d_batched", "batched_heads_by_einsum"])
+def test_the_report_gives_the_size_of_the_trace_to_the_byte(rule, name):
+    loss_step, model, state, inputs = CASES[name].build()
+    online = etr.etrace_grad(loss_step, rule)
+    now = [x[0] for x in inputs]
+    trace = online.init(model, state, *now)
+    report = online.graph(model, state, *now).report(rule)
+    assert report.trace_bytes == trace_bytes(trace) == sum(row.trace_bytes for row in report.rows)
+    _, _, trace = online(model, state, trace, *now)
+    assert report.trace_bytes == trace_bytes(trace)
+
+
+@pytest.mark.parametrize("rule", [etr.DRTRL(), etr.PPProp(0.9)], ids=str)
+@pytest.mark.parametrize("window", [1, 8])
+def test_storage_in_half_the_bytes(rule, window):
+    """Arithmetic stays in the dtype of the step, so that only the stored trace is rounded."""
+    short = dataclasses.replace(rule, trace_dtype=jnp.bfloat16)
+    online, model, state, trace, xs = setup(32, rule)
+    wanted, _, _ = eqx.filter_jit(online.scan)(model, state, trace, xs, window=window)
+    stored = etr.etrace_grad(loss_step, short)
+    found, _, last = eqx.filter_jit(stored.scan)(model, state, stored.init(model, state, xs[0]), xs, window=window)
+    assert all(x.dtype in (jnp.bfloat16, jnp.int32) for x in jax.tree.leaves(last))
+    assert all(g.dtype == jnp.float32 for g in jax.tree.leaves(found))
+    error = relative(found.weight.weight, wanted.weight.weight)
+    assert 1e-5 < error < 1e-2
+
+
+def test_a_dtype_that_cannot_hold_a_trace():
+    with pytest.raises(TypeError, match="int8"):
+        etr.DRTRL(trace_dtype=jnp.int8)
+
+
+def test_no_retracing_between_steps():
+    traced = 0
+
+    def counted(model, h, x):
+        nonlocal traced
+        traced += 1
+        return loss_step(model, h, x)
+
+    _, model, state, _, xs = setup(6)
+    online = etr.etrace_grad(counted, etr.DRTRL())
+    trace = online.init(model, state, xs[0])
+    step = eqx.filter_jit(online)
+    before = traced
+    for x in xs:
+        gradients, state, trace = step(model, state, trace, x)
+        model = eqx.apply_updates(model, jax.tree.map(lambda g: -0.01 * g, gradients))
+    assert traced == before + 1
+
+
+def test_donated_carries_are_reused():
+    online, model, state, trace, xs = setup(6)
+    step = eqx.filter_jit(online, donate="all-except-first")
+    whole = trace_bytes(trace)
+    old = jax.tree.leaves(trace)
+    _, state, trace = step(model, state, trace, xs[0])
+    assert all(x.is_deleted() for x in old) and trace_bytes(trace) == whole
+
+
+def test_one_weight_in_several_places_of_a_window():
+    """Its cotangents over a window come from two products and from a use that is no head; all are added."""
+
+    def step(model, h, x):
+        w = model["w"]
+        h = jnp.tanh(0.5 * h + w @ x + 0.3 * jnp.sin(w @ (x**2)) + 0.1 * jnp.sum(w * w, axis=1))
+        return jnp.sum(h**3), h
+
+    key = jax.random.key(5)
+    model, state = {"w": 0.5 * jax.random.normal(key, (4, 3))}, jnp.zeros(4)
+    xs = jax.random.normal(key, (12, 3))
+    online = etr.etrace_grad(step, etr.DRTRL())
+    for window in (1, 4, 5, 12):
+        gradients, _, _ = online.scan(model, state, online.init(model, state, xs[0]), xs, window=window)
+        wanted = jax.grad(lambda m: total(step, m, state, xs))(model)
+        assert_close(gradients, wanted, 1e-12)
+
+
+def test_a_gradient_of_the_gradient_through_a_window():
+    """Second derivatives see the weights that the heads read, although a window holds them fixed."""
+
+    def step(model, h, x):
+        h = 0.8 * h + jnp.tanh(model["w"] @ x) * model["s"]
+        return jnp.sum(jnp.sin(model["r"] @ h)), h
+
+    keys = jax.random.split(jax.random.key(6), 4)
+    model = {"w": jax.random.normal(keys[0], (3, 2)), "s": jnp.ones(3), "r": jax.random.normal(keys[1], (2, 3))}
+    direction = jax.tree.map(lambda x: jnp.cos(jnp.arange(x.size)).reshape(x.shape), model)
+    xs, state = jax.random.normal(keys[2], (6, 2)), jnp.zeros(3)
+    online = etr.etrace_grad(step, etr.DRTRL())
+
+    def along(gradient):
+        return sum(jnp.vdot(g, d) for g, d in zip(*map(jax.tree.leaves, (gradient, direction)), strict=True))
+
+    def ours(model):
+        return along(online.scan(model, state, online.init(model, state, xs[0]), xs, window=3)[0])
+
+    def theirs(model):
+        return along(jax.grad(lambda m: total(step, m, state, xs))(model))
+
+    np.testing.assert_allclose(ours(model), theirs(model), rtol=1e-12)
+    assert_close(jax.grad(ours)(model), jax.grad(theirs)(model), 1e-11)
