@@ -12,6 +12,7 @@ from jaxtyping import PyTree
 
 from ._analysis import Layout
 from ._graph import ETraceGraph
+from ._new_state import new_state_signal
 from ._plan import check_rule, check_trace, ETrace, make_plan, Plan, Rule
 from ._run import (
     Arguments,
@@ -32,7 +33,6 @@ from ._window import (
     fresh_part,
     hand_over,
     jacobians,
-    new_state_signal,
     TraceValues,
     with_past,
 )

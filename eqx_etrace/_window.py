@@ -14,18 +14,13 @@ put into the trace is the in-step gradient of the parameter, which g_theta holds
     gradient       = g_theta + g_h . J_1 - g_h . (dh/dy x)
 """
 
-from collections.abc import Callable
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 import jax.tree_util as jtu
 from jaxtyping import Array, Inexact, PyTree
 
-from ._analysis._dependence import dependence
-from ._analysis._primitive import COPIES, Links
 from ._plan import Plan
-from ._run import Arguments, Arrays, run_step, Values
+from ._run import Arrays, Values
 from ._trace import compose, Jacobians, linearise
 
 TraceValues = tuple[PyTree[Array], ...]
@@ -74,7 +69,7 @@ def _signals(plan: Plan, number: int, state_cotangents: Arrays) -> list[Inexact[
     """The learning signal of each state that a trace supports, by row."""
     trace = plan.traces[number]
     leaves = plan.analysis.groups[trace.group].leaves
-    return [trace.at_rows(state_cotangents[leaves[s]], s) for s in trace.states]
+    return [trace.at_rows(state_cotangents[leaves[s]], s).astype(trace.dtype) for s in trace.states]
 
 
 def hand_over(plan: Plan, values: TraceValues, state_cotangents: Arrays) -> Arrays:
@@ -101,78 +96,6 @@ def with_past(plan: Plan, on_weights: Arrays, past: Arrays) -> Arrays:
     for trace, more in zip(plan.traces, past, strict=True):
         found[trace.weight] = found[trace.weight] + more.astype(found[trace.weight].dtype)
     return list(found.values())
-
-
-def new_state_signal(plan: Plan, fixed: Values, arguments: Arguments, new_state: Arrays) -> Callable[[Arrays], Arrays]:
-    """From output cotangents to the learning signal of window 0: dl/dh, the group's other new states held fixed.
-
-    A shift is added to new states where they are computed. Groups in which one new state reads another are taken
-    one at a time, with their new states replaced by their values, so that no credit is counted twice.
-    """
-    body = plan.analysis.body
-    computed = _computed(plan)
-    avals = plan.analysis.step.program.avals
-    values = {
-        var: value.reshape(avals[var].shape).astype(avals[var].dtype)
-        for var, value in zip(computed, new_state, strict=True)
-    }
-
-    def outputs(shifts: dict[int, Array], held: frozenset[int]) -> Arrays:
-        def edit(var: int, value: Any) -> Any:
-            return (values[var] if var in held else value) + shifts[var] if var in shifts else value
-
-        inputs = (arguments.inputs, arguments.inputs_rest)
-        return run_step(plan, body.equations, fixed, arguments.state, inputs, edit)[0][0]
-
-    pulls = []
-    for leaves, hold in _passes(plan, computed):
-        variables = [computed[leaf] for leaf in leaves]
-        shifts = {var: jnp.zeros_like(values[var]) for var in variables}
-        held = frozenset(variables) if hold else frozenset()
-        pulls.append(jax.vjp(lambda shifts, held=held: outputs(shifts, held), shifts)[1])
-
-    def signal(out_cotangents: Arrays) -> Arrays:
-        found: dict[int, Array] = {}
-        for pull in pulls:
-            found |= pull(out_cotangents)[0]
-        return [found[var].reshape(s.shape).astype(s.dtype) for var, s in zip(computed, new_state, strict=True)]
-
-    return signal
-
-
-def _computed(plan: Plan) -> list[int]:
-    """Where each new state is computed: before it is cast, copied or reshaped for the next step.
-
-    A loss that reads it there reads the new state, too.
-    """
-    step = plan.analysis.step
-    taken = {*step.states, *step.new_states, *plan.analysis.fixed}
-    found = []
-    for new in step.new_states:
-        var = new
-        while (eqn := step.program.producer[var]).primitive in COPIES:
-            (source,) = eqn.inputs
-            if source in taken or source not in step.program.producer or not step.program.is_inexact(source):
-                break
-            var = source
-            taken.add(var)
-        found.append(var)
-    return found
-
-
-def _passes(plan: Plan, computed: list[int]) -> list[tuple[list[int], bool]]:
-    """Which new states are shifted together, and whether they are held at their values."""
-    step = plan.analysis.step
-    bits = dependence(step.program, Links(step.program), computed)
-    together, alone = [], []
-    for group in plan.analysis.groups:
-        mine = sum(1 << leaf for leaf in group.leaves)
-        chained = any(bits[computed[leaf]] & mine & ~(1 << leaf) for leaf in group.leaves)
-        if chained:
-            alone.append((list(group.leaves), True))
-        else:
-            together += group.leaves
-    return ([(together, False)] if together else []) + alone
 
 
 def add(first: Arrays, *others: Arrays) -> Arrays:

@@ -54,7 +54,8 @@ SHAPED = {
     }.items()
     for primitive in _compat.primitives(name)
 }
-COPIES = frozenset({None, *_compat.primitives("convert_element_type copy reshape squeeze")})
+COPIES = frozenset(_compat.primitives("convert_element_type copy reduce_precision"))
+"""Elementwise, and the identity but for rounding."""
 (SPLIT,) = _compat.primitives("split")
 (DOT,) = _compat.primitives("dot_general")
 (CONV,) = _compat.primitives("conv_general_dilated")

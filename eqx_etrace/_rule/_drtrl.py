@@ -50,7 +50,7 @@ class DRTRL(AbstractRule):
         return fold(trace.head, value, drive)
 
     def contract(self, trace: Trace, value: Value, signal: Sequence[Inexact[Array, "..."]]) -> Inexact[Array, "..."]:
-        return trace.head.contract([g.astype(trace.dtype) for g in signal], value)
+        return trace.head.contract(signal, value)
 
     def approximates(self, trace: Trace) -> str | None:
         del trace

@@ -77,7 +77,7 @@ class PPProp(AbstractRule):
         return Factors(x, f, value.steps + length)
 
     def contract(self, trace: Trace, value: Factors, signal: Sequence[Inexact[Array, "..."]]) -> Inexact[Array, "..."]:
-        terms = [g.astype(trace.dtype) * f.astype(trace.dtype) for g, f in zip(signal, value.f, strict=True)]
+        terms = [g * f.astype(trace.dtype) for g, f in zip(signal, value.f, strict=True)]
         cotangent = sum(terms[1:], terms[0])
         if value.x is None:
             return trace.head.pull(cotangent, None)

@@ -14,7 +14,7 @@ from jaxtyping import Array, Inexact
 
 from .._analysis import Analysis, HiddenGroup
 from .._analysis._link import Positions
-from ._trace import elements, pick, Trace
+from ._trace import elements, pick, Trace, widest
 
 Matrix = tuple[tuple[Inexact[Array, "..."] | None, ...], ...]
 """[s][s'], in the layout of the state s' or by row; None where it is zero by structure."""
@@ -64,7 +64,7 @@ def compose(analysis: Analysis, traces: tuple[Trace, ...], steps: Jacobians) -> 
 
 
 def _dtype(traces: tuple[Trace, ...], group: int) -> np.dtype:
-    return jnp.result_type(*(trace.dtype for trace in traces if trace.group == group))
+    return widest(*(trace.dtype for trace in traces if trace.group == group))
 
 
 def _carried(
@@ -94,7 +94,7 @@ def _products(group: HiddenGroup, decay: Matrix, dtype: np.dtype, length: int) -
             if not reach[s][c]:
                 return None
             terms = [
-                _between(positions[r], positions[c], p) * d
+                _between(positions[r], positions[c], p) * d.astype(dtype)
                 for r in states
                 if (p := after[s][r]) is not None and (d := now[r][c]) is not None
             ]

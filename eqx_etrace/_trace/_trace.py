@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Inexact
@@ -93,14 +94,20 @@ def _make_trace(analysis: Analysis, number: int) -> Trace:
         tuple(tuple(couplings[s][r] for r in kept) for s in kept),
         tuple(entries[s] for s in kept),
         tuple(elements(positions, frame) for positions in tail.group.positions),
-        jnp.result_type(state_dtype(analysis, tail.group), *(avals[v].dtype for v in operands)),
+        widest(state_dtype(analysis, tail.group), *(avals[v].dtype for v in operands)),
     )
 
 
 def state_dtype(analysis: Analysis, group: HiddenGroup) -> np.dtype:
     """The dtype that holds every state of a group."""
     step = analysis.step
-    return jnp.result_type(*(step.program.avals[step.states[leaf]].dtype for leaf in group.leaves))
+    return widest(*(step.program.avals[step.states[leaf]].dtype for leaf in group.leaves))
+
+
+def widest(*dtypes: np.dtype) -> np.dtype:
+    """The dtype that holds them all, whatever the user lets JAX promote by itself."""
+    with jax.numpy_dtype_promotion("standard"):
+        return jnp.result_type(*dtypes)
 
 
 def _is_tiled(index: Positions, size: int, times: int) -> bool:
