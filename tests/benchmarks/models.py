@@ -17,8 +17,8 @@ class Leaky(eqx.Module):
 
     weight: eqx.nn.Linear
 
-    def __init__(self, n: int, key: Array):
-        self.weight = eqx.nn.Linear(N_IN + n, n, key=key)
+    def __init__(self, n: int, key: Array, features: int = N_IN):
+        self.weight = eqx.nn.Linear(features + n, n, key=key)
 
     def init_state(self, shape: tuple[int, int]) -> Array:
         return jnp.zeros(shape)
@@ -34,8 +34,8 @@ class ALIF(eqx.Module):
     weight: eqx.nn.Linear
     spike: etr.nn.ReluGrad
 
-    def __init__(self, n: int, key: Array):
-        self.weight = eqx.nn.Linear(N_IN + n, n, key=key)
+    def __init__(self, n: int, key: Array, features: int = N_IN):
+        self.weight = eqx.nn.Linear(features + n, n, key=key)
         self.spike = etr.nn.ReluGrad()
 
     def init_state(self, shape: tuple[int, int]) -> tuple[Array, Array]:
@@ -54,8 +54,8 @@ class GRU(eqx.Module):
 
     cell: eqx.nn.GRUCell
 
-    def __init__(self, n: int, key: Array):
-        self.cell = eqx.nn.GRUCell(N_IN, n, key=key)
+    def __init__(self, n: int, key: Array, features: int = N_IN):
+        self.cell = eqx.nn.GRUCell(features, n, key=key)
 
     def init_state(self, shape: tuple[int, int]) -> Array:
         return jnp.zeros(shape)
