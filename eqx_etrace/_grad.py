@@ -25,7 +25,7 @@ from ._run import (
     window_of,
 )
 from ._vjp import check_window, past_at_window_0, take_step
-from ._window import add, advance, advance_window, after, hand_over, TraceValues, window_jacobians, with_past
+from ._window import add, advance, advance_window, hand_over, TraceValues, window_jacobians, with_past
 
 Stacked = tuple[Arrays, Arrays]
 """The inexact and the other inputs, with a leading time axis."""
@@ -39,7 +39,8 @@ class Found(NamedTuple):
     on_weights: Arrays
     """The gradient, of the effective weights."""
     state: Carry
-    values: TraceValues
+    advance: Callable[[Arrays], TraceValues]
+    """The traces after it; to be called with arrays that must be known first, such as the sum of all gradients."""
 
 
 class ETraceGrad(eqx.Module):
@@ -109,7 +110,11 @@ class ETraceGrad(eqx.Module):
             first: Any = (value, gradients)
         else:
             first = (gradients, step.aux.join(*found.aux)) if self.has_aux else gradients
-        return first, step.state.join(found.state.inexact, found.state.rest), trace.holding(found.values)
+        return (
+            first,
+            step.state.join(found.state.inexact, found.state.rest),
+            trace.holding(found.advance(found.on_weights)),
+        )
 
 
 def _check_loss(plan: Plan, where: str, has_aux: bool) -> None:
@@ -149,14 +154,13 @@ def _one_step(plan: Plan, fixed: Values, arguments: Arguments, values: TraceValu
     step = take_step(plan, fixed, arguments)
     on_out, on_new = [jnp.ones_like(step.out[0])], [jnp.zeros_like(s) for s in step.new.inexact]
     on_weights, on_old, _ = step.pull((on_out, on_new))
-    if window == 0:
-        values = advance(plan, values, step.jacobians)
-        past = past_at_window_0(plan, fixed, arguments, step, values)(on_out, on_new)
-    else:
-        past = hand_over(plan, values, on_old)
-        values = advance(plan, values, after(past, step.jacobians))
     aux = (step.aside.aux_inexact, step.aside.aux_rest)
-    return Found(step.out[0], aux, with_past(plan, on_weights, past), step.new, values)
+    if window == 0:
+        advanced = advance(plan, values, step.jacobians)
+        past = past_at_window_0(plan, fixed, arguments, step, advanced)(on_out, on_new)
+        return Found(step.out[0], aux, with_past(plan, on_weights, past), step.new, lambda _: advanced)
+    total = with_past(plan, on_weights, hand_over(plan, values, on_old))
+    return Found(step.out[0], aux, total, step.new, lambda first: advance(plan, values, step.jacobians.after(first)))
 
 
 def _one_window(plan: Plan, fixed: Values, arguments: Arguments, values: TraceValues, size: int) -> Found:
@@ -165,10 +169,13 @@ def _one_window(plan: Plan, fixed: Values, arguments: Arguments, values: TraceVa
     (out, new), pull, aside = jax.vjp(window_of(plan, fixed, arguments), *variables, has_aux=True)
     direct, on_old, on_outputs = pull(([jnp.ones_like(out[0])], [jnp.zeros_like(s) for s in new]))
     on_weights = add(direct, heads_pullback(plan, fixed, aside.taps, on_outputs))
-    past = hand_over(plan, values, on_old)
-    values = advance_window(plan, values, after(past, window_jacobians(plan, fixed, aside.taps)))
+    total = with_past(plan, on_weights, hand_over(plan, values, on_old))
+
+    def advanced(first: Arrays) -> TraceValues:
+        return advance_window(plan, values, window_jacobians(plan, fixed, aside.taps).after(first))
+
     aux = (aside.aux_inexact, aside.aux_rest)
-    return Found(out[0], aux, with_past(plan, on_weights, past), Carry(new, aside.state_rest), values)
+    return Found(out[0], aux, total, Carry(new, aside.state_rest), advanced)
 
 
 def _rolled(plan: Plan, fixed: Values, arguments: Arguments, values: TraceValues, window: int) -> Found:
@@ -196,11 +203,11 @@ def _windowed(plan: Plan, fixed: Values, arguments: Arguments, values: TraceValu
     found = _scan(run, arguments, values, starts, window, effective_weights(plan, fixed))
     losses, aux = jax.tree.map(lambda x: x.reshape(count * size, *x.shape[2:]), (found.loss, found.aux))
     if not left:
-        return Found(losses, aux, found.on_weights, found.state, found.values)
+        return Found(losses, aux, found.on_weights, found.state, found.advance)
     rest = jax.tree.map(lambda x: x[count * size :], inputs)
-    last = _one_window(plan, fixed, _at(arguments, found.state, rest), found.values, left)
+    last = _one_window(plan, fixed, _at(arguments, found.state, rest), found.advance([]), left)
     losses, aux = jax.tree.map(lambda x, y: jnp.concatenate([x, y]), (losses, aux), (last.loss, last.aux))
-    return Found(losses, aux, add(found.on_weights, last.on_weights), last.state, last.values)
+    return Found(losses, aux, add(found.on_weights, last.on_weights), last.state, last.advance)
 
 
 def _scan(
@@ -216,11 +223,12 @@ def _scan(
     def body(carry: tuple[Arrays, Carry, TraceValues], now: Any) -> Any:
         on_weights, state, values = carry
         found = run(_at(arguments, state, inputs(now)), values)
-        return (add(on_weights, found.on_weights), found.state, found.values), (found.loss, found.aux)
+        total = add(on_weights, found.on_weights)
+        return (total, found.state, found.advance(total)), (found.loss, found.aux)
 
     start = ([jnp.zeros_like(w) for w in weights], arguments.state, values)
     (on_weights, state, values), (losses, aux) = jax.lax.scan(body, start, over)
-    return Found(losses, aux, on_weights, state, values)
+    return Found(losses, aux, on_weights, state, lambda _: values)
 
 
 def _at(arguments: Arguments, state: Carry, inputs: Stacked) -> Arguments:

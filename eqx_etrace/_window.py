@@ -15,7 +15,6 @@ put into the trace is the in-step gradient of the parameter, which g_theta holds
 """
 
 import jax
-import jax.numpy as jnp
 import jax.tree_util as jtu
 from jaxtyping import Array, Inexact, PyTree
 
@@ -47,22 +46,6 @@ def advance_window(plan: Plan, values: TraceValues, window: Jacobians) -> TraceV
     """Every trace through a window of steps."""
     parts = zip(plan.rules, plan.traces, values, strict=True)
     return tuple(rule.advance_window(trace, value, window.drive(trace)) for rule, trace, value in parts)
-
-
-def after(first: Arrays, then: Jacobians) -> Jacobians:
-    """The same Jacobians, known only once every array of `first` is.
-
-    A trace that is contracted *and then* advanced is advanced in place; XLA takes care of that only if the order is
-    forced by the data. (`optimization_barrier` does not survive long enough on the CPU.) No number is both positive and
-    negative, so nothing is changed.
-    """
-    never = jnp.asarray(False)
-    for array in first:
-        if array.size:
-            one = jax.lax.stop_gradient(array.reshape(-1)[0])
-            never = never | ((one > 0) & (one < 0))
-    decay = jax.tree.map(lambda d: jnp.where(never, jnp.zeros_like(d), d), then.decay)
-    return Jacobians(decay, then.entry, then.x)
 
 
 def _signals(plan: Plan, number: int, state_cotangents: Arrays) -> list[Inexact[Array, "..."]]:

@@ -91,6 +91,27 @@ def test_a_trace_is_advanced_in_place():
     assert temporary(windows) < 0.6 * whole  # a quarter of it, and the activations of the window
 
 
+def alif_step(model, state, x):
+    def one(state, x):
+        V, a = state
+        V = 0.9 * V + model.weight(jnp.concatenate([x, jnp.tanh(V - a)]))
+        a = 0.95 * a + 0.1 * jnp.tanh(V - a)
+        return jnp.sum(model.readout(jnp.tanh(V - a)) ** 2), (V, a)
+
+    losses, state = jax.vmap(one)(state, x)
+    return losses.mean(), state
+
+
+def test_coupled_states_are_advanced_in_place():
+    """a reads V, V does not read a: both traces, and no copy of either."""
+    _, model, h, _, xs = setup(8)
+    online = etr.etrace_grad(alif_step, RULE)
+    trace = online.init(model, (h, h), xs[0])
+    whole = trace_bytes(trace)
+    assert whole == 2 * 4 * B * N * (F + N + 1)
+    assert temporary(compiled(online, online, model, (h, h + 0), trace, xs[0])) < 0.2 * whole
+
+
 RULES = [etr.DRTRL(), etr.DRTRL(trace_dtype=jnp.bfloat16), etr.PPProp(0.9), etr.PPProp(0.9, trace_dtype=jnp.float16)]
 
 

@@ -9,7 +9,7 @@ from jaxtyping import Array, Inexact
 
 from .._trace import Drive, Trace
 from ._base import AbstractRule, as_dtype, stored
-from ._recursion import fold, roll, Value
+from ._recursion import fold, roll_in_place, Value
 
 
 class DRTRL(AbstractRule):
@@ -44,7 +44,7 @@ class DRTRL(AbstractRule):
 
     def advance(self, trace: Trace, value: Value, drive: Drive) -> Value:
         new = [None if d is None else trace.head.outer(d, drive.x) for d in drive.entry]
-        return roll(value, drive.decay, new)
+        return roll_in_place(value, drive.decay, new)
 
     def advance_window(self, trace: Trace, value: Value, drive: Drive) -> Value:
         return fold(trace.head, value, drive)

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Inexact
 
-from .._trace import Drive, Head, Matrix
+from .._trace import after, Drive, Head, Matrix
 
 Value = tuple[Inexact[Array, "..."], ...]
 """One array per state that the trace supports."""
@@ -20,12 +20,25 @@ Value = tuple[Inexact[Array, "..."], ...]
 
 def roll(value: Value, decay: Matrix, new: Sequence[Inexact[Array, "..."] | None]) -> Value:
     """sum_s' decay[s, s'] e[s'] + new[s]; `decay` may lack the last axes of e. In the dtype of e."""
-    advanced = []
-    for e, row, entering in zip(value, decay, new, strict=True):
-        terms = [_lift(d, old) * old.astype(d.dtype) for d, old in zip(row, value, strict=True) if d is not None]
-        terms += [] if entering is None else [entering]
-        advanced.append(sum(terms[1:], terms[0]).astype(e.dtype))
-    return tuple(advanced)
+    return tuple(_row(s, value, row, entering) for s, (row, entering) in enumerate(zip(decay, new, strict=True)))
+
+
+def roll_in_place(value: Value, decay: Matrix, new: Sequence[Inexact[Array, "..."] | None]) -> Value:
+    """The same, one state after the other: each when no other has still to read it, as far as that is possible."""
+    found: dict[int, Array] = {}
+    while left := [s for s in range(len(value)) if s not in found]:
+        unread = [s for s in left if all(decay[r][s] is None for r in left if r != s)]
+        s = (unread or left)[0]
+        found[s] = _row(s, value, after(list(found.values())[-1:], decay[s]), new[s])
+    return tuple(found[s] for s in range(len(value)))
+
+
+def _row(
+    s: int, value: Value, row: tuple[Inexact[Array, "..."] | None, ...], entering: Inexact[Array, "..."] | None
+) -> Inexact[Array, "..."]:
+    terms = [_lift(d, old) * old.astype(d.dtype) for d, old in zip(row, value, strict=True) if d is not None]
+    terms += [] if entering is None else [entering]
+    return sum(terms[1:], terms[0]).astype(value[s].dtype)
 
 
 def fold(head: Head, value: Value, drive: Drive) -> Value:

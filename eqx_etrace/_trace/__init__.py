@@ -17,6 +17,7 @@ from ._linearise import (
 from ._linearise import (
     tapped as tapped,
 )
+from ._order import after as after
 from ._trace import (
     make_traces as make_traces,
 )

@@ -6,6 +6,8 @@ row by row. Over a window of K steps the recursion is linear, so that it is one 
     D  =  D_K ... D_1          dh_t/dy  <-  D_K ... D_{t+1} dh_t/dy   for every t.
 """
 
+from collections.abc import Sequence
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -14,6 +16,7 @@ from jaxtyping import Array, Inexact
 
 from .._analysis import Analysis, HiddenGroup
 from .._analysis._link import Positions
+from ._order import after
 from ._trace import elements, pick, Trace, widest
 
 Matrix = tuple[tuple[Inexact[Array, "..."] | None, ...], ...]
@@ -40,6 +43,10 @@ class Jacobians(eqx.Module):
     """By trace: dh_s/dy by row."""
     x: tuple[Inexact[Array, "..."] | None, ...]
     """By trace."""
+
+    def after(self, first: Sequence[Inexact[Array, "..."]]) -> "Jacobians":
+        """The same, known only once all of `first` is."""
+        return Jacobians(after(first, self.decay), self.entry, self.x)
 
     def drive(self, trace: Trace) -> Drive:
         decay = self.decay[trace.group]
