@@ -24,13 +24,22 @@ def roll(value: Value, decay: Matrix, new: Sequence[Inexact[Array, "..."] | None
 
 
 def roll_in_place(value: Value, decay: Matrix, new: Sequence[Inexact[Array, "..."] | None]) -> Value:
-    """The same, one state after the other: each when no other has still to read it, as far as that is possible."""
-    found: dict[int, Array] = {}
-    while left := [s for s in range(len(value)) if s not in found]:
-        unread = [s for s in left if all(decay[r][s] is None for r in left if r != s)]
-        s = (unread or left)[0]
-        found[s] = _row(s, value, after(list(found.values())[-1:], decay[s]), new[s])
+    """The same, one state after the other."""
+    found = dict(enumerate(value))
+    last: list[Array] = []
+    for s in _order(decay):
+        found[s] = _row(s, value, after(last, decay[s]), new[s])
+        last = [found[s]]
     return tuple(found[s] for s in range(len(value)))
+
+
+def _order(decay: Matrix) -> list[int]:
+    """States in an order in which none is overwritten while another has still to read it, as far as there is one."""
+    order: list[int] = []
+    while left := [s for s in range(len(decay)) if s not in order]:
+        unread = [s for s in left if all(decay[r][s] is None for r in left if r != s)]
+        order.append((unread or left)[0])
+    return order
 
 
 def _row(
@@ -56,12 +65,14 @@ def fold(head: Head, value: Value, drive: Drive) -> Value:
 
     def block(value: Value, start: Array) -> tuple[Value, None]:
         x = drive.x if axis == 2 else part(drive.x, start, axis + 1)
-        new = [None if d is None else jnp.einsum("tbmn,tbmk->bmnk", part(d, start, axis + 1), x) for d in drive.entry]
-        decay = jax.tree.map(lambda d: part(d, start, axis), drive.decay)
-        advanced = roll(tuple(part(e, start, axis) for e in value), decay, new)
-        updated = [
-            jax.lax.dynamic_update_slice_in_dim(e, there, start, axis) for e, there in zip(value, advanced, strict=True)
-        ]
+        decay, entry = jax.tree.map(lambda d: part(d, start, axis), drive.decay), drive.entry
+        here = tuple(part(e, start, axis) for e in value)
+        updated, last = list(value), []
+        for s in _order(decay):
+            row, d = after(last, (decay[s], entry[s]))
+            new = None if d is None else jnp.einsum("tbmn,tbmk->bmnk", part(d, start, axis + 1), x)
+            updated[s] = jax.lax.dynamic_update_slice_in_dim(value[s], _row(s, here, row, new), start, axis)
+            last = [updated[s]]
         return tuple(updated), None
 
     return jax.lax.scan(block, value, jnp.arange(0, head.shape[axis], size))[0]
