@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import PyTree
 
 from ._compat import definition_line
+from ._gradient import factors_of, Gradient, settle, stacked, steps_to_keep, unrolled, with_past
 from ._graph import ETraceGraph
 from ._plan import check_rule, check_trace, ETrace, make_plan, Plan, Rule
 from ._run import (
@@ -16,7 +17,6 @@ from ._run import (
     Arrays,
     Carry,
     effective_weights,
-    heads_pullback,
     no_shifts,
     prologue,
     take_arguments,
@@ -24,8 +24,8 @@ from ._run import (
     Values,
     window_of,
 )
-from ._vjp import check_window, past_at_window_0, take_step
-from ._window import add, advance, advance_window, hand_over, TraceValues, window_jacobians, with_past
+from ._vjp import at_window_0, check_window, take_step
+from ._window import add, advance, advance_window, hand_over, TraceValues, window_jacobians
 
 Stacked = tuple[Arrays, Arrays]
 """The inexact and the other inputs, with a leading time axis."""
@@ -36,11 +36,15 @@ class Found(NamedTuple):
 
     loss: jax.Array
     aux: tuple[Arrays, Arrays]
-    on_weights: Arrays
-    """The gradient, of the effective weights."""
+    gradient: Gradient
+    """Its factors are stacked along time, but for `_one_step`."""
     state: Carry
     advance: Callable[[Arrays], TraceValues]
     """The traces after it; to be called with arrays that must be known first, such as the sum of all gradients."""
+
+
+Run = Callable[[Arguments, TraceValues, int], Found]
+"""A chunk of so many steps."""
 
 
 class ETraceGrad(eqx.Module):
@@ -67,7 +71,8 @@ class ETraceGrad(eqx.Module):
         plan.check(trace)
         arguments = take_arguments(plan, model, state, inputs)
         fixed = prologue(plan, arguments.parameters, arguments.model_rest)
-        return self._result(plan, arguments, trace, _one_step(plan, fixed, arguments, trace.values, self.window))
+        found = _one_step(plan, fixed, arguments, trace.values, self.window)
+        return self._result(plan, fixed, arguments, trace, found._replace(gradient=stacked(found.gradient)))
 
     def scan(
         self, model: PyTree, state: PyTree, trace: ETrace, *inputs: Any, window: int | None = None
@@ -93,18 +98,29 @@ class ETraceGrad(eqx.Module):
         plan.check(trace)
         arguments = take_arguments(plan, model, state, inputs)
         fixed = prologue(plan, arguments.parameters, arguments.model_rest)
-        if steps <= 1:
-            return self._result(plan, arguments, trace, _rolled(plan, fixed, arguments, trace.values, steps))
-        return self._result(plan, arguments, trace, _windowed(plan, fixed, arguments, trace.values, steps, length))
+
+        def run(chunk: Arguments, values: TraceValues, size: int) -> Found:
+            return (
+                _one_window(plan, fixed, chunk, values, size)
+                if steps > 1
+                else _steps(plan, fixed, chunk, values, steps)
+            )
+
+        size = steps if steps > 1 else steps_to_keep(plan, length)
+        found = _chunked(plan, fixed, arguments, trace.values, size, length, run)
+        return self._result(plan, fixed, arguments, trace, found)
 
     def _plan(self, model: PyTree, state: PyTree, inputs: tuple[Any, ...]) -> Plan:
         plan = make_plan(self.loss_step, self.rule, model, state, inputs, has_aux=self.has_aux)
         _check_loss(plan, definition_line(self.loss_step), self.has_aux)
         return plan
 
-    def _result(self, plan: Plan, arguments: Arguments, trace: ETrace, found: Found) -> tuple[Any, PyTree, ETrace]:
+    def _result(
+        self, plan: Plan, fixed: Values, arguments: Arguments, trace: ETrace, found: Found
+    ) -> tuple[Any, PyTree, ETrace]:
         step = plan.analysis.step
-        gradients = step.model.join(to_parameters(plan, arguments, found.on_weights), None)
+        on_weights = settle(plan, fixed, found.gradient)
+        gradients = step.model.join(to_parameters(plan, arguments, on_weights), None)
         value = (found.loss, step.aux.join(*found.aux)) if self.has_aux else found.loss
         if self.with_value:
             first: Any = (value, gradients)
@@ -113,7 +129,7 @@ class ETraceGrad(eqx.Module):
         return (
             first,
             step.state.join(found.state.inexact, found.state.rest),
-            trace.holding(found.advance(found.on_weights)),
+            trace.holding(found.advance(on_weights)),
         )
 
 
@@ -153,13 +169,13 @@ def _length(inputs: tuple[Any, ...]) -> int:
 def _one_step(plan: Plan, fixed: Values, arguments: Arguments, values: TraceValues, window: int) -> Found:
     step = take_step(plan, fixed, arguments)
     on_out, on_new = [jnp.ones_like(step.out[0])], [jnp.zeros_like(s) for s in step.new.inexact]
-    on_weights, on_old, _ = step.pull((on_out, on_new))
+    own, on_old, _ = step.pull(on_out, on_new)
     aux = (step.aside.aux_inexact, step.aside.aux_rest)
     if window == 0:
         advanced = advance(plan, values, step.jacobians)
-        past = past_at_window_0(plan, fixed, arguments, step, advanced)(on_out, on_new)
-        return Found(step.out[0], aux, with_past(plan, on_weights, past), step.new, lambda _: advanced)
-    total = with_past(plan, on_weights, hand_over(plan, values, on_old))
+        total = at_window_0(plan, fixed, arguments, step, advanced)(own, on_out, on_new)
+        return Found(step.out[0], aux, total, step.new, lambda _: advanced)
+    total = with_past(plan, own, hand_over(plan, values, on_old))
     return Found(step.out[0], aux, total, step.new, lambda first: advance(plan, values, step.jacobians.after(first)))
 
 
@@ -167,9 +183,9 @@ def _one_window(plan: Plan, fixed: Values, arguments: Arguments, values: TraceVa
     """A window of steps, differentiated as one, and handed over to the traces of its first state."""
     variables = effective_weights(plan, fixed), arguments.state.inexact, no_shifts(plan, size)
     (out, new), pull, aside = jax.vjp(window_of(plan, fixed, arguments), *variables, has_aux=True)
-    direct, on_old, on_outputs = pull(([jnp.ones_like(out[0])], [jnp.zeros_like(s) for s in new]))
-    on_weights = add(direct, heads_pullback(plan, fixed, aside.taps, on_outputs))
-    total = with_past(plan, on_weights, hand_over(plan, values, on_old))
+    direct, on_old, on_heads = pull(([jnp.ones_like(out[0])], [jnp.zeros_like(s) for s in new]))
+    own = Gradient(direct, factors_of(plan, aside.taps, on_heads))
+    total = with_past(plan, own, hand_over(plan, values, on_old))
 
     def advanced(first: Arrays) -> TraceValues:
         return advance_window(plan, values, window_jacobians(plan, fixed, aside.taps).after(first))
@@ -178,57 +194,49 @@ def _one_window(plan: Plan, fixed: Values, arguments: Arguments, values: TraceVa
     return Found(out[0], aux, total, Carry(new, aside.state_rest), advanced)
 
 
-def _rolled(plan: Plan, fixed: Values, arguments: Arguments, values: TraceValues, window: int) -> Found:
-    """Step by step, for windows 0 and 1."""
+def _steps(plan: Plan, fixed: Values, arguments: Arguments, start: TraceValues, window: int) -> Found:
+    """Step by step, for windows 0 and 1; what stays factors is stacked along time."""
 
-    def run(step: Arguments, values: TraceValues) -> Found:
-        return _one_step(plan, fixed, step, values, window)
+    def body(carry: tuple[Arrays, Carry, TraceValues], now: Stacked) -> Any:
+        direct, state, values = carry
+        found = _one_step(plan, fixed, _at(arguments, state, now), values, window)
+        total, traces = add(direct, found.gradient.direct), found.gradient.traces
+        kept = {number: product.rows for number, product in traces.items()}
+        return (total, found.state, found.advance(total)), (found.loss, found.aux, found.gradient.heads, kept)
 
-    inputs = (arguments.inputs, arguments.inputs_rest)
-    return _scan(run, arguments, values, inputs, lambda now: now, effective_weights(plan, fixed))
-
-
-def _windowed(plan: Plan, fixed: Values, arguments: Arguments, values: TraceValues, size: int, length: int) -> Found:
-    """Window by window; the last one may be shorter."""
-    count, left = divmod(length, size)
-
-    def run(window: Arguments, values: TraceValues) -> Found:
-        return _one_window(plan, fixed, window, values, size)
-
-    def window(start: jax.Array) -> Stacked:
-        return jax.tree.map(lambda x: jax.lax.dynamic_slice_in_dim(x, start, size), inputs)
-
-    inputs = (arguments.inputs, arguments.inputs_rest)
-    starts = jnp.arange(0, count * size, size)
-    found = _scan(run, arguments, values, starts, window, effective_weights(plan, fixed))
-    losses, aux = jax.tree.map(lambda x: x.reshape(count * size, *x.shape[2:]), (found.loss, found.aux))
-    if not left:
-        return Found(losses, aux, found.on_weights, found.state, found.advance)
-    rest = jax.tree.map(lambda x: x[count * size :], inputs)
-    last = _one_window(plan, fixed, _at(arguments, found.state, rest), found.advance([]), left)
-    losses, aux = jax.tree.map(lambda x, y: jnp.concatenate([x, y]), (losses, aux), (last.loss, last.aux))
-    return Found(losses, aux, add(found.on_weights, last.on_weights), last.state, last.advance)
+    begin = ([jnp.zeros_like(w) for w in effective_weights(plan, fixed)], arguments.state, start)
+    (direct, state, values), stacks = jax.lax.scan(body, begin, (arguments.inputs, arguments.inputs_rest))
+    losses, aux, heads, rows = stacks
+    before = with_past(
+        plan, Gradient(direct), hand_over(plan, start, [jnp.zeros_like(s) for s in state.inexact])
+    ).traces
+    total = unrolled(plan, Gradient(direct, heads), rows, before, advanced=window == 0)
+    return Found(losses, aux, total, state, lambda _: values)
 
 
-def _scan(
-    run: Callable[[Arguments, TraceValues], Found],
-    arguments: Arguments,
-    values: TraceValues,
-    over: PyTree,
-    inputs: Callable[[Any], Stacked],
-    weights: Arrays,
+def _chunked(
+    plan: Plan, fixed: Values, arguments: Arguments, values: TraceValues, size: int, length: int, run: Run
 ) -> Found:
-    """One step or window after the other; gradients are summed, losses stacked."""
+    """Chunk by chunk, gradients settled and summed; the last chunk may be shorter."""
+    count, left = divmod(length, size)
+    inputs = (arguments.inputs, arguments.inputs_rest)
 
-    def body(carry: tuple[Arrays, Carry, TraceValues], now: Any) -> Any:
-        on_weights, state, values = carry
-        found = run(_at(arguments, state, inputs(now)), values)
-        total = add(on_weights, found.on_weights)
+    def body(carry: tuple[Arrays, Carry, TraceValues], start: jax.Array) -> Any:
+        total, state, values = carry
+        here = jax.tree.map(lambda x: jax.lax.dynamic_slice_in_dim(x, start, size), inputs)
+        found = run(_at(arguments, state, here), values, size)
+        total = add(total, settle(plan, fixed, found.gradient))
         return (total, found.state, found.advance(total)), (found.loss, found.aux)
 
-    start = ([jnp.zeros_like(w) for w in weights], arguments.state, values)
-    (on_weights, state, values), (losses, aux) = jax.lax.scan(body, start, over)
-    return Found(losses, aux, on_weights, state, lambda _: values)
+    begin = ([jnp.zeros_like(w) for w in effective_weights(plan, fixed)], arguments.state, values)
+    (total, state, values), kept = jax.lax.scan(body, begin, jnp.arange(0, count * size, size))
+    losses, aux = jax.tree.map(lambda x: x.reshape(count * size, *x.shape[2:]), kept)
+    if not left:
+        return Found(losses, aux, Gradient(total), state, lambda _: values)
+    last = run(_at(arguments, state, jax.tree.map(lambda x: x[count * size :], inputs)), values, left)
+    losses, aux = jax.tree.map(lambda x, y: jnp.concatenate([x, y]), (losses, aux), (last.loss, last.aux))
+    more = last.gradient
+    return Found(losses, aux, Gradient(add(total, more.direct), more.heads, more.traces), last.state, last.advance)
 
 
 def _at(arguments: Arguments, state: Carry, inputs: Stacked) -> Arguments:

@@ -12,11 +12,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import PyTree
 
-from ._analysis._program import Equation, evaluate
+from ._analysis._program import evaluate, Runnable
 from ._plan import Plan
 
 Arrays = list[Any]
-Values = Mapping[int, Any]
+Values = Mapping[Any, Any]
 
 
 class Carry(eqx.Module):
@@ -77,7 +77,7 @@ def to_parameters(plan: Plan, arguments: Arguments, on_weights: Arrays) -> Array
 
 def run_step(
     plan: Plan,
-    equations: Iterable[Equation],
+    equations: Iterable[Runnable],
     fixed: Values,
     state: Carry,
     inputs: tuple[Arrays, Arrays],
@@ -102,73 +102,52 @@ def run_step(
     return (read(step.out_inexact), read(step.new_states)), Result(*map(read, aside))
 
 
-def step_of(plan: Plan, fixed: Values, arguments: Arguments) -> Callable[[Arrays, Arrays, Arrays], Any]:
-    """`run_step` as a function of what it is differentiated by: effective weights, state, inputs."""
-    body = plan.analysis.body
+def step_of(plan: Plan, fixed: Values, arguments: Arguments) -> Callable[[Arrays, Arrays, Arrays, Arrays], Any]:
+    """`run_step` as a function of what it is differentiated by: effective weights, state, inputs, shifts.
 
-    def forward(weights: Arrays, state: Arrays, inputs: Arrays) -> Any:
-        known = {**fixed, **dict(zip(body.weights, weights, strict=True))}
+    A head does not read the weights that are differentiated, but a copy; its output is shifted instead, by zeros. So
+    the cotangent of a weight can be made from what the head met and the cotangent of its shift, later, and for many
+    steps at once (`_gradient`), where reverse mode makes one product per step and adds them up.
+    """
+    body = plan.analysis.body
+    equations = body.held
+    copies = body.copies(fixed)
+
+    def forward(weights: Arrays, state: Arrays, inputs: Arrays, shifts: Arrays) -> Any:
+        known = {**fixed, **dict(zip(body.weights, weights, strict=True)), **copies}
+        shift_of = {use.output: shift for use, shift in zip(body.heads, shifts, strict=True)}
+
+        def edit(var: int, value: Any) -> Any:
+            return value + shift_of[var] if var in shift_of else value
+
         carry = Carry(state, arguments.state.rest)
-        return run_step(plan, body.equations, known, carry, (inputs, arguments.inputs_rest))
+        return run_step(plan, equations, known, carry, (inputs, arguments.inputs_rest), edit)
 
     return forward
 
 
-def window_of(plan: Plan, fixed: Values, arguments: Arguments) -> Callable[[Arrays, Arrays, list[Arrays]], Any]:
-    """As `step_of` over inputs with a leading time axis; outputs and taps are stacked, the state is the last.
-
-    A head does not read the weights that are differentiated, but a copy; its output is shifted instead, step by step,
-    by the last argument. So the cotangent of a weight over the window is one product of two stacked arrays
-    (`heads_pullback`), and not a sum of as many products as there are steps.
-    """
-    body = plan.analysis.body
-    equations = body.held
-    copies = {~use.weight: fixed[use.weight] for use in body.heads}
-    outputs = [use.output for use in body.heads]
+def window_of(plan: Plan, fixed: Values, arguments: Arguments) -> Callable[[Arrays, Arrays, Arrays], Any]:
+    """As `step_of` over inputs and shifts with a time axis; outputs and taps are stacked, the state is the last."""
 
     def forward(weights: Arrays, state: Arrays, shifts: Arrays) -> Any:
-        known = {**fixed, **dict(zip(body.weights, weights, strict=True)), **copies}
-
-        def one(carry: Carry, now: tuple[tuple[Arrays, Arrays], Arrays]) -> tuple[Carry, tuple[Arrays, Result]]:
-            inputs, shift = now
-            shift_of = dict(zip(outputs, shift, strict=True))
-
-            def edit(var: int, value: Any) -> Any:
-                return value + shift_of[var] if var in shift_of else value
-
-            (out, new), aside = run_step(plan, equations, known, carry, inputs, edit)
+        def one(carry: Carry, now: tuple[Arrays, Arrays, Arrays]) -> tuple[Carry, tuple[Arrays, Result]]:
+            inputs, inputs_rest, shift = now
+            here = Arguments(arguments.parameters, arguments.model_rest, carry, inputs, inputs_rest)
+            (out, new), aside = step_of(plan, fixed, here)(weights, carry.inexact, inputs, shift)
             kept = Result(aside.out_rest, aside.aux_inexact, aside.aux_rest, [], aside.taps)
             return Carry(new, aside.state_rest), (out, kept)
 
-        over = ((arguments.inputs, arguments.inputs_rest), shifts)
-        last, (out, aside) = jax.lax.scan(one, Carry(state, arguments.state.rest), over)
+        last, (out, aside) = jax.lax.scan(
+            one, Carry(state, arguments.state.rest), (arguments.inputs, arguments.inputs_rest, shifts)
+        )
         kept = Result(aside.out_rest, aside.aux_inexact, aside.aux_rest, last.rest, aside.taps)
         return (out, last.inexact), kept
 
     return forward
 
 
-def no_shifts(plan: Plan, length: int) -> Arrays:
-    """The shifts of the heads' outputs over a window: zeros."""
+def no_shifts(plan: Plan, *lead: int) -> Arrays:
+    """The shifts of the heads' outputs, with these leading axes: zeros."""
     avals = plan.analysis.step.program.avals
     outputs = [avals[use.output] for use in plan.analysis.body.heads]
-    return [jnp.zeros((length, *y.shape), y.dtype) for y in outputs]
-
-
-def heads_pullback(plan: Plan, fixed: Values, taps: Arrays, on_outputs: Arrays) -> Arrays:
-    """From the cotangents of the heads' outputs over a window to those of the effective weights."""
-    stacked = dict(zip(plan.taps, taps, strict=True))
-    found: dict[int, Any] = {}
-    for use, on_output in zip(plan.analysis.body.heads, on_outputs, strict=True):
-
-        def head(weight: Any, use: Any = use) -> Any:
-            def one(x: Any) -> Any:
-                operands = [weight if i == use.operand else x for i in range(2)]
-                return use.equation.bind(operands)[0]
-
-            return jax.vmap(one)(stacked[use.data])
-
-        (on_weight,) = jax.vjp(head, fixed[use.weight])[1](on_output)
-        found[use.weight] = found[use.weight] + on_weight if use.weight in found else on_weight
-    weights = plan.analysis.body.weights
-    return [found[v] if v in found else jnp.zeros_like(fixed[v]) for v in weights]
+    return [jnp.zeros((*lead, *y.shape), y.dtype) for y in outputs]

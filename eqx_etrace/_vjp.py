@@ -11,6 +11,7 @@ import jax.tree_util as jtu
 from jaxtyping import PyTree
 
 from ._analysis import Layout
+from ._gradient import factors_of, Gradient, settle, stacked, with_past, with_rows
 from ._graph import ETraceGraph
 from ._new_state import new_state_signal
 from ._plan import check_rule, check_trace, ETrace, make_plan, Plan, Rule
@@ -19,6 +20,7 @@ from ._run import (
     Arrays,
     Carry,
     effective_weights,
+    no_shifts,
     prologue,
     Result,
     step_of,
@@ -27,15 +29,7 @@ from ._run import (
     Values,
 )
 from ._trace import Jacobians
-from ._window import (
-    add,
-    advance,
-    fresh_part,
-    hand_over,
-    jacobians,
-    TraceValues,
-    with_past,
-)
+from ._window import add, advance, fresh_rows, hand_over, jacobians, TraceValues
 
 Pullback = Callable[..., tuple[PyTree, PyTree]]
 
@@ -64,30 +58,35 @@ class OneStep(NamedTuple):
     out: Arrays
     new: Carry
     aside: Result
-    pull: Callable[[tuple[Arrays, Arrays]], tuple[Arrays, Arrays, Arrays]]
-    """From cotangents of (outputs, new state) to those of (effective weights, state, inputs)."""
+    pull: Callable[[Arrays, Arrays], tuple[Gradient, Arrays, Arrays]]
+    """From cotangents of outputs and new state to those of effective weights, state and inputs."""
     jacobians: Jacobians
 
 
 def take_step(plan: Plan, fixed: Values, arguments: Arguments) -> OneStep:
     a = arguments
-    variables = effective_weights(plan, fixed), a.state.inexact, a.inputs
-    (out, new), pull, aside = jax.vjp(step_of(plan, fixed, a), *variables, has_aux=True)
+    variables = effective_weights(plan, fixed), a.state.inexact, a.inputs, no_shifts(plan)
+    (out, new), back, aside = jax.vjp(step_of(plan, fixed, a), *variables, has_aux=True)
+
+    def pull(on_out: Arrays, on_new: Arrays) -> tuple[Gradient, Arrays, Arrays]:
+        direct, on_old, on_inputs, on_heads = back((on_out, on_new))
+        return Gradient(direct, factors_of(plan, aside.taps, on_heads)), on_old, on_inputs
+
     return OneStep(out, Carry(new, aside.state_rest), aside, pull, jacobians(plan, fixed, aside.taps))
 
 
-def past_at_window_0(
+def at_window_0(
     plan: Plan, fixed: Values, arguments: Arguments, step: OneStep, advanced: TraceValues
-) -> Callable[[Arrays, Arrays], Arrays]:
-    """From cotangents of (outputs, new state) to what the advanced traces say beyond this very step."""
+) -> Callable[[Gradient, Arrays, Arrays], Gradient]:
+    """From a step's own gradient and the cotangents of (outputs, new state) to the estimator of window 0."""
     signal = new_state_signal(plan, fixed, arguments, step.new.inexact)
 
-    def past(on_out: Arrays, on_state: Arrays) -> Arrays:
+    def estimate(own: Gradient, on_out: Arrays, on_state: Arrays) -> Gradient:
         on_new = add(signal(on_out), on_state)
-        fresh = fresh_part(plan, step.jacobians, on_new)
-        return add(hand_over(plan, advanced, on_new), jax.tree.map(jnp.negative, fresh))
+        fresh = fresh_rows(plan, step.jacobians, jax.tree.map(jnp.negative, on_new))
+        return with_past(plan, with_rows(plan, own, fresh), hand_over(plan, advanced, on_new))
 
-    return past
+    return estimate
 
 
 def _cotangents(arrays: Arrays, layout: Layout, given: PyTree, what: str) -> Arrays:
@@ -131,7 +130,7 @@ class ETraceVJP(eqx.Module):
         fixed = prologue(plan, arguments.parameters, arguments.model_rest)
         done = take_step(plan, fixed, arguments)
         values = advance(plan, trace.values, done.jacobians)
-        past = past_at_window_0(plan, fixed, arguments, done, values) if self.window == 0 else None
+        estimate = at_window_0(plan, fixed, arguments, done, values) if self.window == 0 else None
         step = plan.analysis.step
 
         def pullback(out_cotangent: PyTree, state_cotangent: PyTree = None) -> tuple[PyTree, PyTree]:
@@ -139,9 +138,12 @@ class ETraceVJP(eqx.Module):
             on_state = [jnp.zeros_like(s) for s in done.new.inexact]
             if state_cotangent is not None:
                 on_state = _cotangents(done.new.inexact, step.state, state_cotangent, "state")
-            on_weights, on_old, on_inputs = done.pull((on_out, on_state))
-            more = hand_over(plan, trace.values, on_old) if past is None else past(on_out, on_state)
-            gradient = to_parameters(plan, arguments, with_past(plan, on_weights, more))
+            own, on_old, on_inputs = done.pull(on_out, on_state)
+            if estimate is None:
+                total = with_past(plan, own, hand_over(plan, trace.values, on_old))
+            else:
+                total = estimate(own, on_out, on_state)
+            gradient = to_parameters(plan, arguments, settle(plan, fixed, stacked(total)))
             return step.model.join(gradient, None), step.inputs.join(on_inputs, None)
 
         out, state = step.out.join(done.out, done.aside.out_rest), step.state.join(done.new.inexact, done.new.rest)

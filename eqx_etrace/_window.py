@@ -20,9 +20,11 @@ from jaxtyping import Array, Inexact, PyTree
 
 from ._plan import Plan
 from ._run import Arrays, Values
-from ._trace import compose, Jacobians, linearise
+from ._trace import compose, Jacobians, linearise, Product
 
 TraceValues = tuple[PyTree[Array], ...]
+Share = Inexact[Array, "..."] | Product
+"""What a trace adds to the gradient of its effective weight, multiplied out or as factors."""
 
 
 def jacobians(plan: Plan, fixed: Values, taps: Arrays) -> Jacobians:
@@ -55,30 +57,22 @@ def _signals(plan: Plan, number: int, state_cotangents: Arrays) -> list[Inexact[
     return [trace.at_rows(state_cotangents[leaves[s]], s).astype(trace.dtype) for s in trace.states]
 
 
-def hand_over(plan: Plan, values: TraceValues, state_cotangents: Arrays) -> Arrays:
-    """g_s . J: the cotangent of every trace's effective weight."""
+def hand_over(plan: Plan, values: TraceValues, state_cotangents: Arrays) -> list[Share]:
+    """g_s . J: what every trace adds to the gradient of its effective weight."""
     return [
         rule.contract(trace, value, _signals(plan, trace.number, state_cotangents))
         for rule, trace, value in zip(plan.rules, plan.traces, values, strict=True)
     ]
 
 
-def fresh_part(plan: Plan, step: Jacobians, state_cotangents: Arrays) -> Arrays:
-    """g_h . (dh/dy x): what one step alone puts into that."""
+def fresh_rows(plan: Plan, step: Jacobians, state_cotangents: Arrays) -> list[Inexact[Array, "..."]]:
+    """g_h . dh/dy by trace and row: times x, what one step alone puts into that."""
     found = []
     for trace in plan.traces:
-        signals, drive = _signals(plan, trace.number, state_cotangents), step.drive(trace)
-        terms = [g * entry for g, entry in zip(signals, drive.entry, strict=True) if entry is not None]
-        found.append(trace.head.pull(sum(terms[1:], terms[0]), drive.x))
+        signals, entry = _signals(plan, trace.number, state_cotangents), step.entry[trace.number]
+        terms = [g * d for g, d in zip(signals, entry, strict=True) if d is not None]
+        found.append(sum(terms[1:], terms[0]))
     return found
-
-
-def with_past(plan: Plan, on_weights: Arrays, past: Arrays) -> Arrays:
-    """Cotangents of the effective weights, those of the traces added."""
-    found = dict(zip(plan.analysis.body.weights, on_weights, strict=True))
-    for trace, more in zip(plan.traces, past, strict=True):
-        found[trace.weight] = found[trace.weight] + more.astype(found[trace.weight].dtype)
-    return list(found.values())
 
 
 def add(first: Arrays, *others: Arrays) -> Arrays:

@@ -1,3 +1,4 @@
+from ._body import Use as Use
 from ._dependence import union as union
 from ._hidden_group import HiddenGroup as HiddenGroup
 from ._layout import Layout as Layout

@@ -1,12 +1,30 @@
 """The body of a step: the equations that meet data, and how they read the prologue."""
 
 import dataclasses
-from collections.abc import Mapping
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
 
 from ._dependence import union
-from ._primitive import CONV, DOT
-from ._program import Equation
+from ._primitive import CONCATENATE, CONV, DOT
+from ._program import Equation, Runnable
 from ._step import Step
+
+Held = tuple[int, int, int]
+"""A copy of a weight, cut out along the axis that it shares with the data: (the weight, start, stop)."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """Neighbours in a concatenation, all of them with a derivative or all without."""
+
+    start: int
+    stop: int
+    parts: tuple[int, ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -16,6 +34,10 @@ class Use:
     equation: Equation
     operand: int
     """Which operand is the weight."""
+    runs: tuple[Run, ...]
+    """The data in pieces, where it is a concatenation along a contracted axis; else in one."""
+    axes: tuple[int, int]
+    """That axis of the weight, and of the data."""
 
     @property
     def weight(self) -> int:
@@ -30,10 +52,28 @@ class Use:
         return self.equation.outputs[0]
 
     @property
-    def held(self) -> Equation:
-        """The same equation reading a copy of the weight, which is named ~weight."""
-        inputs = tuple(~v if i == self.operand else v for i, v in enumerate(self.equation.inputs))
-        return dataclasses.replace(self.equation, inputs=inputs)
+    def outputs(self) -> tuple[int, ...]:
+        return self.equation.outputs
+
+    @property
+    def inputs(self) -> tuple[Any, ...]:
+        """What `bind` takes: copies of the weight, then the data, run by run."""
+        return (*self.held, *(part for run in self.runs for part in run.parts))
+
+    @property
+    def held(self) -> tuple[Held, ...]:
+        """The copies of the weight that it reads."""
+        return tuple((self.weight, run.start, run.stop) for run in self.runs)
+
+    def bind(self, operands: Sequence[Any]) -> list[Any]:
+        """The equation, as a sum over runs: where the data has no derivative, reverse mode then makes no product."""
+        data, terms = iter(operands[len(self.runs) :]), []
+        for weight, run in zip(operands, self.runs, strict=False):
+            parts = [next(data) for _ in run.parts]
+            x = parts[0] if len(parts) == 1 else jnp.concatenate(parts, self.axes[1])
+            (y,) = self.equation.bind([weight, x] if self.operand == 0 else [x, weight])
+            terms.append(y)
+        return [sum(terms[1:], terms[0])]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,10 +86,20 @@ class Body:
     heads: tuple[Use, ...]
 
     @property
-    def held(self) -> tuple[Equation, ...]:
-        """The equations, every head reading its copy of the weight."""
-        held = {use.output: use.held for use in self.heads}
-        return tuple(held.get(eqn.outputs[0], eqn) if eqn.outputs else eqn for eqn in self.equations)
+    def held(self) -> tuple[Runnable, ...]:
+        """The equations, every head reading copies of the weight."""
+        heads = {use.output: use for use in self.heads}
+        return tuple(heads.get(eqn.outputs[0], eqn) if eqn.outputs else eqn for eqn in self.equations)
+
+    def copies(self, fixed: Mapping[int, Any]) -> dict[Held, Any]:
+        """The copies of the weights that heads read."""
+        found = {}
+        for use in self.heads:
+            weight = fixed[use.weight]
+            for (_, start, stop), run in zip(use.held, use.runs, strict=True):
+                piece = weight if len(use.runs) == 1 else jax.lax.slice_in_dim(weight, start, stop, axis=use.axes[0])
+                found[use.weight, run.start, run.stop] = piece
+        return found
 
 
 def find_body(step: Step, bits: Mapping[int, int], fixed: frozenset[int]) -> Body:
@@ -59,10 +109,31 @@ def find_body(step: Step, bits: Mapping[int, int], fixed: frozenset[int]) -> Bod
     read = {v for eqn in equations for v in eqn.inputs} | {*step.out_inexact, *step.new_states}
     weights = {v for v in read if v in fixed and bits.get(v, 0) & parameters}
     heads = [
-        Use(eqn, i)
+        _find_use(step, bits, eqn, i)
         for eqn in equations
         if eqn.primitive in (DOT, CONV)
         for i, v in enumerate(eqn.inputs)
         if v in weights and eqn.inputs[1 - i] not in fixed
     ]
     return Body(equations, tuple(sorted(weights)), tuple(heads))
+
+
+def _find_use(step: Step, bits: Mapping[int, int], eqn: Equation, operand: int) -> Use:
+    data = eqn.inputs[1 - operand]
+    whole = Use(eqn, operand, (Run(0, 0, (data,)),), (0, 0))
+    joined = step.program.producer.get(data)
+    if joined is None or joined.primitive is not CONCATENATE or eqn.primitive is not DOT:
+        return whole
+    contracting, _ = eqn.params["dimension_numbers"]
+    along = joined.params["dimension"]
+    if along not in contracting[1 - operand]:
+        return whole
+    axis = contracting[operand][contracting[1 - operand].index(along)]
+    stops = np.cumsum([step.program.shape(v)[along] for v in joined.inputs])
+    runs: list[Run] = []
+    for has_derivative, group in itertools.groupby(range(len(stops)), lambda i: bits.get(joined.inputs[i], 0) != 0):
+        del has_derivative
+        members = list(group)
+        start = runs[-1].stop if runs else 0
+        runs.append(Run(start, int(stops[members[-1]]), tuple(joined.inputs[i] for i in members)))
+    return whole if len(runs) == 1 else Use(eqn, operand, tuple(runs), (axis, along))

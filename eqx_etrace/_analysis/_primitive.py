@@ -57,6 +57,7 @@ SHAPED = {
 COPIES = frozenset(_compat.primitives("convert_element_type copy reduce_precision"))
 """Elementwise, and the identity but for rounding."""
 (SPLIT,) = _compat.primitives("split")
+(CONCATENATE,) = _compat.primitives("concatenate")
 (DOT,) = _compat.primitives("dot_general")
 (CONV,) = _compat.primitives("conv_general_dilated")
 INDEXED = frozenset(_compat.primitives("dynamic_slice dynamic_update_slice gather scatter"))

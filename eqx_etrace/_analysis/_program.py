@@ -12,7 +12,7 @@ of a time constant ...) and holds the effective weights; the **body** meets data
 import dataclasses
 import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -61,7 +61,20 @@ class Equation:
         return list(operands) if self.jaxpr_eqn is None else _compat.bind(self.jaxpr_eqn, operands)
 
 
-def evaluate(equations: Iterable[Equation], values: dict[int, Any]) -> None:
+@runtime_checkable
+class Runnable(Protocol):
+    """An equation, or what stands for one."""
+
+    @property
+    def inputs(self) -> tuple[Any, ...]: ...
+
+    @property
+    def outputs(self) -> tuple[int, ...]: ...
+
+    def bind(self, operands: Sequence[Any]) -> list[Any]: ...
+
+
+def evaluate(equations: Iterable[Runnable], values: dict[Any, Any]) -> None:
     """Run equations in order, adding what they compute to `values`."""
     for eqn in equations:
         values.update(zip(eqn.outputs, eqn.bind([values[v] for v in eqn.inputs]), strict=True))

@@ -14,7 +14,7 @@ import numpy as np
 from jax.typing import DTypeLike
 from jaxtyping import Array, Inexact, PyTree
 
-from .._trace import Drive, Trace
+from .._trace import Drive, Product, Trace
 
 
 class AbstractRule(eqx.Module):
@@ -35,8 +35,8 @@ class AbstractRule(eqx.Module):
     @abc.abstractmethod
     def contract(
         self, trace: Trace, value: PyTree[Array], signal: Sequence[Inexact[Array, "..."]]
-    ) -> Inexact[Array, "..."]:
-        """The cotangent of the effective weight, from a learning signal per state."""
+    ) -> Inexact[Array, "..."] | Product:
+        """The cotangent of the effective weight, or its factors, from a learning signal per state."""
 
     @abc.abstractmethod
     def approximates(self, trace: Trace) -> str | None:

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 from jaxtyping import Array, Inexact, Int
 
-from .._trace import Drive, Trace
+from .._trace import Drive, Product, Trace
 from ._base import AbstractRule, as_dtype, stored
 from ._recursion import roll, Value
 
@@ -76,12 +76,14 @@ class PPProp(AbstractRule):
         f = roll(value.f, decay, [None if d is None else d.sum(0) for d in entry])
         return Factors(x, f, value.steps + length)
 
-    def contract(self, trace: Trace, value: Factors, signal: Sequence[Inexact[Array, "..."]]) -> Inexact[Array, "..."]:
+    def contract(
+        self, trace: Trace, value: Factors, signal: Sequence[Inexact[Array, "..."]]
+    ) -> Inexact[Array, "..."] | Product:
         terms = [g * f.astype(trace.dtype) for g, f in zip(signal, value.f, strict=True)]
         cotangent = sum(terms[1:], terms[0])
         if value.x is None:
-            return trace.head.pull(cotangent, None)
-        return trace.head.pull(cotangent * self._average(value.steps, trace), value.x.astype(trace.dtype))
+            return trace.head.to_weight(cotangent)
+        return Product(cotangent * self._average(value.steps, trace), value.x.astype(trace.dtype), self.decay[0])
 
     def approximates(self, trace: Trace) -> str | None:
         return "the trace is a product of two factors" if trace.head.has_features else None

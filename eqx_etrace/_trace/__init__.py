@@ -1,4 +1,5 @@
 from ._head import Head as Head
+from ._head import Product as Product
 from ._jacobian import (
     compose as compose,
 )

@@ -21,6 +21,7 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -38,12 +39,23 @@ Rows = Inexact[Array, "b m n"] | Inexact[Array, "..."]
 Features = Inexact[Array, "b m k"] | None
 
 
+class Product(eqx.Module):
+    """The factors of what a factored trace adds to a gradient, sum_m rows[b, m, n] x[b, m, k]."""
+
+    rows: Inexact[Array, "b m n"]
+    x: Inexact[Array, "b m k"]
+    """The x side of a factored trace: a sum of what the head met, discounted by `decay` at every step."""
+    decay: float = eqx.field(static=True)
+
+
 @dataclasses.dataclass(frozen=True)
 class Head:
     """How to bring y, x and w~ into the common layout. `has_features` is false for an elementwise parameter."""
 
     shape: tuple[int, ...]
     """The shape of the trace of one state."""
+    output: tuple[int, ...]
+    """The shape of y."""
     has_features: bool
     to_rows: Callable[[Any], Any]
     """From the layout of y; for arrays of JAX and of NumPy alike."""
@@ -79,8 +91,14 @@ class Head:
                 return axis, count
         return 1, 1
 
-    def pull(self, rows: Rows, x: Features) -> Inexact[Array, "..."]:
-        return self.to_weight(rows if x is None else jnp.einsum("bmn,bmk->bnk", rows, x))
+    def from_rows(self, rows: Inexact[Array, "b m n"]) -> Inexact[Array, "..."]:
+        """Back to the layout of y."""
+        (y,) = jax.linear_transpose(self.to_rows, jax.ShapeDtypeStruct(self.output, rows.dtype))(rows)
+        return y
+
+    def pull(self, factors: Product) -> Inexact[Array, "..."]:
+        """The head's own VJP; of a head that has features."""
+        return self.to_weight(jnp.einsum("bmn,bmk->bnk", factors.rows, factors.x))
 
 
 def make_head(program: Program, site: Site) -> Head:
@@ -92,7 +110,7 @@ def _same(array: Any) -> Any:
 
 
 def _elementwise(program: Program, site: Site) -> Head:
-    return Head(program.shape(site.weight), False, _same, _same, _same)
+    return Head(program.shape(site.weight), program.shape(site.weight), False, _same, _same, _same)
 
 
 def _dense(program: Program, site: Site) -> Head:
@@ -116,6 +134,7 @@ def _dense(program: Program, site: Site) -> Head:
 
     return Head(
         (b, m, n, k),
+        program.shape(eqn.outputs[0]),
         True,
         to_rows,
         lambda x: x.transpose(x_order).reshape(b, m, k),
@@ -154,4 +173,4 @@ def _convolution(program: Program, site: Site) -> Head:
     def to_weight(flat: Array) -> Array:
         return flat.reshape(out, into, *places).transpose(np.argsort(w_dims))
 
-    return Head((groups, batch * place, out // groups, size), True, to_rows, to_features, to_weight)
+    return Head((groups, batch * place, out // groups, size), y_shape, True, to_rows, to_features, to_weight)

@@ -23,7 +23,7 @@ from .._analysis._tail import Edge, Tail
 from ._jacobian import Jacobians, Matrix
 from ._trace import state_dtype, Trace
 
-Values = Mapping[int, Any]
+Values = Mapping[Any, Any]
 """By variable: arrays, and the scalars of literals."""
 
 

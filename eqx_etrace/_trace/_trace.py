@@ -21,6 +21,8 @@ class Trace:
     head: Head
     weight: int
     features: int | None
+    """The variable x that the weight meets, and y, which it makes; None for an elementwise parameter."""
+    output: int | None
     states: tuple[int, ...]
     """The states of the group that the site can reach, now or later."""
     couplings: tuple[tuple[bool, ...], ...]
@@ -90,6 +92,7 @@ def _make_trace(analysis: Analysis, number: int) -> Trace:
         head,
         site.weight,
         site.features,
+        site.output,
         kept,
         tuple(tuple(couplings[s][r] for r in kept) for s in kept),
         tuple(entries[s] for s in kept),

@@ -1,0 +1,145 @@
+"""Gradients of the effective weights while they are being summed.
+
+What a head of the step, or a factored trace, adds to the gradient of its weight is a product as large as the weight,
+made of factors as large as the activity. Factors are kept until `settle`: one product per weight for all the steps of
+a window, or for a chunk of steps at fixed parameters.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Inexact
+
+from ._analysis import Use
+from ._plan import Plan
+from ._run import Arrays, Values
+from ._trace import Product
+from ._window import Share
+
+_MOST_STEPS = 32
+"""More steps side by side make a product no faster."""
+
+
+class Factor(eqx.Module):
+    """What a head met, and the cotangent of what it made of that."""
+
+    x: Inexact[Array, "..."]
+    on_output: Inexact[Array, "..."]
+
+    def plus(self, more: Inexact[Array, "..."]) -> "Factor":
+        """The same, a cotangent added."""
+        return Factor(self.x, self.on_output + more.astype(self.on_output.dtype))
+
+
+class Gradient(eqx.Module):
+    """A sum of cotangents of the effective weights, some of them as factors."""
+
+    direct: Arrays
+    """By effective weight."""
+    heads: dict[int, Factor] = eqx.field(default_factory=dict)
+    """By the variable that a head makes."""
+    traces: dict[int, Product] = eqx.field(default_factory=dict)
+    """By the number of a trace."""
+
+
+def with_past(plan: Plan, gradient: Gradient, past: Sequence[Share]) -> Gradient:
+    """A gradient with the shares of the traces added."""
+    direct = dict(zip(plan.analysis.body.weights, gradient.direct, strict=True))
+    factors: dict[int, Product] = {}
+    for trace, share in zip(plan.traces, past, strict=True):
+        if isinstance(share, Product):
+            factors[trace.number] = share
+        else:
+            direct[trace.weight] = direct[trace.weight] + share.astype(direct[trace.weight].dtype)
+    return Gradient(list(direct.values()), gradient.heads, factors)
+
+
+def with_rows(plan: Plan, gradient: Gradient, rows: Sequence[Inexact[Array, "..."]]) -> Gradient:
+    """The gradient of one step, cotangents of what its heads made added; by trace, in rows."""
+    direct = dict(zip(plan.analysis.body.weights, gradient.direct, strict=True))
+    heads = dict(gradient.heads)
+    for trace, found in zip(plan.traces, rows, strict=True):
+        if trace.output is None:
+            direct[trace.weight] = direct[trace.weight] + trace.head.to_weight(found).astype(direct[trace.weight].dtype)
+        else:
+            heads[trace.output] = heads[trace.output].plus(trace.head.from_rows(found))
+    return Gradient(list(direct.values()), heads, gradient.traces)
+
+
+def factors_of(plan: Plan, taps: Arrays, on_outputs: Arrays) -> dict[int, Factor]:
+    """What the heads of a step, or of a window of steps, met and got back."""
+    values = dict(zip(plan.taps, taps, strict=True))
+    heads = zip(plan.analysis.body.heads, on_outputs, strict=True)
+    return {use.output: Factor(values[use.data], on_output) for use, on_output in heads}
+
+
+def settle(plan: Plan, fixed: Values, gradient: Gradient) -> Arrays:
+    """Multiply out. Those of the heads are stacked along time."""
+    found = dict(zip(plan.analysis.body.weights, gradient.direct, strict=True))
+    for use in plan.analysis.body.heads:
+        if use.output in gradient.heads:
+            found[use.weight] = found[use.weight] + _pulled(use, fixed[use.weight], gradient.heads[use.output])
+    for trace in plan.traces:
+        if trace.number in gradient.traces:
+            share = trace.head.pull(gradient.traces[trace.number])
+            found[trace.weight] = found[trace.weight] + share.astype(found[trace.weight].dtype)
+    return list(found.values())
+
+
+def stacked(gradient: Gradient) -> Gradient:
+    """The gradient of one step as that of a window."""
+    return Gradient(gradient.direct, jax.tree.map(lambda x: x[None], gradient.heads), gradient.traces)
+
+
+def _pulled(use: Use, weight: Array, factor: Factor) -> Array:
+    def head(weight: Array) -> Array:
+        def one(x: Array) -> Array:
+            return use.equation.bind([weight if i == use.operand else x for i in range(2)])[0]
+
+        return jax.vmap(one)(factor.x)
+
+    return jax.vjp(head, weight)[1](factor.on_output)[0]
+
+
+def unrolled(
+    plan: Plan,
+    gradient: Gradient,
+    rows: Mapping[int, Inexact[Array, "t b m n"]],
+    before: Mapping[int, Product],
+    *,
+    advanced: bool,
+) -> Gradient:
+    """The shares of factored traces at every step of a chunk, before or after the step advanced them, from their rows.
+
+    A factored trace is a discounted sum of what its head met. So what is multiplied with it at one step can be
+    multiplied, discounted, with what the head met at earlier steps, beside the head's own cotangent. What is left is
+    one product with the trace before the chunk.
+    """
+    heads, traces = dict(gradient.heads), {}
+    for number, found in rows.items():
+        trace, a = plan.traces[number], before[number].decay
+        assert trace.output is not None
+
+        def discount(later: Array, now: Array, a: float = a) -> tuple[Array, Array]:
+            total = now + a * later
+            return total, total if advanced else later
+
+        first, on_head = jax.lax.scan(discount, jnp.zeros_like(found[0]), found, reverse=True)
+        traces[number] = Product(a * first if advanced else first, before[number].x, a)
+        heads[trace.output] = heads[trace.output].plus(jax.vmap(trace.head.from_rows)(on_head))
+    return Gradient(gradient.direct, heads, traces)
+
+
+def steps_to_keep(plan: Plan, length: int) -> int:
+    """Over how many steps of `length` factors are kept: until they take twice the memory of the weights."""
+    avals = plan.analysis.step.program.avals
+    heads = plan.analysis.body.heads
+    kept = sum(avals[v].size for use in heads for v in (use.data, use.output))
+    kept += sum(int(np.prod(trace.rows)) for trace in plan.traces if trace.output is not None)
+    worth = 2 * sum(avals[v].size for v in {use.weight for use in heads}) // max(kept, 1)
+    most = max(1, min(length, _MOST_STEPS, worth))
+    whole = max(size for size in range(1, most + 1) if length % size == 0)
+    return whole if 2 * whole >= most else most
