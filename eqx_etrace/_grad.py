@@ -17,8 +17,8 @@ from ._run import (
     Arrays,
     Carry,
     effective_weights,
+    fixed_values,
     no_shifts,
-    prologue,
     take_arguments,
     to_parameters,
     Values,
@@ -70,7 +70,7 @@ class ETraceGrad(eqx.Module):
         plan = self._plan(model, state, inputs)
         plan.check(trace)
         arguments = take_arguments(plan, model, state, inputs)
-        fixed = prologue(plan, arguments.parameters, arguments.model_rest)
+        fixed = fixed_values(plan, arguments)
         found = _one_step(plan, fixed, arguments, trace.values, self.window)
         return self._result(plan, fixed, arguments, trace, found._replace(gradient=stacked(found.gradient)))
 
@@ -97,7 +97,7 @@ class ETraceGrad(eqx.Module):
         plan = self._plan(model, state, first)
         plan.check(trace)
         arguments = take_arguments(plan, model, state, inputs)
-        fixed = prologue(plan, arguments.parameters, arguments.model_rest)
+        fixed = fixed_values(plan, arguments)
 
         def run(chunk: Arguments, values: TraceValues, size: int) -> Found:
             return (

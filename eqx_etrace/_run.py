@@ -62,6 +62,12 @@ def prologue(plan: Plan, parameters: Arrays, model_rest: Arrays) -> Values:
     return values
 
 
+def fixed_values(plan: Plan, arguments: Arguments) -> Values:
+    """The prologue, and the copies of weights that heads read: made once, outside every loop."""
+    values = prologue(plan, arguments.parameters, arguments.model_rest)
+    return {**values, **plan.analysis.body.copies(values)}
+
+
 def effective_weights(plan: Plan, fixed: Values) -> Arrays:
     return [jnp.asarray(fixed[v]) for v in plan.analysis.body.weights]
 
@@ -111,10 +117,9 @@ def step_of(plan: Plan, fixed: Values, arguments: Arguments) -> Callable[[Arrays
     """
     body = plan.analysis.body
     equations = body.held
-    copies = body.copies(fixed)
 
     def forward(weights: Arrays, state: Arrays, inputs: Arrays, shifts: Arrays) -> Any:
-        known = {**fixed, **dict(zip(body.weights, weights, strict=True)), **copies}
+        known = {**fixed, **dict(zip(body.weights, weights, strict=True))}
         shift_of = {use.output: shift for use, shift in zip(body.heads, shifts, strict=True)}
 
         def edit(var: int, value: Any) -> Any:

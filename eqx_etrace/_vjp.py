@@ -20,8 +20,8 @@ from ._run import (
     Arrays,
     Carry,
     effective_weights,
+    fixed_values,
     no_shifts,
-    prologue,
     Result,
     step_of,
     take_arguments,
@@ -127,7 +127,7 @@ class ETraceVJP(eqx.Module):
         plan = make_plan(self.step, self.rule, model, state, inputs)
         plan.check(trace)
         arguments = take_arguments(plan, model, state, inputs)
-        fixed = prologue(plan, arguments.parameters, arguments.model_rest)
+        fixed = fixed_values(plan, arguments)
         done = take_step(plan, fixed, arguments)
         values = advance(plan, trace.values, done.jacobians)
         estimate = at_window_0(plan, fixed, arguments, done, values) if self.window == 0 else None
