@@ -8,9 +8,14 @@ from ._graph import compile_graph as compile_graph
 from ._graph import ETraceGraph as ETraceGraph
 from ._plan import ETrace as ETrace
 from ._report import Report as Report
+from ._rule import AbstractBlockRule as AbstractBlockRule
+from ._rule import AbstractPositionRule as AbstractPositionRule
 from ._rule import AbstractRule as AbstractRule
 from ._rule import DRTRL as DRTRL
+from ._rule import NoTrace as NoTrace
 from ._rule import PPProp as PPProp
+from ._rule import RTRL as RTRL
+from ._rule import SnAp as SnAp
 from ._vjp import etrace_vjp as etrace_vjp
 from ._vjp import ETraceVJP as ETraceVJP
 

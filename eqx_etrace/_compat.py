@@ -107,3 +107,11 @@ def definition_line(function: Any) -> str:
     name = getattr(inner, "__name__", type(function).__name__)
     code = getattr(inspect.unwrap(inner) if callable(inner) else inner, "__code__", None)
     return f"`{name}`" if code is None else f"`{name}` ({os.path.basename(code.co_filename)}:{code.co_firstlineno})"
+
+
+def scan_sizes(params: dict[str, Any]) -> tuple[int, int]:
+    """How many constants and carried values a `scan` takes; JAX 0.11 keeps them as a tree."""
+    if "num_consts" in params:
+        return params["num_consts"], params["num_carry"]
+    constants, carried, _ = (len(list(part)) for part in params["ft_in"].unpack())
+    return constants, carried

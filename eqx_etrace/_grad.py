@@ -8,10 +8,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import PyTree
 
+from ._assign import check_rule, Rule
 from ._compat import definition_line
 from ._gradient import factors_of, Gradient, settle, stacked, steps_to_keep, unrolled, with_past
 from ._graph import ETraceGraph
-from ._plan import check_rule, check_trace, ETrace, make_plan, Plan, Rule
+from ._plan import check_trace, ETrace, make_plan, Plan
 from ._run import (
     Arguments,
     Arrays,
@@ -24,7 +25,7 @@ from ._run import (
     Values,
     window_of,
 )
-from ._vjp import at_window_0, check_window, take_step
+from ._vjp import advance_over, at_window_0, check_window, take_step
 from ._window import add, advance, advance_window, hand_over, TraceValues, window_jacobians
 
 Stacked = tuple[Arrays, Arrays]
@@ -172,11 +173,15 @@ def _one_step(plan: Plan, fixed: Values, arguments: Arguments, values: TraceValu
     own, on_old, _ = step.pull(on_out, on_new)
     aux = (step.aside.aux_inexact, step.aside.aux_rest)
     if window == 0:
-        advanced = advance(plan, values, step.jacobians)
+        advanced = advance(plan, values, step.jacobians, step.entries)
         total = at_window_0(plan, fixed, arguments, step, advanced)(own, on_out, on_new)
         return Found(step.out[0], aux, total, step.new, lambda _: advanced)
     total = with_past(plan, own, hand_over(plan, values, on_old))
-    return Found(step.out[0], aux, total, step.new, lambda first: advance(plan, values, step.jacobians.after(first)))
+
+    def after(first: Arrays) -> TraceValues:
+        return advance(plan, values, step.jacobians.after(first), step.entries)
+
+    return Found(step.out[0], aux, total, step.new, after)
 
 
 def _one_window(plan: Plan, fixed: Values, arguments: Arguments, values: TraceValues, size: int) -> Found:
@@ -188,7 +193,8 @@ def _one_window(plan: Plan, fixed: Values, arguments: Arguments, values: TraceVa
     total = with_past(plan, own, hand_over(plan, values, on_old))
 
     def advanced(first: Arrays) -> TraceValues:
-        return advance_window(plan, values, window_jacobians(plan, fixed, aside.taps).after(first))
+        by_position = advance_window(plan, values, window_jacobians(plan, fixed, aside.taps).after(first))
+        return (*by_position, *advance_over(plan, fixed, arguments, values[len(plan.traces) :]))
 
     aux = (aside.aux_inexact, aside.aux_rest)
     return Found(out[0], aux, total, Carry(new, aside.state_rest), advanced)

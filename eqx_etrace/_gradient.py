@@ -45,27 +45,32 @@ class Gradient(eqx.Module):
     """By the number of a trace."""
 
 
-def with_past(plan: Plan, gradient: Gradient, past: Sequence[Share]) -> Gradient:
-    """A gradient with the shares of the traces added."""
+def with_past(plan: Plan, gradient: Gradient, past: Sequence[Share | None]) -> Gradient:
+    """A gradient with the shares of the traces, then of the influences, added."""
     direct = dict(zip(plan.analysis.body.weights, gradient.direct, strict=True))
     factors: dict[int, Product] = {}
-    for trace, share in zip(plan.traces, past, strict=True):
+    weights = [trace.weight for trace in plan.traces] + [influence.source.weight for influence in plan.influences]
+    for number, (weight, share) in enumerate(zip(weights, past, strict=True)):
         if isinstance(share, Product):
-            factors[trace.number] = share
-        else:
-            direct[trace.weight] = direct[trace.weight] + share.astype(direct[trace.weight].dtype)
+            factors[number] = share
+        elif share is not None:
+            direct[weight] = direct[weight] + share.astype(direct[weight].dtype)
     return Gradient(list(direct.values()), gradient.heads, factors)
 
 
-def with_rows(plan: Plan, gradient: Gradient, rows: Sequence[Inexact[Array, "..."]]) -> Gradient:
-    """The gradient of one step, cotangents of what its heads made added; by trace, in rows."""
+def with_rows(plan: Plan, gradient: Gradient, rows: Sequence[Inexact[Array, "..."] | None]) -> Gradient:
+    """The gradient of one step, cotangents of what its heads made added; by trace, then by influence, in rows."""
     direct = dict(zip(plan.analysis.body.weights, gradient.direct, strict=True))
     heads = dict(gradient.heads)
-    for trace, found in zip(plan.traces, rows, strict=True):
-        if trace.output is None:
-            direct[trace.weight] = direct[trace.weight] + trace.head.to_weight(found).astype(direct[trace.weight].dtype)
+    places = [(trace.weight, trace.output, trace.head) for trace in plan.traces]
+    places += [(i.source.weight, i.source.output, i.head) for i in plan.influences]
+    for (weight, output, head), found in zip(places, rows, strict=True):
+        if found is None:
+            continue
+        if output is None:
+            direct[weight] = direct[weight] + head.to_weight(found).astype(direct[weight].dtype)
         else:
-            heads[trace.output] = heads[trace.output].plus(trace.head.from_rows(found))
+            heads[output] = heads[output].plus(head.from_rows(found))
     return Gradient(list(direct.values()), heads, gradient.traces)
 
 

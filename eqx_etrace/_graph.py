@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import PyTree
 
 from ._analysis import analyse, Analysis, HiddenGroup, ParamRelation, Path, stage_step, union
-from ._plan import check_rule, Rule
+from ._assign import check_rule, Rule
 from ._report import make_report, Report, show_bytes
 
 

@@ -56,11 +56,14 @@ def find_sources(plan: Plan) -> list[Source]:
     return [found(new) for new in step.new_states]
 
 
-def new_state_signal(plan: Plan, fixed: Values, arguments: Arguments, new_state: Arrays) -> Callable[[Arrays], Arrays]:
+def new_state_signal(
+    plan: Plan, fixed: Values, arguments: Arguments, new_state: Arrays, *, hold_all: bool = False
+) -> Callable[[Arrays], Arrays]:
     """From output cotangents to the learning signal of every new state.
 
     Groups in which one new state reads another are taken one at a time, with their new states replaced by their values,
-    so that no credit is counted twice.
+    so that no credit is counted twice. With `hold_all` every new state has all the others held fixed, whatever its
+    group, as influence on the whole state needs it.
     """
     body, avals = plan.analysis.body, plan.analysis.step.program.avals
     sources = find_sources(plan)
@@ -79,7 +82,8 @@ def new_state_signal(plan: Plan, fixed: Values, arguments: Arguments, new_state:
         return run_step(plan, body.equations, fixed, arguments.state, inputs, edit)[0][0]
 
     pulls = []
-    for leaves, hold in _passes(plan, [source.variable for source in sources]):
+    everything = [(list(range(len(sources))), True)]
+    for leaves, hold in everything if hold_all else _passes(plan, [source.variable for source in sources]):
         variables = [sources[leaf].variable for leaf in leaves]
         shifts = {var: jnp.zeros_like(values[var]) for var in variables}
         held = frozenset(variables) if hold else frozenset()

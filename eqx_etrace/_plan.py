@@ -6,14 +6,14 @@ from typing import Any
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 import jax.tree_util as jtu
 from jaxtyping import Array, PyTree
 
-from ._analysis import analyse, Analysis, ParamRelation, stage_step
-from ._rule import AbstractRule
-from ._trace import make_traces, tapped, Trace
-
-Rule = AbstractRule | Callable[[ParamRelation], AbstractRule]
+from ._analysis import analyse, Analysis, nonlinear_edges, stage_step
+from ._assign import assign, Assignment, Rule
+from ._rule import AbstractPositionRule
+from ._trace import Influence, make_traces, tapped, Trace
 
 
 class ETrace(eqx.Module):
@@ -23,7 +23,7 @@ class ETrace(eqx.Module):
     """
 
     values: tuple[PyTree[Array], ...]
-    """One entry for each effective weight that enters a hidden group."""
+    """One entry for each effective weight that enters a hidden group, then one for each influence on blocks."""
     owner: tuple[str, ...] = eqx.field(static=True)
     """Which relation and rule each entry belongs to."""
     inputs: tuple[str, ...] = eqx.field(static=True)
@@ -38,14 +38,29 @@ class ETrace(eqx.Module):
 class Plan:
     """A step, read and ready to run."""
 
-    analysis: Analysis
+    assignment: Assignment
     traces: tuple[Trace, ...]
-    rules: tuple[AbstractRule, ...]
     taps: tuple[int, ...]
+    cut: frozenset[int]
+    """Outputs of calls that no Jacobian follows, if there are influences."""
+
+    @property
+    def analysis(self) -> Analysis:
+        return self.assignment.analysis
+
+    @property
+    def rules(self) -> tuple[AbstractPositionRule, ...]:
+        """By trace."""
+        return self.assignment.sites
+
+    @property
+    def influences(self) -> tuple[Influence, ...]:
+        return self.assignment.influences
 
     def init(self) -> ETrace:
-        values = tuple(rule.init(trace) for rule, trace in zip(self.rules, self.traces, strict=True))
-        return ETrace(values, self.owner, self.inputs)
+        values = [rule.init(trace) for rule, trace in zip(self.rules, self.traces, strict=True)]
+        blocks = [jnp.zeros(influence.shape, influence.dtype) for influence in self.influences]
+        return ETrace((*values, *blocks), self.owner, self.inputs)
 
     @property
     def owner(self) -> tuple[str, ...]:
@@ -53,10 +68,13 @@ class Plan:
         names: list[list[str]] = [[] for _ in sites]
         for relation in self.analysis.relations:
             names[relation.site].append(str(relation.path))
-        return tuple(
+        by_position = [
             f"{' and '.join(name)} in {list(groups[site.group].paths)} by {rule}"
             for name, site, rule in zip(names, sites, self.rules, strict=True)
-        )
+        ]
+        weights = [influence.source.weight for influence in self.influences]
+        on_blocks = [f"{' and '.join(self.assignment.names(w))} by {self.assignment.blocks[w]}" for w in weights]
+        return (*by_position, *on_blocks)
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -90,17 +108,6 @@ class Plan:
                 )
 
 
-def check_rule(rule: Any) -> Any:
-    """A rule, or a function that gives one; a rule's class is the mistake that everyone makes once."""
-    if isinstance(rule, type) or not (isinstance(rule, AbstractRule) or callable(rule)):
-        advice = f" Make one: `{rule.__name__}(...)`." if isinstance(rule, type) else ""
-        raise TypeError(
-            "`rule` must be a rule such as `DRTRL()`, or a function from a `ParamRelation` to a rule; "
-            f"found {rule!r}.{advice}"
-        )
-    return rule
-
-
 def check_trace(trace: Any) -> None:
     """An `ETrace`, in its place among the arguments."""
     if not isinstance(trace, ETrace):
@@ -120,27 +127,11 @@ def make_plan(
     has_aux: bool = False,
 ) -> Plan:
     analysis = analyse(stage_step(step, model, state, inputs, has_aux=has_aux))
-    return Plan(analysis, make_traces(analysis), choose_rules(analysis, rule), tapped(analysis))
-
-
-def choose_rules(analysis: Analysis, rule: Rule) -> tuple[AbstractRule, ...]:
-    """The rule of every site."""
-    if isinstance(rule, AbstractRule):
-        return (rule,) * len(analysis.sites)
-    chosen: list[AbstractRule | None] = [None] * len(analysis.sites)
-    for relation in analysis.relations:
-        found = rule(relation)
-        if not isinstance(found, AbstractRule):
-            raise TypeError(
-                f"The rule function returned {found!r} for {relation.path}; it must return a rule such as `DRTRL()`."
-            )
-        if chosen[relation.site] not in (None, found):
-            raise ValueError(
-                f"{relation.path} shares its effective weight, and so its trace, with another parameter, but the rule "
-                f"function returned {chosen[relation.site]} for one, {found} for the other. Return one rule for both."
-            )
-        chosen[relation.site] = found
-    return tuple(found for found in chosen if found is not None)
+    found = assign(analysis, rule)
+    found.check_limits()
+    edges = nonlinear_edges(analysis.step, analysis.body) if found.influences else []
+    cut = frozenset(v for first, _ in edges for v in analysis.step.program.producer[first].outputs)
+    return Plan(found, make_traces(analysis), tapped(analysis), cut)
 
 
 def _leaves(tree: PyTree) -> list[tuple[tuple[int, ...], str]]:

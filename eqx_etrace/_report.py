@@ -1,16 +1,14 @@
 """What a rule computes for each parameter, said before anything runs."""
 
 import dataclasses
-from collections.abc import Callable
 
 import jax
 import jax.tree_util as jtu
-from jaxtyping import PyTree
 
-from ._analysis import Analysis, Cut, Path
-from ._plan import choose_rules, Rule
-from ._rule import AbstractRule
-from ._trace import make_traces, Trace
+from ._analysis import Analysis, Cut, ParamRelation, Path
+from ._assign import assign, Assignment, Rule
+from ._rule import AbstractPositionRule, NoTrace
+from ._trace import Influence, make_traces, Trace
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,6 +26,8 @@ class Row:
     """The shape of each array of its trace, one per state for D-RTRL."""
     trace_bytes: int
     """The memory of its trace, 0 where it shares the trace of an earlier row."""
+    work: int
+    """Multiply-adds of one step on its trace, counted where the memory is."""
     rule: str
 
 
@@ -38,9 +38,11 @@ class Report:
     rows: tuple[Row, ...]
     trace_bytes: int
     """The memory of all traces together."""
+    work: int
+    """Multiply-adds of one step on all traces."""
 
     def __str__(self) -> str:
-        head = ("parameter", "group", "gradient", "rule", "trace", "memory")
+        head = ("parameter", "group", "gradient", "rule", "trace", "memory", "work")
         table = [head, *(_cells(row) for row in self.rows)]
         widths = [max(len(row[i]) for row in table) for i in range(len(head))]
         lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in table]
@@ -48,7 +50,7 @@ class Report:
         return "\n".join(
             [
                 *lines,
-                f"All traces together: {show_bytes(self.trace_bytes)}.",
+                f"All traces together: {show_bytes(self.trace_bytes)}, {self.work:,} multiply-adds per step.",
                 *self._dropped_lines(),
             ]
         )
@@ -80,6 +82,7 @@ def _cells(row: Row) -> tuple[str, ...]:
         row.rule or "-",
         shapes,
         "shared" if shared else show_bytes(row.trace_bytes),
+        "-" if shared else f"{row.work:,}",
     )
 
 
@@ -95,34 +98,87 @@ def show_bytes(count: int) -> str:
     return f"{size / 1000:.1f} TB"
 
 
+class _Account:
+    """What each parameter's traces are and cost; shared ones count once."""
+
+    def __init__(self, assignment: Assignment):
+        self.assignment, self.analysis = assignment, assignment.analysis
+        self.rules, self.traces = assignment.sites, make_traces(assignment.analysis)
+        self.counted: set[tuple[str, int]] = set()
+
+    def rows(self, p: int) -> list[Row]:
+        """Of one parameter: one per group, or one without a trace."""
+        analysis = self.analysis
+        sites = [r for r in analysis.relations if r.parameter == p]
+        influences = [i for i in self.assignment.influences if analysis.bits.get(i.source.weight, 0) >> p & 1]
+        dropped = self._dropped(p, sites, influences)
+        path = self.analysis.step.model.inexact_paths[p]
+        found = []
+        for group in sorted({r.group for r in sites}.union(*map(self._groups, influences))) or [None]:
+            here = [r.site for r in sites if r.group == group and not isinstance(self.rules[r.site], NoTrace)]
+            blocks = [i for i in influences if group in self._groups(i)]
+            new_sites = self._new("site", here)
+            new_blocks = self._new("influence", [self.assignment.influences.index(i) for i in blocks])
+            shapes = [shape for site in here for shape in _shapes(self.rules[site], self.traces[site])]
+            size = sum(_bytes(self.rules[s], self.traces[s]) for s in new_sites)
+            work = sum(self.rules[s].work(self.traces[s]) for s in new_sites)
+            for number in new_blocks:
+                size += self.assignment.influences[number].bytes
+                work += self.assignment.influences[number].work
+            names = {type(self.rules[r.site]).__name__ for r in sites if r.group == group and not blocks}
+            names |= {type(self.assignment.blocks[i.source.weight]).__name__ for i in blocks}
+            shapes += [i.shape for i in blocks]
+            found.append(Row(path, group, not dropped, dropped, tuple(shapes), size, work, ", ".join(sorted(names))))
+        return found
+
+    def _groups(self, influence: Influence) -> set[int]:
+        """The hidden groups that an influence reaches."""
+        leaves = set(self.analysis.structure.leaf[influence.slots[influence.slots >= 0]].tolist())
+        return {g.index for g in self.analysis.groups if leaves & set(g.leaves)}
+
+    def _new(self, kind: str, numbers: list[int]) -> list[int]:
+        found = [n for n in dict.fromkeys(numbers) if (kind, n) not in self.counted]
+        self.counted.update((kind, n) for n in found)
+        return found
+
+    def _dropped(self, p: int, sites: list[ParamRelation], influences: list[Influence]) -> tuple[Cut, ...]:
+        analysis, found = self.analysis, []
+        weights = {i.source.weight for i in influences}
+        by_position = [r.site for r in sites if analysis.sites[r.site].weight not in weights]
+        if by_position or not influences:
+            found += analysis.dropped[p]
+            found += [cut for site in by_position if (cut := self._given_up(site)) is not None]
+        if influences:
+            found += analysis.unfollowed[p]
+        for influence in influences:
+            if not influence.is_whole:
+                found += analysis.dropped[p] or [self._beyond(influence)]
+        return tuple(dict.fromkeys(found))
+
+    def _beyond(self, influence: Influence) -> Cut:
+        steps = self.assignment.blocks[influence.source.weight].steps
+        eqn = None if influence.source.use is None else influence.source.use.equation
+        what = f"influence that takes more than {steps} step{'' if steps == 1 else 's'}"
+        return Cut(min(self._groups(influence)), influence.source.weight, what, "" if eqn is None else eqn.source)
+
+    def _given_up(self, site: int) -> Cut | None:
+        """What the rule itself drops, whatever the graph."""
+        what = self.rules[site].approximates(self.traces[site])
+        where = self.analysis.sites[site]
+        return None if what is None else Cut(where.group, where.weight, what, where.equation.source)
+
+
 def make_report(analysis: Analysis, rule: Rule) -> Report:
-    rules, traces = choose_rules(analysis, rule), make_traces(analysis)
-    sizes = [_bytes(lambda r=r, t=t: r.init(t)) for r, t in zip(rules, traces, strict=True)]
-    factored = [_given_up(analysis, r, t) for r, t in zip(rules, traces, strict=True)]
-    rows, counted = [], set()
-    for p, path in enumerate(analysis.step.model.inexact_paths):
-        mine = [r for r in analysis.relations if r.parameter == p]
-        dropped = (*analysis.dropped[p], *(cut for r in mine for cut in factored[r.site]))
-        for group in sorted({r.group for r in mine}) or [None]:
-            here = [r for r in mine if r.group == group]
-            new = {r.site for r in here} - counted
-            counted |= new
-            names = sorted({type(rules[r.site]).__name__ for r in here})
-            arrays = tuple(shape for r in here for shape in _shapes(rules[r.site], traces[r.site]))
-            rows.append(Row(path, group, not dropped, dropped, arrays, sum(sizes[s] for s in new), ", ".join(names)))
-    return Report(tuple(rows), sum(sizes))
+    account = _Account(assign(analysis, rule))
+    rows = tuple(row for p in range(len(analysis.step.parameters)) for row in account.rows(p))
+    return Report(rows, sum(row.trace_bytes for row in rows), sum(row.work for row in rows))
 
 
-def _given_up(analysis: Analysis, rule: AbstractRule, trace: Trace) -> tuple[Cut, ...]:
-    """What the rule itself drops, whatever the graph."""
-    what = rule.approximates(trace)
-    return () if what is None else (Cut(trace.group, trace.weight, what, analysis.sites[trace.number].equation.source),)
-
-
-def _shapes(rule: AbstractRule, trace: Trace) -> list[tuple[int, ...]]:
+def _shapes(rule: AbstractPositionRule, trace: Trace) -> list[tuple[int, ...]]:
     arrays = jtu.tree_leaves(jax.eval_shape(lambda: rule.init(trace)))
     return [tuple(a.shape) for a in arrays if a.ndim > 0]
 
 
-def _bytes(make: Callable[[], PyTree]) -> int:
-    return sum(a.size * a.dtype.itemsize for a in jtu.tree_leaves(jax.eval_shape(make)))
+def _bytes(rule: AbstractPositionRule, trace: Trace) -> int:
+    arrays = jtu.tree_leaves(jax.eval_shape(lambda: rule.init(trace)))
+    return sum(a.size * a.dtype.itemsize for a in arrays)

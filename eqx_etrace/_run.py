@@ -108,8 +108,12 @@ def run_step(
     return (read(step.out_inexact), read(step.new_states)), Result(*map(read, aside))
 
 
-def step_of(plan: Plan, fixed: Values, arguments: Arguments) -> Callable[[Arrays, Arrays, Arrays, Arrays], Any]:
+def step_of(
+    plan: Plan, fixed: Values, arguments: Arguments, cut: frozenset[int] = frozenset()
+) -> Callable[[Arrays, Arrays, Arrays, Arrays], Any]:
     """`run_step` as a function of what it is differentiated by: effective weights, state, inputs, shifts.
+
+    Derivatives stop at the variables in `cut`.
 
     A head does not read the weights that are differentiated, but a copy; its output is shifted instead, by zeros. So
     the cotangent of a weight can be made from what the head met and the cotangent of its shift, later, and for many
@@ -123,6 +127,8 @@ def step_of(plan: Plan, fixed: Values, arguments: Arguments) -> Callable[[Arrays
         shift_of = {use.output: shift for use, shift in zip(body.heads, shifts, strict=True)}
 
         def edit(var: int, value: Any) -> Any:
+            if var in cut:
+                return jax.lax.stop_gradient(value)
             return value + shift_of[var] if var in shift_of else value
 
         carry = Carry(state, arguments.state.rest)

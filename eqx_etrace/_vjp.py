@@ -11,10 +11,11 @@ import jax.tree_util as jtu
 from jaxtyping import PyTree
 
 from ._analysis import Layout
+from ._assign import check_rule, Rule
 from ._gradient import factors_of, Gradient, settle, stacked, with_past, with_rows
 from ._graph import ETraceGraph
 from ._new_state import new_state_signal
-from ._plan import check_rule, check_trace, ETrace, make_plan, Plan, Rule
+from ._plan import check_trace, ETrace, make_plan, Plan
 from ._run import (
     Arguments,
     Arrays,
@@ -28,8 +29,8 @@ from ._run import (
     to_parameters,
     Values,
 )
-from ._trace import Jacobians
-from ._window import add, advance, fresh_rows, hand_over, jacobians, TraceValues
+from ._trace import Entries, entries, Jacobians
+from ._window import add, advance, advance_influences, fresh_rows, hand_over, jacobians, TraceValues
 
 Pullback = Callable[..., tuple[PyTree, PyTree]]
 
@@ -61,6 +62,8 @@ class OneStep(NamedTuple):
     pull: Callable[[Arrays, Arrays], tuple[Gradient, Arrays, Arrays]]
     """From cotangents of outputs and new state to those of effective weights, state and inputs."""
     jacobians: Jacobians
+    entries: Entries | None
+    """None if no influences are kept."""
 
 
 def take_step(plan: Plan, fixed: Values, arguments: Arguments) -> OneStep:
@@ -72,7 +75,46 @@ def take_step(plan: Plan, fixed: Values, arguments: Arguments) -> OneStep:
         direct, on_old, on_inputs, on_heads = back((on_out, on_new))
         return Gradient(direct, factors_of(plan, aside.taps, on_heads)), on_old, on_inputs
 
-    return OneStep(out, Carry(new, aside.state_rest), aside, pull, jacobians(plan, fixed, aside.taps))
+    found = jacobians(plan, fixed, aside.taps)
+    influenced = influence_entries(plan, fixed, arguments, back, aside.taps)
+    return OneStep(out, Carry(new, aside.state_rest), aside, pull, found, influenced)
+
+
+def influence_entries(
+    plan: Plan, fixed: Values, arguments: Arguments, back: Callable[..., Any], taps: Arrays
+) -> Entries | None:
+    """What one step does to the influences, from its own pullback; None if there are none."""
+    if not plan.influences:
+        return None
+    if plan.cut:
+        variables = effective_weights(plan, fixed), arguments.state.inexact, arguments.inputs, no_shifts(plan)
+        _, back, _ = jax.vjp(step_of(plan, fixed, arguments, plan.cut), *variables, has_aux=True)
+    step = plan.analysis.step
+    avals = [step.program.avals[v] for v in step.out_inexact]
+    nothing = [jnp.zeros(a.shape, a.dtype) for a in avals]
+
+    def pull(on_new: Arrays) -> tuple[Arrays, Arrays, Arrays]:
+        on_weights, on_old, _, on_heads = back((nothing, on_new))
+        return on_weights, on_old, on_heads
+
+    met = dict(zip(plan.taps, taps, strict=True))
+    return entries(plan.analysis, plan.influences, pull, met)
+
+
+def advance_over(plan: Plan, fixed: Values, window: Arguments, values: TraceValues) -> TraceValues:
+    """The influences through the steps of a window, one by one."""
+    if not plan.influences:
+        return ()
+
+    def body(carry: tuple[Carry, TraceValues], now: tuple[Arrays, Arrays]) -> Any:
+        state, values = carry
+        here = Arguments(window.parameters, window.model_rest, state, *now)
+        variables = effective_weights(plan, fixed), state.inexact, here.inputs, no_shifts(plan)
+        (_, new), back, aside = jax.vjp(step_of(plan, fixed, here), *variables, has_aux=True)
+        found = influence_entries(plan, fixed, here, back, aside.taps)
+        return (Carry(new, aside.state_rest), advance_influences(plan, values, found)), None
+
+    return jax.lax.scan(body, (window.state, values), (window.inputs, window.inputs_rest))[0][1]
 
 
 def at_window_0(
@@ -80,11 +122,13 @@ def at_window_0(
 ) -> Callable[[Gradient, Arrays, Arrays], Gradient]:
     """From a step's own gradient and the cotangents of (outputs, new state) to the estimator of window 0."""
     signal = new_state_signal(plan, fixed, arguments, step.new.inexact)
+    held = new_state_signal(plan, fixed, arguments, step.new.inexact, hold_all=True) if plan.influences else signal
 
     def estimate(own: Gradient, on_out: Arrays, on_state: Arrays) -> Gradient:
-        on_new = add(signal(on_out), on_state)
-        fresh = fresh_rows(plan, step.jacobians, jax.tree.map(jnp.negative, on_new))
-        return with_past(plan, with_rows(plan, own, fresh), hand_over(plan, advanced, on_new))
+        on_new, alone = add(signal(on_out), on_state), add(held(on_out), on_state)
+        minus = jax.tree.map(jnp.negative, (on_new, alone))
+        fresh = fresh_rows(plan, step.jacobians, step.entries, *minus)
+        return with_past(plan, with_rows(plan, own, fresh), hand_over(plan, advanced, on_new, alone))
 
     return estimate
 
@@ -129,7 +173,7 @@ class ETraceVJP(eqx.Module):
         arguments = take_arguments(plan, model, state, inputs)
         fixed = fixed_values(plan, arguments)
         done = take_step(plan, fixed, arguments)
-        values = advance(plan, trace.values, done.jacobians)
+        values = advance(plan, trace.values, done.jacobians, done.entries)
         estimate = at_window_0(plan, fixed, arguments, done, values) if self.window == 0 else None
         step = plan.analysis.step
 

@@ -19,8 +19,9 @@ import jax.tree_util as jtu
 from jaxtyping import Array, Inexact, PyTree
 
 from ._plan import Plan
+from ._rule import NoTrace
 from ._run import Arrays, Values
-from ._trace import compose, Jacobians, linearise, Product
+from ._trace import as_scalars, compose, Entries, Jacobians, linearise, Product
 
 TraceValues = tuple[PyTree[Array], ...]
 Share = Inexact[Array, "..."] | Product
@@ -38,15 +39,24 @@ def window_jacobians(plan: Plan, fixed: Values, taps: Arrays) -> Jacobians:
     return compose(plan.analysis, plan.traces, steps)
 
 
-def advance(plan: Plan, values: TraceValues, step: Jacobians) -> TraceValues:
-    """Every trace through one step."""
-    parts = zip(plan.rules, plan.traces, values, strict=True)
-    return tuple(rule.advance(trace, value, step.drive(trace)) for rule, trace, value in parts)
+def advance(plan: Plan, values: TraceValues, step: Jacobians, found: Entries | None) -> TraceValues:
+    """Every trace, and every influence, through one step."""
+    parts = zip(plan.rules, plan.traces, values, strict=False)
+    by_position = [rule.advance(trace, value, step.drive(trace)) for rule, trace, value in parts]
+    return (*by_position, *advance_influences(plan, values[len(plan.traces) :], found))
+
+
+def advance_influences(plan: Plan, values: TraceValues, found: Entries | None) -> TraceValues:
+    """Every influence through one step."""
+    if found is None:
+        return ()
+    parts = zip(plan.influences, values, found.jacobian, found.entry, found.x, strict=True)
+    return tuple(influence.advance(value, d, entry, x) for influence, value, d, entry, x in parts)
 
 
 def advance_window(plan: Plan, values: TraceValues, window: Jacobians) -> TraceValues:
-    """Every trace through a window of steps."""
-    parts = zip(plan.rules, plan.traces, values, strict=True)
+    """Every trace, but for influences, through a window of steps."""
+    parts = zip(plan.rules, plan.traces, values, strict=False)
     return tuple(rule.advance_window(trace, value, window.drive(trace)) for rule, trace, value in parts)
 
 
@@ -57,22 +67,41 @@ def _signals(plan: Plan, number: int, state_cotangents: Arrays) -> list[Inexact[
     return [trace.at_rows(state_cotangents[leaves[s]], s).astype(trace.dtype) for s in trace.states]
 
 
-def hand_over(plan: Plan, values: TraceValues, state_cotangents: Arrays) -> list[Share]:
-    """g_s . J: what every trace adds to the gradient of its effective weight."""
-    return [
+def hand_over(
+    plan: Plan, values: TraceValues, state_cotangents: Arrays, on_scalars: Arrays | None = None
+) -> list[Share | None]:
+    """g_s . J: what every trace, then every influence, adds to the gradient of its effective weight.
+
+    `on_scalars` are the cotangents that influences meet, if they differ.
+    """
+    shares: list[Share | None] = [
         rule.contract(trace, value, _signals(plan, trace.number, state_cotangents))
-        for rule, trace, value in zip(plan.rules, plan.traces, values, strict=True)
+        for rule, trace, value in zip(plan.rules, plan.traces, values, strict=False)
     ]
+    if plan.influences:
+        signal = as_scalars(state_cotangents if on_scalars is None else on_scalars)
+        blocks = zip(plan.influences, values[len(plan.traces) :], strict=True)
+        shares += [influence.contract(value, signal) for influence, value in blocks]
+    return shares
 
 
-def fresh_rows(plan: Plan, step: Jacobians, state_cotangents: Arrays) -> list[Inexact[Array, "..."]]:
-    """g_h . dh/dy by trace and row: times x, what one step alone puts into that."""
-    found = []
-    for trace in plan.traces:
+def fresh_rows(
+    plan: Plan, step: Jacobians, found: Entries | None, state_cotangents: Arrays, on_scalars: Arrays
+) -> list[Inexact[Array, "..."] | None]:
+    """g_h . dh/dy by trace or influence and row: times x, what one step alone puts into that."""
+    rows: list[Array | None] = []
+    for rule, trace in zip(plan.rules, plan.traces, strict=True):
+        if isinstance(rule, NoTrace):
+            rows.append(None)
+            continue
         signals, entry = _signals(plan, trace.number, state_cotangents), step.entry[trace.number]
         terms = [g * d for g, d in zip(signals, entry, strict=True) if d is not None]
-        found.append(sum(terms[1:], terms[0]))
-    return found
+        rows.append(sum(terms[1:], terms[0]))
+    if found is not None:
+        signal = as_scalars(on_scalars)
+        pairs = zip(plan.influences, found.entry, strict=True)
+        rows += [influence.rows_of(entry, signal) for influence, entry in pairs]
+    return rows
 
 
 def add(first: Arrays, *others: Arrays) -> Arrays:

@@ -137,12 +137,12 @@ def other_step(m, h, x):
     return jnp.sum(h * m["w"]), h
 
 
-class Doubled(etr.AbstractRule):
+class Doubled(etr.AbstractPositionRule):
     """Another rule, with traces of the same shape."""
 
     trace_dtype: None = None
     init, advance, advance_window = etr.DRTRL.init, etr.DRTRL.advance, etr.DRTRL.advance_window
-    contract, approximates = etr.DRTRL.contract, etr.DRTRL.approximates
+    contract, approximates, work = etr.DRTRL.contract, etr.DRTRL.approximates, etr.DRTRL.work
 
 
 FOREIGN = {

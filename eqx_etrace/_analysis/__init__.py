@@ -1,8 +1,11 @@
 from ._body import Use as Use
 from ._dependence import union as union
 from ._hidden_group import HiddenGroup as HiddenGroup
+from ._influence import nonlinear_edges as nonlinear_edges
+from ._influence import Structure as Structure
 from ._layout import Layout as Layout
 from ._layout import Path as Path
+from ._pattern import nonzero as nonzero
 from ._relation import analyse as analyse
 from ._relation import Analysis as Analysis
 from ._relation import ParamRelation as ParamRelation

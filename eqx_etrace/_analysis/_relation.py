@@ -12,11 +12,13 @@ structure, no numbers.
 """
 
 import dataclasses
+import functools
 from collections.abc import Mapping, Sequence
 
 from ._body import Body, find_body
 from ._dependence import dependence, union
 from ._hidden_group import find_arrivals, find_hidden_groups, HiddenGroup
+from ._influence import find_structure, nonlinear_edges, Structure
 from ._layout import Path
 from ._primitive import Links
 from ._step import Step
@@ -41,7 +43,7 @@ class ParamRelation:
     """Its number among the parameters."""
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Analysis:
     """Everything known about a step from its structure."""
 
@@ -57,6 +59,16 @@ class Analysis:
     relations: tuple[ParamRelation, ...]
     dropped: tuple[tuple[Cut, ...], ...]
     """For each parameter, the credit that a position-diagonal trace drops; empty if it is exact."""
+
+    @functools.cached_property
+    def structure(self) -> Structure:
+        """The pattern of the step's Jacobian; found when a rule needs it."""
+        return find_structure(self.step, self.body)
+
+    @functools.cached_property
+    def unfollowed(self) -> tuple[tuple[Cut, ...], ...]:
+        """For each parameter, the credit that no Jacobian follows: calls whose rule is not linear."""
+        return _unfollowed(self.step, self.bits, self.body)
 
 
 def analyse(step: Step) -> Analysis:
@@ -114,3 +126,32 @@ def _tails_that_matter(step: Step, bits: Mapping[int, int], tails: Sequence[Tail
             return [tails[i] for i in sorted(live)]
         live.update(more)
         needed |= union(bits, [step.new_states[leaf] for i in more for leaf in tails[i].group.leaves])
+
+
+def _unfollowed(step: Step, bits: Mapping[int, int], body: Body) -> tuple[tuple[Cut, ...], ...]:
+    """Calls with a rule that is not linear, on a way from a parameter into a later step."""
+    program = step.program
+    edges = nonlinear_edges(step, body)
+    outputs = sorted({first for first, _ in edges})
+    onward = union(dependence(program, Links(program), outputs), step.new_states) if edges else 0
+    cuts = [
+        (program.producer[first].inputs[i], Cut(0, first, f"the rule of {eqn.name} is not linear", eqn.source))
+        for first, i in edges
+        if onward >> outputs.index(first) & 1 and (eqn := program.producer[first])
+    ]
+    found = []
+    for p in range(len(step.parameters)):
+        credit = _credit(step, bits, 1 << p)
+        found.append(tuple(dict.fromkeys(cut for operand, cut in cuts if bits.get(operand, 0) & credit)))
+    return tuple(found)
+
+
+def _credit(step: Step, bits: Mapping[int, int], credit: int) -> int:
+    """With the bits of all states that these can ever reach."""
+    while True:
+        more = credit
+        for leaf, new in enumerate(step.new_states):
+            more |= (1 << (len(step.parameters) + leaf)) if bits.get(new, 0) & credit else 0
+        if more == credit:
+            return credit
+        credit = more

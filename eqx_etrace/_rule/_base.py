@@ -18,7 +18,11 @@ from .._trace import Drive, Product, Trace
 
 
 class AbstractRule(eqx.Module):
-    """What every rule offers, for one relation at a time."""
+    """What is kept of the influence of the past."""
+
+
+class AbstractPositionRule(AbstractRule):
+    """A rule that keeps the part of the Jacobian which stays in its position: one trace per relation."""
 
     @abc.abstractmethod
     def init(self, trace: Trace) -> PyTree[Array]:
@@ -35,12 +39,28 @@ class AbstractRule(eqx.Module):
     @abc.abstractmethod
     def contract(
         self, trace: Trace, value: PyTree[Array], signal: Sequence[Inexact[Array, "..."]]
-    ) -> Inexact[Array, "..."] | Product:
-        """The cotangent of the effective weight, or its factors, from a learning signal per state."""
+    ) -> Inexact[Array, "..."] | Product | None:
+        """The cotangent of the effective weight, or its factors, from a learning signal per state; None for none."""
 
     @abc.abstractmethod
     def approximates(self, trace: Trace) -> str | None:
         """What it gives up beside the mixing of positions, in words; None if nothing."""
+
+    @abc.abstractmethod
+    def work(self, trace: Trace) -> int:
+        """Multiply-adds of one step on the trace."""
+
+
+class AbstractBlockRule(AbstractRule):
+    """A rule that keeps influence on chosen scalars of the state, with the full Jacobian between them."""
+
+    limit: eqx.AbstractVar[int]
+    """The most bytes that the traces may take."""
+
+    @property
+    @abc.abstractmethod
+    def steps(self) -> int | None:
+        """The scalars that a weight reaches within so many steps are kept; for None, in any number."""
 
 
 def as_dtype(dtype: DTypeLike | None) -> np.dtype | None:

@@ -1,5 +1,6 @@
 """D-RTRL: the trace in full, the Jacobian by position."""
 
+import math
 from collections.abc import Sequence
 
 import equinox as eqx
@@ -8,11 +9,11 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Inexact
 
 from .._trace import Drive, Trace
-from ._base import AbstractRule, as_dtype, stored
+from ._base import AbstractPositionRule, as_dtype, stored
 from ._recursion import fold, roll_in_place, Value
 
 
-class DRTRL(AbstractRule):
+class DRTRL(AbstractPositionRule):
     """Diagonal real-time recurrent learning.
 
     Of the hidden-to-hidden Jacobian it keeps D, the part that stays in its position. Per relation, with states
@@ -55,3 +56,6 @@ class DRTRL(AbstractRule):
     def approximates(self, trace: Trace) -> str | None:
         del trace
         return None
+
+    def work(self, trace: Trace) -> int:
+        return math.prod(trace.head.shape) * (sum(map(sum, trace.couplings)) + sum(trace.entries) + len(trace.states))

@@ -1,5 +1,6 @@
 """ES-D-RTRL: the trace as a product of two factors."""
 
+import math
 import operator
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -11,7 +12,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Inexact, Int
 
 from .._trace import Drive, Product, Trace
-from ._base import AbstractRule, as_dtype, stored
+from ._base import AbstractPositionRule, as_dtype, stored
 from ._recursion import roll, Value
 
 
@@ -26,7 +27,7 @@ class Factors(NamedTuple):
     """How many steps the sums run over."""
 
 
-class PPProp(AbstractRule):
+class PPProp(AbstractPositionRule):
     """ES-D-RTRL, also called pp-prop: D-RTRL with a factored trace, of the size of the activity instead of the weights.
 
     Per relation, with states s and rows k of the head's output, at step t
@@ -87,6 +88,10 @@ class PPProp(AbstractRule):
 
     def approximates(self, trace: Trace) -> str | None:
         return "the trace is a product of two factors" if trace.head.has_features else None
+
+    def work(self, trace: Trace) -> int:
+        rows = math.prod(trace.rows) * (sum(map(sum, trace.couplings)) + len(trace.states))
+        return rows + (math.prod(trace.head.shape) + math.prod(trace.features_shape) if trace.head.has_features else 0)
 
     def _average(self, steps: Int[Array, ""], trace: Trace) -> Inexact[Array, ""]:
         """(1 - a_x) / (1 - a_x^t); before the first step the sums are zero, and so is this."""

@@ -27,8 +27,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Inexact
 
-from .._analysis._program import Program
-from .._analysis._tail import Site
+from .._analysis._primitive import DOT
+from .._analysis._program import Equation, Program
 
 _MOST_BLOCKS = 32
 """Into how many blocks of lanes a contraction is cut. It is a loop because XLA on the CPU would otherwise fuse the
@@ -61,8 +61,8 @@ class Head:
     """From the layout of y; for arrays of JAX and of NumPy alike."""
     to_features: Callable[[Array], Array]
     """From the layout of x."""
-    to_weight: Callable[[Array], Array]
-    """Back to the layout of w~."""
+    to_weight: Callable[[Any], Any]
+    """Back to the layout of w~; for arrays of JAX and of NumPy alike."""
 
     def outer(self, rows: Rows, x: Features) -> Inexact[Array, "..."]:
         return rows if x is None else rows[..., None] * x[:, :, None, :]
@@ -101,22 +101,21 @@ class Head:
         return self.to_weight(jnp.einsum("bmn,bmk->bnk", factors.rows, factors.x))
 
 
-def make_head(program: Program, site: Site) -> Head:
-    return {"elementwise": _elementwise, "dense": _dense, "convolution": _convolution}[site.kind](program, site)
+def make_head(program: Program, weight: int, equation: Equation | None) -> Head:
+    """Of a weight in an equation, a contraction or a convolution; of one that is its own output for None."""
+    if equation is None:
+        shape = program.shape(weight)
+        return Head(shape, shape, False, _same, _same, _same)
+    return (_dense if equation.primitive is DOT else _convolution)(program, weight, equation)
 
 
 def _same(array: Any) -> Any:
     return array
 
 
-def _elementwise(program: Program, site: Site) -> Head:
-    return Head(program.shape(site.weight), program.shape(site.weight), False, _same, _same, _same)
-
-
-def _dense(program: Program, site: Site) -> Head:
+def _dense(program: Program, weight: int, eqn: Equation) -> Head:
     """`dot_general`: its output is (batch, free of the left operand, free of the right operand)."""
-    eqn = site.equation
-    w = eqn.inputs.index(site.weight)
+    w = eqn.inputs.index(weight)
     contracting, batch = eqn.params["dimension_numbers"]
     shapes = [program.shape(v) for v in eqn.inputs]
     free = [[d for d in range(len(shapes[side])) if d not in (*batch[side], *contracting[side])] for side in (0, 1)]
@@ -142,12 +141,11 @@ def _dense(program: Program, site: Site) -> Head:
     )
 
 
-def _convolution(program: Program, site: Site) -> Head:
+def _convolution(program: Program, weight: int, eqn: Equation) -> Head:
     """Groups of channels side by side; lanes are the batch and the places; features are a patch."""
-    eqn = site.equation
     params = eqn.params
     x_dims, w_dims, y_dims = params["dimension_numbers"]
-    kernel, y_shape = program.shape(site.weight), program.shape(eqn.outputs[0])
+    kernel, y_shape = program.shape(weight), program.shape(eqn.outputs[0])
     groups = params["feature_group_count"]
     out, into, *places = (kernel[d] for d in w_dims)
     batch, _, *space = (y_shape[d] for d in y_dims)
@@ -170,7 +168,7 @@ def _convolution(program: Program, site: Site) -> Head:
         parted = patches.reshape(batch, groups, size, place)
         return parted.transpose(1, 0, 3, 2).reshape(groups, batch * place, size)
 
-    def to_weight(flat: Array) -> Array:
+    def to_weight(flat: Any) -> Any:
         return flat.reshape(out, into, *places).transpose(np.argsort(w_dims))
 
     return Head((groups, batch * place, out // groups, size), y_shape, True, to_rows, to_features, to_weight)

@@ -81,7 +81,7 @@ def _make_trace(analysis: Analysis, number: int) -> Trace:
     states = {s for s, enters in enumerate(entries) if enters}
     while more := {s for s, row in enumerate(couplings) if s not in states and any(row[r] for r in states)}:
         states |= more
-    head = make_head(step.program, site)
+    head = make_head(step.program, site.weight, None if site.output is None else site.equation)
     frame = head.to_rows(site.frame)
     avals = step.program.avals
     operands = [v for v in site.equation.inputs if step.program.is_inexact(v)]

@@ -1,0 +1,263 @@
+"""Which scalar of the new state can depend on which scalar of the old one, in one step.
+
+A **pattern** is a sparse boolean matrix: row i says which sources element i of a variable depends on. Sources are the
+elements of chosen variables. Every equation multiplies the patterns of its operands by its own: the identity for
+elementwise operations, a selection for movements, a union for contractions, and all-to-all where nothing is known.
+Zeros of constant factors (masked weights) are seen; calls and loops are followed inside.
+"""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import scipy.sparse as sp
+from jax.core import Tracer
+
+from .. import _compat
+from ._link import Aligned, indices, Merged, Moved
+from ._primitive import broadcasts, constant_value, CONV, DOT, Links, SHAPED
+from ._program import Equation, flatten, Program
+
+Pattern = Any
+"""A `scipy.sparse.csr_array` of bools, [elements of a variable, sources]."""
+
+_ALONG_AN_AXIS = frozenset(_compat.primitives("cumsum cumprod cummax cummin cumlogsumexp"))
+_SORT = frozenset(_compat.primitives("sort"))
+_SCAN = frozenset(_compat.primitives("scan"))
+_COND = frozenset(_compat.primitives("cond"))
+_MULTIPLY = frozenset(_compat.primitives("mul"))
+_KEEPS_ZERO = frozenset(
+    _compat.primitives("neg sin tan tanh sinh asin atan asinh atanh abs sign sqrt square real imag")
+)
+
+
+def find_patterns(
+    program: Program,
+    equations: Iterable[Equation],
+    sources: Mapping[int, Pattern],
+    links: Links,
+    cut: Collection[tuple[int, int]] = (),
+) -> dict[int, Pattern]:
+    """The pattern of every variable that depends on the sources, by these equations of a program.
+
+    A source that is computed on the way adds its own. `cut` are (first output, operand) that are not followed.
+    """
+    found: dict[int, Pattern] = dict(sources)
+    zeros = _Zeros(program)
+    for eqn in equations:
+        followed = [v in found and (eqn.outputs[0], i) not in cut for i, v in enumerate(eqn.inputs) if eqn.outputs]
+        if any(followed):
+            inputs = [found[v] if here else None for v, here in zip(eqn.inputs, followed, strict=True)]
+            for output, pattern in _through(program, eqn, inputs, links, zeros).items():
+                found[output] = _union(found[output], pattern) if output in found else pattern
+    return found
+
+
+def nonzero(program: Program, var: int) -> np.ndarray | None:
+    """False where a variable is zero whatever the parameters; None if nowhere."""
+    return _Zeros(program).of(var)
+
+
+def identity(count: int, start: int, total: int) -> Pattern:
+    """The pattern of a source: its elements are the columns from `start` on."""
+    columns = np.arange(start, start + count)
+    return sp.csr_array((np.ones(count, bool), columns, np.arange(count + 1)), shape=(count, total))
+
+
+def _union(first: Pattern, second: Pattern) -> Pattern:
+    return (first + second).astype(bool).tocsr()
+
+
+def _through(
+    program: Program, eqn: Equation, inputs: Sequence[Pattern | None], links: Links, zeros: "_Zeros"
+) -> dict[int, Pattern]:
+    if eqn.primitive in _SCAN or eqn.primitive in _COND:
+        inside = _scan(program, eqn, inputs) if eqn.primitive in _SCAN else _cond(eqn, inputs)
+        return {v: p for v, p in zip(eqn.outputs, inside, strict=True) if p is not None and program.is_inexact(v)}
+    result: dict[int, Pattern] = {}
+    for i, before in enumerate(inputs):
+        for j, output in enumerate(eqn.outputs):
+            if before is None or links(eqn, i, j) is None:
+                continue
+            pattern = _carried(program, eqn, i, j, before, links, zeros)
+            result[output] = _union(result[output], pattern) if output in result else pattern
+    return result
+
+
+def _carried(
+    program: Program, eqn: Equation, i: int, j: int, pattern: Pattern, links: Links, zeros: "_Zeros"
+) -> Pattern:
+    link = links(eqn, i, j)
+    shape, out_shape = program.shape(eqn.inputs[i]), program.shape(eqn.outputs[j])
+    if isinstance(link, Aligned):
+        return _masked(pattern, zeros.of(eqn.inputs[1 - i])) if eqn.primitive in _MULTIPLY else pattern
+    if isinstance(link, Moved):
+        return _select(link.source, shape) @ pattern
+    if isinstance(link, Merged):
+        return _select(link.target, out_shape).T.tocsr() @ pattern
+    if eqn.primitive is DOT:
+        return _dot(program, eqn, i, zeros) @ pattern
+    if eqn.primitive is CONV and i == 0:
+        return _conv(program, eqn) @ pattern
+    if eqn.primitive in _ALONG_AN_AXIS:
+        return _lines(shape, eqn.params["axis"]) @ pattern
+    if eqn.primitive in _SORT:
+        return _lines(shape, eqn.params["dimension"]) @ pattern
+    return _everything(int(np.prod(out_shape)), pattern)
+
+
+def _select(source: np.ndarray, shape: tuple[int, ...]) -> Pattern:
+    """Row e picks element `source[e]`; none where it is negative."""
+    flat = source.ravel()
+    here = flat >= 0
+    rows = np.concatenate([[0], np.cumsum(here)])
+    return sp.csr_array((np.ones(here.sum(), bool), flat[here], rows), shape=(flat.size, int(np.prod(shape))))
+
+
+def _masked(pattern: Pattern, nonzero: np.ndarray | None) -> Pattern:
+    return pattern if nonzero is None else (sp.diags_array(nonzero.ravel().astype(bool)) @ pattern).tocsr()
+
+
+def _everything(rows: int, pattern: Pattern) -> Pattern:
+    """Every element depends on whatever any element does."""
+    columns = np.unique(pattern.indices)
+    return sp.csr_array(
+        (np.ones(rows * columns.size, bool), np.tile(columns, rows), np.arange(rows + 1) * columns.size),
+        shape=(rows, pattern.shape[1]),
+    )
+
+
+def _lines(shape: tuple[int, ...], axis: int) -> Pattern:
+    """All elements of one line along an axis depend on one another."""
+    line = np.broadcast_to(np.take(indices(shape), [0], axis), shape)
+    member = _select(line, shape)
+    return member @ member.T.tocsr()
+
+
+def _dot(program: Program, eqn: Equation, operand: int, zeros: "_Zeros") -> Pattern:
+    """Which elements of one operand enter which element of the output, the other operand's zeros left out."""
+    contracting, batch = eqn.params["dimension_numbers"]
+    shape, other = program.shape(eqn.inputs[operand]), program.shape(eqn.inputs[1 - operand])
+    nonzero = zeros.of(eqn.inputs[1 - operand])
+    nonzero = np.ones(other, bool) if nonzero is None else np.broadcast_to(nonzero, other)
+    mine = [d for d in range(len(shape)) if d not in (*contracting[operand], *batch[operand])]
+    theirs = [d for d in range(len(other)) if d not in (*contracting[1 - operand], *batch[1 - operand])]
+
+    def size(dims: Sequence[int], of: tuple[int, ...]) -> int:
+        return int(np.prod([of[d] for d in dims]))
+
+    b, k = size(batch[operand], shape), size(contracting[operand], shape)
+    m, n = size(mine, shape), size(theirs, other)
+    numbered = indices(shape).transpose([*batch[operand], *mine, *contracting[operand]]).reshape(b, m, k)
+    weight = nonzero.transpose([*batch[1 - operand], *theirs, *contracting[1 - operand]]).reshape(b, n, k)
+    out = np.arange(b * m * n).reshape((b, m, n) if operand == 0 else (b, n, m))
+    out = out if operand == 0 else out.swapaxes(1, 2)
+    at_b, at_n, at_k = np.nonzero(weight)
+    rows, columns = out[at_b, :, at_n].ravel(), numbered[at_b, :, at_k].ravel()
+    return sp.csr_array((np.ones(rows.size, bool), (rows, columns)), shape=(b * m * n, numbered.size))
+
+
+def _conv(program: Program, eqn: Equation) -> Pattern:
+    """One example at a time: the convolution of every unit impulse with a kernel of ones."""
+    (batch, *_), _, (out_batch, *_) = eqn.params["dimension_numbers"]
+    shape, kernel = program.shape(eqn.inputs[0]), program.shape(eqn.inputs[1])
+    if eqn.params["batch_group_count"] != 1:
+        return sp.csr_array(np.ones((int(np.prod(program.shape(eqn.outputs[0]))), int(np.prod(shape))), bool))
+    one = tuple(1 if d == batch else n for d, n in enumerate(shape))
+    with jax.ensure_compile_time_eval():
+        impulses = jnp.eye(int(np.prod(one)), dtype=jnp.float32)
+        moved = jnp.moveaxis(impulses.reshape(-1, *one), 1 + batch, 1)[:, 0]
+        params = {**eqn.params, "preferred_element_type": None}
+        assert eqn.primitive is not None
+        answers = eqn.primitive.bind(jnp.moveaxis(moved, 0, batch), jnp.ones(kernel, jnp.float32), **params)
+        touched = np.asarray(jnp.moveaxis(answers, out_batch, 0)).reshape(impulses.shape[0], -1) > 0
+    single = sp.csr_array(touched.T)
+    lanes: Pattern = sp.kron(sp.eye_array(shape[batch], dtype=bool), single).tocsr().astype(bool)
+    into = np.moveaxis(indices(shape), batch, 0).ravel()
+    out = np.moveaxis(indices(program.shape(eqn.outputs[0])), out_batch, 0).ravel()
+    return lanes[np.argsort(out)][:, np.argsort(into)]
+
+
+def _inner(held: Any) -> tuple[Program, Links]:
+    program = flatten(held, broadcasts)
+    return program, Links(program)
+
+
+def _run(inner: tuple[Program, Links], operands: Sequence[Pattern | None]) -> list[Pattern | None]:
+    program, links = inner
+    sources = {v: p for v, p in zip(program.inputs, operands, strict=True) if p is not None and program.is_inexact(v)}
+    found = find_patterns(program, program.equations, sources, links)
+    return [found.get(v) for v in program.outputs]
+
+
+def _cond(eqn: Equation, operands: Sequence[Pattern | None]) -> list[Pattern | None]:
+    result: list[Pattern | None] = [None] * len(eqn.outputs)
+    for branch in eqn.params["branches"]:
+        result = [_either(a, b) for a, b in zip(result, _run(_inner(branch), operands[1:]), strict=True)]
+    return result
+
+
+def _either(first: Pattern | None, second: Pattern | None) -> Pattern | None:
+    return second if first is None else (first if second is None else _union(first, second))
+
+
+def _scan(program: Program, eqn: Equation, operands: Sequence[Pattern | None]) -> list[Pattern | None]:
+    """Every slice of an input may meet every step: the carry grows until it grows no more."""
+    constants, carried = _compat.scan_sizes(eqn.params)
+    inner = _inner(eqn.params["jaxpr"])
+    length = eqn.params["length"]
+    over = [
+        None if p is None else _fold(p, length, program.shape(v))
+        for v, p in zip(eqn.inputs[constants + carried :], operands[constants + carried :], strict=True)
+    ]
+    carry, out = list(operands[constants : constants + carried]), []
+    for _ in range(length):
+        out = _run(inner, [*operands[:constants], *carry, *over])
+        grown = [_either(a, b) for a, b in zip(carry, out[:carried], strict=True)]
+        if [p is None or p.nnz for p in carry] == [p is None or p.nnz for p in grown]:
+            break
+        carry = grown
+    stacked = [None if p is None else sp.vstack([p] * length).tocsr() for p in out[carried:]]
+    return [*carry, *stacked]
+
+
+def _fold(pattern: Pattern, length: int, shape: tuple[int, ...]) -> Pattern:
+    """What any slice along the leading axis depends on."""
+    return _select(np.broadcast_to(indices(shape[1:]), shape), shape[1:]).T.tocsr() @ pattern
+
+
+class _Zeros:
+    """Where values are zero by structure: constants, and what multiplies or moves them."""
+
+    def __init__(self, program: Program):
+        self.program = program
+        self._known: dict[int, np.ndarray | None] = {}
+
+    def of(self, var: int) -> np.ndarray | None:
+        """False where the variable is zero whatever the parameters; None if nowhere."""
+        if var not in self._known:
+            self._known[var] = self._find(var)
+        return self._known[var]
+
+    def _find(self, var: int) -> np.ndarray | None:
+        value = constant_value(self.program, var) if self._is_constant(var) else None
+        if value is not None:
+            return None if (value != 0).all() else np.asarray(value != 0)
+        eqn = self.program.producer.get(var)
+        if eqn is None:
+            return None
+        shape = self.program.shape(var)
+        masks = [self.of(v) for v in eqn.inputs] if eqn.primitive in _MULTIPLY | _KEEPS_ZERO | set(SHAPED) else []
+        if all(mask is None for mask in masks):
+            return None
+        if eqn.primitive in SHAPED:
+            return np.asarray(SHAPED[eqn.primitive](masks[0], **eqn.params))
+        return np.logical_and.reduce([np.broadcast_to(m, shape) for m in masks if m is not None])
+
+    def _is_constant(self, var: int) -> bool:
+        if var in self.program.constants:
+            return not isinstance(self.program.constants[var], Tracer)
+        eqn = self.program.producer.get(var)
+        return eqn is not None and bool(eqn.inputs) and all(self._is_constant(v) for v in eqn.inputs)

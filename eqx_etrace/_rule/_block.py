@@ -1,0 +1,67 @@
+"""Rules that keep influence on blocks of the state: RTRL, and SnAp."""
+
+import operator
+from typing import Any
+
+import equinox as eqx
+
+from ._base import AbstractBlockRule
+
+
+class RTRL(AbstractBlockRule):
+    """Real-time recurrent learning at the cost of the structure: always exact.
+
+    The influence of an effective weight on everything that it can ever reach. The pattern of the step's Jacobian says
+    what that is: a batch, a diagonal recurrence, heads side by side fall into small blocks by themselves; a dense
+    recurrent network is one block per lane, and its trace then has the size of weights times units times lanes. Per
+    block,
+
+        e  <-  J e  +  dh/dy (x) x .
+
+    Where the trace of `DRTRL` is exact already, it is used instead.
+
+    **Arguments**
+
+    - `limit`: the most bytes that the traces on blocks may take. Above it, `ValueError` says how many they need.
+
+    Source: Williams and Zipser, "A learning algorithm for continually running fully recurrent neural networks", Neural
+    Computation 1989, equation 7, restricted to where it is not zero.
+    """
+
+    limit: int = eqx.field(default=2**30, static=True)
+
+    @property
+    def steps(self) -> None:
+        """Influence is kept however many steps it takes."""
+
+
+class SnAp(AbstractBlockRule):
+    """The sparse n-step approximation of RTRL.
+
+    Of the influence of a weight it keeps that on the scalars of the state which the weight reaches within n steps, with
+    the true Jacobian between them. SnAp(1) keeps the true diagonal, that of the recurrent weights included. Zeros of
+    masked weights count: a weight that a constant mask holds at zero reaches nothing and has no trace. With n large
+    enough it is RTRL.
+
+    **Arguments**
+
+    - `n`: how many steps, at least 1.
+    - `limit`: the most bytes that the traces may take.
+
+    Source: Menick et al., "Practical real time recurrent learning with a sparse approximation", ICLR 2021.
+    """
+
+    n: int = eqx.field(static=True, converter=lambda n: _as_steps(n))
+    limit: int = eqx.field(default=2**30, static=True)
+
+    @property
+    def steps(self) -> int:
+        """Within how many steps."""
+        return self.n
+
+
+def _as_steps(n: Any) -> int:
+    steps = operator.index(n)
+    if steps < 1:
+        raise ValueError(f"`n` is {steps}; it counts steps, at least 1. For no trace at all use `NoTrace()`.")
+    return steps

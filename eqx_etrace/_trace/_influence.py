@@ -1,0 +1,276 @@
+"""Influence on blocks of the state: how it is stored, and its recursion.
+
+Rows of a source (see `_analysis._influence`) that influence the same scalars of the state form a group. With g groups
+of r scalars and q rows, and k features,
+
+    e[g, i, q, k]  <-  sum_j J[g, i, j] e[g, j, q, k]  +  dh_i/dy_q x[q, k] ,
+
+where J is the Jacobian of the step between the r scalars. Groups are padded to one size. All entries of J and of dh/dy
+are read from one reverse pass per colour. A complex weight has complex influence on real scalars, in JAX's convention
+of cotangents: e stands for Re(e dw).
+"""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Inexact, Int
+
+from .._analysis import Analysis
+from .._analysis._influence import Source, Structure
+from .._analysis._pattern import Pattern
+from ._head import Head, make_head
+from ._trace import widest
+
+_FEW = 8
+"""Up to so many scalars a product of small matrices is written out: XLA on the CPU is slow at many small ones."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Influence:
+    """The layout of the influence of one source."""
+
+    source: Source
+    head: Head
+    slots: Int[np.ndarray, "g r"]
+    """The scalars of the state; -1 where a group has fewer."""
+    rows: Int[np.ndarray, "g q"]
+    """The rows of the source, in the layout of its head; -1 where a group has fewer."""
+    columns: Int[np.ndarray, "g q k"] | None
+    """Which features are kept of each row, -1 for none; None for all, and for a source without features."""
+    structure: Structure
+    is_whole: bool
+    """Is nothing dropped: do the scalars hold all that can ever be influenced?"""
+    dtype: np.dtype
+
+    @functools.cached_property
+    def within(self) -> Bool[np.ndarray, "g r r"]:
+        """Which entries of J can be anything but zero."""
+        at, valid = np.maximum(self.slots, 0), self.slots >= 0
+        found = _look_up(self.structure.jacobian, at[:, :, None], at[:, None, :])
+        return found & valid[:, :, None] & valid[:, None, :]
+
+    @functools.cached_property
+    def entering(self) -> Bool[np.ndarray, "g r q"]:
+        """Which rows enter which scalars in the same step."""
+        order = self.head.to_rows(np.arange(self.source.rows).reshape(self.head.output)).ravel()
+        first = self.source.first[order].T.tocsr()
+        found = _look_up(first, np.maximum(self.slots, 0)[:, :, None], np.maximum(self.rows, 0)[:, None, :])
+        return found & (self.slots >= 0)[:, :, None] & (self.rows >= 0)[:, None, :]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        g, r = self.slots.shape
+        if not self.head.has_features:
+            return g, r, self.rows.shape[1]
+        k = self.head.shape[-1] if self.columns is None else self.columns.shape[-1]
+        return g, r, self.rows.shape[1], k
+
+    @property
+    def bytes(self) -> int:
+        return int(np.prod(self.shape)) * self.dtype.itemsize
+
+    @property
+    def work(self) -> int:
+        """Multiply-adds of one step."""
+        return int(np.prod(self.shape)) * (self.slots.shape[1] + 1)
+
+    def advance(
+        self,
+        value: Inexact[Array, "g r ..."],
+        jacobian: Inexact[Array, "g r r"],
+        entry: Inexact[Array, "g r q"],
+        x: Inexact[Array, "b m k"] | None,
+    ) -> Inexact[Array, "g r ..."]:
+        new = entry if x is None else entry[..., None] * self._features(x)[:, None]
+        return _apply(jacobian, value) + new
+
+    def contract(self, value: Inexact[Array, "g r ..."], signal: Inexact[Array, " n"]) -> Inexact[Array, "..."]:
+        """The cotangent of the effective weight, from one of every scalar of the state."""
+        on_slots = jnp.where(self.slots >= 0, signal[np.maximum(self.slots, 0)], 0)
+        per_row = jnp.einsum("gr,gr...->g...", on_slots.astype(value.dtype), value)
+        if not self.head.has_features:
+            return self.head.to_weight(self._by_row(per_row).reshape(self.head.shape))
+        b, m, n, k = self.head.shape
+        if self.columns is None:
+            return self.head.to_weight(self._by_row(per_row).reshape(b, m, n, k).sum(1))
+        lanes, unit = np.divmod(np.maximum(self.rows, 0), n)
+        at = ((lanes // m) * n + unit)[..., None] * k + np.maximum(self.columns, 0)
+        kept = jnp.where((self.rows >= 0)[..., None] & (self.columns >= 0), per_row, 0)
+        return self.head.to_weight(jnp.zeros(b * n * k, value.dtype).at[at.ravel()].add(kept.ravel()).reshape(b, n, k))
+
+    def rows_of(self, entry: Inexact[Array, "g r q"], signal: Inexact[Array, " n"]) -> Inexact[Array, "..."]:
+        """The cotangent of the head's output by what one step put in."""
+        on_slots = jnp.where(self.slots >= 0, signal[np.maximum(self.slots, 0)], 0)
+        by_row = self._by_row(jnp.einsum("gr,grq->gq", on_slots.astype(entry.dtype), entry))
+        return by_row.reshape(self.head.shape[:-1] if self.head.has_features else self.head.shape)
+
+    def _by_row(self, values: Inexact[Array, "g q ..."]) -> Inexact[Array, "rows ..."]:
+        """From groups to rows in order; zero for rows that influence nothing."""
+        where = np.full(self.source.rows, -1)
+        flat = self.rows.ravel()
+        where[flat[flat >= 0]] = np.flatnonzero(flat >= 0)
+        picked = values.reshape(flat.size, *values.shape[2:])
+        if where.size == flat.size and (where == np.arange(flat.size)).all():
+            return picked
+        here = (where >= 0).reshape(-1, *(1,) * (values.ndim - 2))
+        return jnp.where(here, picked[np.maximum(where, 0)], 0)
+
+    def _features(self, x: Inexact[Array, "b m k"]) -> Inexact[Array, "g q k"]:
+        b, m, n, k = self.head.shape
+        per_row = x.reshape(b * m, k)[np.maximum(self.rows, 0) // n]
+        if self.columns is None:
+            return per_row
+        picked = jnp.take_along_axis(per_row, np.maximum(self.columns, 0), axis=-1)
+        return jnp.where(self.columns >= 0, picked, 0)
+
+
+def _apply(jacobian: Inexact[Array, "g r r"], value: Inexact[Array, "g r ..."]) -> Inexact[Array, "g r ..."]:
+    """J e, by group."""
+    count = value.shape[1]
+    if count > _FEW:
+        return jnp.einsum("gij,gj...->gi...", jacobian.astype(value.dtype), value)
+
+    def scaled(i: int, j: int) -> Array:
+        d = jacobian[:, i, j].astype(value.dtype)
+        return d.reshape(-1, *(1,) * (value.ndim - 2)) * value[:, j]
+
+    return jnp.stack([sum((scaled(i, j) for j in range(1, count)), scaled(i, 0)) for i in range(count)], axis=1)
+
+
+class Entries(eqx.Module):
+    """What one step does to every influence."""
+
+    jacobian: tuple[Inexact[Array, "_ _ _"], ...]
+    """By influence: [g, r, r]."""
+    entry: tuple[Inexact[Array, "_ _ _"], ...]
+    """[g, r, q]"""
+    x: tuple[Inexact[Array, "..."] | None, ...]
+
+
+def make_influence(
+    analysis: Analysis, source: Source, steps: int | None, nonzero: Bool[np.ndarray, "..."] | None
+) -> Influence:
+    """The layout of the influence of one source on what it reaches in so many steps; for None, in any number.
+
+    `nonzero` says which elements of the weight can be anything but zero; None for all.
+    """
+    program = analysis.step.program
+    head = make_head(program, source.weight, None if source.use is None else source.use.equation)
+    order = head.to_rows(np.arange(source.rows).reshape(head.output)).ravel()
+    reach = analysis.structure.reach(source, steps)
+    whole = steps is None or analysis.structure.reach(source, None).nnz == reach.nnz
+    slots, rows = _groups(reach[order])
+    avals, states = program.avals, analysis.step.states
+    held = [avals[source.weight].dtype, *(avals[v].dtype for v in states)]
+    is_complex = np.issubdtype(avals[source.weight].dtype, np.complexfloating)
+    dtype = widest(*(d if is_complex else _real(d) for d in held))
+    columns = None if nonzero is None or not head.has_features else _kept_features(head, nonzero, rows)
+    return Influence(source, head, slots, rows, columns, analysis.structure, whole, dtype)
+
+
+def _real(dtype: np.dtype) -> np.dtype:
+    return jnp.finfo(dtype).dtype
+
+
+def _look_up(pattern: Pattern, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    rows, columns = np.broadcast_arrays(rows, columns)
+    return np.asarray(pattern[rows.ravel(), columns.ravel()]).reshape(rows.shape).astype(bool)
+
+
+def _groups(reach: Pattern) -> tuple[np.ndarray, np.ndarray]:
+    """Rows that reach the same scalars together, if they fall in groups of about one size; else each by itself."""
+    members: dict[bytes, list[int]] = {}
+    sets = {}
+    for row in range(reach.shape[0]):
+        found = np.sort(reach.indices[reach.indptr[row] : reach.indptr[row + 1]])
+        if found.size:
+            members.setdefault(found.tobytes(), []).append(row)
+            sets[found.tobytes()] = found
+    most, count = max(map(len, members.values()), default=0), sum(map(len, members.values()))
+    if most * len(members) > 1.2 * count:
+        return _padded([sets[key] for key, rows in members.items() for _ in rows]), np.array(
+            [[row] for rows in members.values() for row in rows]
+        ).reshape(count, 1)
+    return _padded(list(sets.values())), _padded([np.array(rows) for rows in members.values()])
+
+
+def _padded(lists: list[np.ndarray]) -> np.ndarray:
+    out = np.full((len(lists), max((x.size for x in lists), default=0)), -1)
+    for row, found in zip(out, lists, strict=True):
+        row[: found.size] = found
+    return out
+
+
+def _kept_features(head: Head, nonzero: np.ndarray, rows: np.ndarray) -> np.ndarray | None:
+    b, m, n, k = head.shape
+    order = head.to_weight(np.arange(b * n * k).reshape(b, n, k))
+    flat = np.zeros(b * n * k, bool)
+    flat[order.ravel()] = np.broadcast_to(nonzero, order.shape).ravel()
+    kept = flat.reshape(b, n, k)
+    lane, unit = np.divmod(np.maximum(rows, 0), n)
+    found = _padded(
+        [np.flatnonzero(kept[group, u]) for group, u in zip((lane // m).ravel(), unit.ravel(), strict=True)]
+    )
+    return None if found.shape[1] == k else found.reshape(*rows.shape, -1)
+
+
+def entries(
+    analysis: Analysis,
+    influences: tuple[Influence, ...],
+    back: Callable[..., Any],
+    features: dict[int, Array],
+) -> Entries:
+    """Read them from one reverse pass per colour.
+
+    `back` maps cotangents of the new states to those of (effective weights, old states, heads' outputs); `features` are
+    the values of what heads met, by variable.
+    """
+    colours = analysis.structure.colours
+    on_weights, on_old, on_heads = jax.vmap(back)(_seeds(analysis))
+    old = jnp.concatenate([part.reshape(part.shape[0], -1) for leaf in on_old for part in as_real(leaf)], axis=1)
+    heads = {use.output: ct for use, ct in zip(analysis.body.heads, on_heads, strict=True)}
+    weights = dict(zip(analysis.body.weights, on_weights, strict=True))
+    jacobian, entry, x = [], [], []
+    for influence in influences:
+        source, head = influence.source, influence.head
+        at = np.maximum(influence.slots, 0)
+        found = old[colours[at][:, :, None], at[:, None, :]]
+        jacobian.append(jnp.where(influence.within, found, 0).astype(_real(influence.dtype)))
+        on_rows = weights[source.weight] if source.use is None else heads[source.use.output]
+        by_row = jax.vmap(head.to_rows)(on_rows).reshape(on_rows.shape[0], -1)
+        found = by_row[colours[at][:, :, None], np.maximum(influence.rows, 0)[:, None, :]]
+        entry.append(jnp.where(influence.entering, found, 0).astype(influence.dtype))
+        x.append(None if source.use is None else head.to_features(features[source.use.data]).astype(influence.dtype))
+    return Entries(tuple(jacobian), tuple(entry), tuple(x))
+
+
+def as_real(leaf: Inexact[Array, "..."]) -> list[Inexact[Array, "..."]]:
+    """A cotangent of a leaf as those of its real scalars: that of z = a + ib stands for Re(ct dz)."""
+    return [leaf.real, -leaf.imag] if jnp.issubdtype(leaf.dtype, jnp.complexfloating) else [leaf]
+
+
+def as_scalars(leaves: list[Inexact[Array, "..."]]) -> Inexact[Array, " n"]:
+    """Cotangents of a state, as those of its real scalars."""
+    return jnp.concatenate([part.reshape(-1) for leaf in leaves for part in as_real(leaf)])
+
+
+def _seeds(analysis: Analysis) -> list[Array]:
+    colours = analysis.structure.colours
+    hot = jnp.asarray(colours)[None] == jnp.arange(int(colours.max(initial=0)) + 1)[:, None]
+    seeds, start = [], 0
+    for var in analysis.step.new_states:
+        shape, dtype = analysis.step.program.shape(var), analysis.step.program.avals[var].dtype
+        size = int(np.prod(shape))
+        seed = hot[:, start : start + size].astype(_real(dtype))
+        start += size
+        if jnp.issubdtype(dtype, jnp.complexfloating):
+            seed = jax.lax.complex(seed, -hot[:, start : start + size].astype(_real(dtype)))
+            start += size
+        seeds.append(seed.reshape(-1, *shape))
+    return seeds
