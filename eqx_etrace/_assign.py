@@ -40,13 +40,13 @@ class Assignment:
         for rule in dict.fromkeys(self.blocks.values()):
             mine = [influence for influence in self.influences if self.blocks[influence.source.weight] == rule]
             needed = sum(influence.bytes for influence in mine)
-            if needed <= rule.limit:
+            if needed <= rule.most_bytes:
                 continue
             largest = max(mine, key=lambda influence: influence.bytes)
             names, scalars = " and ".join(self.names(largest.source.weight)), largest.slots.shape[1]
             raise ValueError(
-                f"{rule} needs {needed:,} bytes for its traces, more than its limit of {rule.limit:,}. The largest is "
-                f"that of {names}, {largest.shape}: each of its elements influences {scalars} scalars of the state. "
+                f"{rule} needs {needed:,} bytes for its traces, more than its limit of {rule.most_bytes:,}. "
+                f"The largest is that of {names}, {largest.shape}: each of its elements influences {scalars} scalars of the state. "
                 f"Raise the limit (`{type(rule).__name__}(..., limit=...)`), or use `SnAp(n)` with a smaller n, "
                 "`DRTRL()`, or `PPProp(decay)`, which approximate; `ETraceGraph.report` gives the memory of each."
             )

@@ -13,7 +13,9 @@ import eqx_etrace as etr
 
 NAMES = sorted(CASES)
 RULE = etr.DRTRL()
-FILES = tuple(f"{name}.py:" for name in ("approximate", "attributes", "exact", "layers", "rules", "spiking"))
+FILES = tuple(
+    f"{name}.py:" for name in ("approximate", "attributes", "exact", "layers", "recurrent", "rules", "spiking")
+)
 
 
 @functools.cache

@@ -54,13 +54,15 @@ class AbstractPositionRule(AbstractRule):
 class AbstractBlockRule(AbstractRule):
     """A rule that keeps influence on chosen scalars of the state, with the full Jacobian between them."""
 
-    limit: eqx.AbstractVar[int]
-    """The most bytes that the traces may take."""
-
     @property
     @abc.abstractmethod
     def steps(self) -> int | None:
         """The scalars that a weight reaches within so many steps are kept; for None, in any number."""
+
+    @property
+    @abc.abstractmethod
+    def most_bytes(self) -> int:
+        """The most memory that the traces may take."""
 
 
 def as_dtype(dtype: DTypeLike | None) -> np.dtype | None:

@@ -34,6 +34,11 @@ class RTRL(AbstractBlockRule):
     def steps(self) -> None:
         """Influence is kept however many steps it takes."""
 
+    @property
+    def most_bytes(self) -> int:
+        """The limit."""
+        return self.limit
+
 
 class SnAp(AbstractBlockRule):
     """The sparse n-step approximation of RTRL.
@@ -58,6 +63,11 @@ class SnAp(AbstractBlockRule):
     def steps(self) -> int:
         """Within how many steps."""
         return self.n
+
+    @property
+    def most_bytes(self) -> int:
+        """The limit."""
+        return self.limit
 
 
 def _as_steps(n: Any) -> int:

@@ -121,7 +121,7 @@ class Influence:
         here = (where >= 0).reshape(-1, *(1,) * (values.ndim - 2))
         return jnp.where(here, picked[np.maximum(where, 0)], 0)
 
-    def _features(self, x: Inexact[Array, "b m k"]) -> Inexact[Array, "g q k"]:
+    def _features(self, x: Inexact[Array, "b m k"]) -> Inexact[Array, "g q f"]:
         b, m, n, k = self.head.shape
         per_row = x.reshape(b * m, k)[np.maximum(self.rows, 0) // n]
         if self.columns is None:

@@ -1,6 +1,6 @@
 """ONE table of cases: name -> step, and which parameters D-RTRL gets exactly right."""
 
-from . import approximate, attributes, exact, layers, rules, spiking
+from . import approximate, attributes, exact, layers, recurrent, rules, spiking
 from .table import Case, CASES
 
-__all__ = ["Case", "CASES", "approximate", "attributes", "exact", "layers", "rules", "spiking"]
+__all__ = ["Case", "CASES", "approximate", "attributes", "exact", "layers", "recurrent", "rules", "spiking"]
