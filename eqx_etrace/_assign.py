@@ -46,7 +46,8 @@ class Assignment:
             names, scalars = " and ".join(self.names(largest.source.weight)), largest.slots.shape[1]
             raise ValueError(
                 f"{rule} needs {needed:,} bytes for its traces, more than its limit of {rule.most_bytes:,}. "
-                f"The largest is that of {names}, {largest.shape}: each of its elements influences {scalars} scalars of the state. "
+                f"The largest is that of {names}, {largest.shape}: each of its elements influences {scalars} scalars "
+                "of the state. "
                 f"Raise the limit (`{type(rule).__name__}(..., limit=...)`), or use `SnAp(n)` with a smaller n, "
                 "`DRTRL()`, or `PPProp(decay)`, which approximate; `ETraceGraph.report` gives the memory of each."
             )

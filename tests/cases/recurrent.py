@@ -98,7 +98,7 @@ def a_branch(draw):
     return supervised(cell), {"w": draw(N, N), "u": draw(N), "v": draw(N, F)}, draw(N), series(draw)
 
 
-@case(False)
+@case({"nu": False, "theta": False, "b_re": False, "b_im": False, "c": True})
 def linear_recurrent_unit(draw):
     """Orvieto et al. 2023: a complex diagonal recurrence."""
 
