@@ -115,3 +115,15 @@ def scan_sizes(params: dict[str, Any]) -> tuple[int, int]:
         return params["num_consts"], params["num_carry"]
     constants, carried, _ = (len(list(part)) for part in params["ft_in"].unpack())
     return constants, carried
+
+
+_CONTROL_FLOW = frozenset(primitives("scan cond while"))
+
+
+def inner_jaxprs(eqn: Any) -> list[Any]:
+    """The bodies of a loop, the branches of a conditional."""
+    if eqn.primitive not in _CONTROL_FLOW:
+        return []
+    params = eqn.params.values()
+    held = [item for value in params for item in (value if isinstance(value, tuple | list) else (value,))]
+    return [item for item in held if hasattr(item, "eqns")]

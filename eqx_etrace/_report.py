@@ -142,12 +142,12 @@ class _Account:
         return found
 
     def _dropped(self, p: int, sites: list[ParamRelation], influences: list[Influence]) -> tuple[Cut, ...]:
-        analysis, found = self.analysis, []
-        weights = {i.source.weight for i in influences}
-        by_position = [r.site for r in sites if analysis.sites[r.site].weight not in weights]
-        if by_position or not influences:
+        analysis, blocks, found = self.analysis, self.assignment.blocks, []
+        weights = [w for w in analysis.body.weights if analysis.bits.get(w, 0) >> p & 1]
+        if not influences or any(w not in blocks for w in weights):
             found += analysis.dropped[p]
-            found += [cut for site in by_position if (cut := self._given_up(site)) is not None]
+        by_position = [r.site for r in sites if analysis.sites[r.site].weight not in blocks]
+        found += [cut for site in by_position if (cut := self._given_up(site)) is not None]
         if influences:
             found += analysis.unfollowed[p]
         for influence in influences:

@@ -4,9 +4,10 @@ import functools
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 import pytest
 from cases import CASES
-from oracle import bptt, by_path, relative
+from oracle import assert_close, bptt, by_path, estimate_from_new_state, influence, relative, rollout
 
 import eqx_etrace as etr
 
@@ -56,3 +57,168 @@ def test_snap(name, n):
         else:
             assert error > 1e-7 or name in FALSE_ALARMS, (path, error)
             assert n < 8 or name in NONLINEAR, path
+
+
+def truncated(loss_step, window, model, state, inputs):
+    """BPTT window by window: nothing is handed over."""
+    total = None
+    for start in range(0, inputs[0].shape[0], window):
+        here = tuple(x[start : start + window] for x in inputs)
+        found = eqx.filter_grad(lambda m, s=state, i=here: rollout(loss_step, m, s, *i)[0].sum())(model)
+        states = rollout(loss_step, model, state, *here)[1]
+        state = jax.tree.map(lambda s: s[-1], states)
+        total = found if total is None else jax.tree.map(jnp.add, total, found)
+    return total
+
+
+@pytest.mark.parametrize("window", [1, 3])
+@pytest.mark.parametrize("name", ["gru", "adaptive_lif_with_synapse", "conv2d_batched", "linear_recurrent_unit"])
+def test_no_trace_is_truncated_bptt(name, window):
+    loss_step, model, state, inputs = CASES[name].build()
+    online = etr.etrace_grad(loss_step, etr.NoTrace())
+    trace = online.init(model, state, *(x[0] for x in inputs))
+    assert not jax.tree.leaves(trace)
+    found, _, _ = online.scan(model, state, trace, *inputs, window=window)
+    assert_close(found, truncated(loss_step, window, model, state, inputs), 1e-11)
+    assert any(relative(g, reference(name)[path]) > 1e-3 for path, g in by_path(found).items())
+
+
+def two_layers():
+    """Recurrent layers, the second of which reads the new state of the first; the loss reads both new states."""
+    keys = jax.random.split(jax.random.key(11), 6)
+    model = {
+        "a": 0.5 * jax.random.normal(keys[0], (3, 3)),
+        "b": 0.5 * jax.random.normal(keys[1], (2, 2)),
+        "c": jax.random.normal(keys[2], (2, 3)),
+        "e": jax.random.normal(keys[3], (3, 2)),
+        "r": jax.random.normal(keys[4], (2, 5)),
+    }
+
+    def loss_of(m, state, x):
+        del x
+        return jnp.sum((m["r"] @ jnp.concatenate(state)) ** 3)
+
+    def loss_step(m, state, x):
+        first = jnp.tanh(m["a"] @ state[0] + m["e"] @ x)
+        second = jnp.tanh(m["b"] @ state[1] + m["c"] @ first)
+        return loss_of(m, (first, second), x), (first, second)
+
+    return loss_of, loss_step, model, (0.1 * jnp.ones(3), jnp.zeros(2)), jax.random.normal(keys[5], (6, 2))
+
+
+def test_window_0_is_the_new_state_with_the_full_influence():
+    """sum_t dl/dh_t . J_t, every new state for itself: with the exact influence that is BPTT."""
+    loss_of, loss_step, model, state, xs = two_layers()
+    wanted = estimate_from_new_state(loss_of, loss_step, influence(loss_step), model, state, xs)
+    online = etr.etrace_grad(loss_step, etr.RTRL(), window=0)
+    trace = online.init(model, state, xs[0])
+    found, _, _ = online.scan(model, state, trace, xs)
+    assert_close(found, wanted, 1e-11)
+    assert_close(found, bptt(loss_step, model, state, xs), 1e-11)
+    step, total, here = eqx.filter_jit(online), jax.tree.map(jnp.zeros_like, model), state
+    for x in xs:
+        gradients, here, trace = step(model, here, trace, x)
+        total = jax.tree.map(jnp.add, total, gradients)
+    assert_close(total, wanted, 1e-11)
+
+
+def test_rules_mixed_by_relation():
+    """RTRL for one weight, another rule for the others: each is what it would be alone."""
+    _, loss_step, model, state, xs = two_layers()
+
+    def gradients(rule):
+        online = etr.etrace_grad(loss_step, rule)
+        return online.scan(model, state, online.init(model, state, xs[0]), xs)[0]
+
+    exact, diagonal = gradients(etr.RTRL()), gradients(etr.DRTRL())
+    found = gradients(lambda r: etr.RTRL() if r.path == ("a",) else etr.DRTRL())
+    assert_close(found, {**diagonal, "a": exact["a"]}, 1e-12)
+    assert relative(diagonal["a"], exact["a"]) > 1e-3
+
+
+def test_a_rule_by_relation_does_not_vouch_for_uses_without_a_relation():
+    """e enters the state at a head, which is a relation, and through a sum of its transpose's product, which is not."""
+
+    def loss_step(m, h, x):
+        h = jnp.tanh(m["w"] @ h + m["e"] @ x + 0.1 * jnp.sum(jnp.sin(m["e"].T @ h)))
+        return jnp.sum(h**2), h
+
+    keys = jax.random.split(jax.random.key(12), 3)
+    model = {"w": 0.6 * jax.random.normal(keys[0], (4, 4)), "e": jax.random.normal(keys[1], (4, 3))}
+    xs, state = jax.random.normal(keys[2], (6, 3)), jnp.ones(4)
+    wanted = by_path(bptt(loss_step, model, state, xs))
+    for rule, is_exact in ((etr.RTRL(), True), (lambda r: etr.RTRL(), False)):
+        online = etr.etrace_grad(loss_step, rule)
+        found = by_path(online.scan(model, state, online.init(model, state, xs[0]), xs)[0])
+        exact = {row.path: row.exact for row in online.graph(model, state, xs[0]).report(rule).rows}
+        assert exact["w",] and exact["e",] == is_exact
+        assert relative(found["w",], wanted["w",]) < 1e-11
+        assert (relative(found["e",], wanted["e",]) < 1e-11) == is_exact
+
+
+def test_a_state_cotangent_and_second_derivatives():
+    """`etrace_vjp` by RTRL, and a derivative of its gradient."""
+    _, loss_step, model, state, xs = two_layers()
+    online = etr.etrace_vjp(loss_step, etr.RTRL())
+    cotangent = (jnp.arange(3.0), jnp.array([1.0, -2.0]))
+
+    def last(model):
+        here = state
+        for x in xs:
+            _, here = loss_step(model, here, x)
+        return sum(jnp.vdot(a, b) for a, b in zip(cotangent, here, strict=True))
+
+    def ours(model):
+        here, trace = state, online.init(model, state, xs[0])
+        for x in xs:
+            _, here, trace, pullback = online(model, here, trace, x)
+        return pullback(0.0, cotangent)[0]
+
+    assert_close(ours(model), jax.grad(last)(model), 1e-11)
+
+    def norm(gradient):
+        return sum(jnp.vdot(g, jnp.cos(jnp.arange(g.size)).reshape(g.shape)) for g in jax.tree.leaves(gradient))
+
+    found = jax.grad(lambda m: norm(ours(m)))(model)
+    assert_close(found, jax.grad(lambda m: norm(jax.grad(last)(m)))(model), 1e-10)
+
+
+def test_stored_in_the_size_of_the_structure():
+    """Lanes, heads and zeros of a mask are seen: bytes are those of a trace written by hand for them."""
+    heads, width, lanes, features = 3, 2, 4, 5
+    model = {"w": jnp.ones((heads, width, width)), "v": jnp.ones((heads, width, features))}
+
+    def one(m, h, x):
+        return jnp.tanh(jnp.einsum("hij,hj->hi", m["w"], h) + jnp.einsum("hij,j->hi", m["v"], x))
+
+    def step(m, h, x):
+        h = jax.vmap(one, (None, 0, 0))(m, h, x)
+        return jnp.sum(h), h
+
+    report = etr.compile_graph(step, model, jnp.ones((lanes, heads, width)), jnp.ones((lanes, features))).report(
+        etr.RTRL()
+    )
+    sizes = {row.path: row.trace_bytes for row in report.rows}
+    assert sizes["w",] == 8 * lanes * heads * width * (width * width)
+    assert sizes["v",] == 8 * lanes * heads * width * (width * features)
+    mask = jnp.eye(6)
+
+    def masked(m, h, x):
+        h = jnp.tanh((m["w"] * mask) @ h + m["v"] @ x)
+        return jnp.sum(h), h
+
+    graph = etr.compile_graph(masked, {"w": jnp.ones((6, 6)), "v": jnp.ones((6, 3))}, jnp.ones(6), jnp.ones(3))
+    assert {row.path: row.trace_bytes for row in graph.report(etr.RTRL()).rows} == {("w",): 8 * 6, ("v",): 8 * 6 * 3}
+
+
+def test_a_trace_above_the_limit():
+    _, loss_step, model, state, xs = two_layers()
+    with pytest.raises(ValueError, match=r"needs [0-9,]+ bytes.*limit of 100.*SnAp\(n\).*DRTRL"):
+        etr.etrace_grad(loss_step, etr.RTRL(limit=100)).init(model, state, xs[0])
+    assert etr.compile_graph(loss_step, model, state, xs[0]).report(etr.RTRL(limit=100)).trace_bytes > 100
+
+
+@pytest.mark.parametrize("n", [0, -1])
+def test_snap_counts_steps_from_one(n):
+    with pytest.raises(ValueError, match="at least 1"):
+        etr.SnAp(n)

@@ -197,7 +197,8 @@ def test_one_weight_in_several_places_of_a_window():
         assert_close(gradients, wanted, 1e-12)
 
 
-def test_a_gradient_of_the_gradient_through_a_window():
+@pytest.mark.parametrize("window", [1, 3])
+def test_a_gradient_of_the_gradient_through_a_window(window):
     """Second derivatives see the weights that the heads read, although a window holds them fixed."""
 
     def step(model, h, x):
@@ -214,7 +215,7 @@ def test_a_gradient_of_the_gradient_through_a_window():
         return sum(jnp.vdot(g, d) for g, d in zip(*map(jax.tree.leaves, (gradient, direction)), strict=True))
 
     def ours(model):
-        return along(online.scan(model, state, online.init(model, state, xs[0]), xs, window=3)[0])
+        return along(online.scan(model, state, online.init(model, state, xs[0]), xs, window=window)[0])
 
     def theirs(model):
         return along(jax.grad(lambda m: total(step, m, state, xs))(model))

@@ -114,8 +114,8 @@ class Structure:
 
 def _as_set(matrix: Pattern) -> Pattern:
     matrix = matrix.tocsr()
-    matrix.data[:] = 1
     matrix.sum_duplicates()
+    matrix.data[:] = 1
     return matrix
 
 

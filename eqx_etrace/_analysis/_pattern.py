@@ -16,7 +16,7 @@ import scipy.sparse as sp
 from jax.core import Tracer
 
 from .. import _compat
-from ._link import Aligned, indices, Merged, Moved
+from ._link import Aligned, indices, Merged, Moved, NONE
 from ._primitive import broadcasts, constant_value, CONV, DOT, Links, SHAPED
 from ._program import Equation, flatten, Program
 
@@ -92,7 +92,7 @@ def _carried(
     link = links(eqn, i, j)
     shape, out_shape = program.shape(eqn.inputs[i]), program.shape(eqn.outputs[j])
     if isinstance(link, Aligned):
-        return _masked(pattern, zeros.of(eqn.inputs[1 - i])) if eqn.primitive in _MULTIPLY else pattern
+        return _masked(pattern, zeros.of(eqn.inputs[1 - i]), out_shape) if eqn.primitive in _MULTIPLY else pattern
     if isinstance(link, Moved):
         return _select(link.source, shape) @ pattern
     if isinstance(link, Merged):
@@ -116,8 +116,12 @@ def _select(source: np.ndarray, shape: tuple[int, ...]) -> Pattern:
     return sp.csr_array((np.ones(here.sum(), bool), flat[here], rows), shape=(flat.size, int(np.prod(shape))))
 
 
-def _masked(pattern: Pattern, nonzero: np.ndarray | None) -> Pattern:
-    return pattern if nonzero is None else (sp.diags_array(nonzero.ravel().astype(bool)) @ pattern).tocsr()
+def _masked(pattern: Pattern, nonzero: np.ndarray | None, shape: tuple[int, ...]) -> Pattern:
+    """The rows where the other factor can be anything but zero."""
+    if nonzero is None:
+        return pattern
+    kept = np.where(np.broadcast_to(nonzero, shape), indices(shape), NONE)
+    return _select(kept, shape) @ pattern
 
 
 def _everything(rows: int, pattern: Pattern) -> Pattern:

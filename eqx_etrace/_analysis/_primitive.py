@@ -17,7 +17,7 @@ from jax.core import Tracer
 from .. import _compat
 from ._custom import find_rule, Rule
 from ._link import ALIGNED, indices, Link, Merged, MIXING, Moved, NONE, Positions
-from ._program import Equation, Program
+from ._program import Equation, flatten, Program
 
 ELEMENTWISE = frozenset(
     _compat.primitives(
@@ -86,8 +86,11 @@ class Links:
         return self._known[key]
 
     def is_linear(self, eqn: Equation) -> bool:
-        """Is the derivative of this equation linear, as all are but for custom rules?"""
-        return not eqn.is_custom or self._rule(eqn).is_linear
+        """Is its derivative linear, as all are but for custom rules, also those inside a loop or a branch?"""
+        if eqn.is_custom:
+            return self._rule(eqn).is_linear
+        inside = [flatten(held, broadcasts) for held in _compat.inner_jaxprs(eqn)]
+        return all(Links(program).is_linear(inner) for program in inside for inner in program.equations)
 
     def _rule(self, eqn: Equation) -> Rule:
         if eqn.outputs[0] not in self._rules:

@@ -139,3 +139,8 @@ def two_recurrent_layers(draw):
         return second, (first, second)
 
     return supervised(cell), model, (draw(3), draw(2)), series(draw, (F,), (2,))
+
+
+@case(False, dropped="rev")
+def zero_times_the_state(draw):
+    return mixed(lambda h: 0.0 * h + jnp.zeros(N) * h + h[::-1], draw)

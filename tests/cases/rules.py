@@ -126,3 +126,38 @@ def wiring_from_a_constant_key(draw):
         return jnp.tanh(h), h
 
     return supervised(cell), {"W": draw(N, F)}, draw(N), series(draw)
+
+
+@case(False)
+def rule_clips_inside_a_scan(draw):
+    call = ruled(lambda h, ct: jnp.clip(ct, -0.02, 0.02))
+
+    def cell(m, h, x):
+        h = lax.scan(lambda h, _: (call(0.9 * h) + 0.1 * jnp.tanh(m["w"] @ h), None), h, None, length=2)[0]
+        h = h + m["v"] @ x
+        return jnp.tanh(h), h
+
+    return supervised(cell), {"w": draw(N, N), "v": draw(N, F)}, draw(N), series(draw)
+
+
+@case(False)
+def rule_clips_inside_a_branch(draw):
+    call = ruled(lambda h, ct: jnp.clip(ct, -0.02, 0.02))
+
+    def cell(m, h, x):
+        h = lax.cond(x[0] > 0, call, lambda h: 0.5 * h, h) + m["v"] @ x
+        return jnp.tanh(h), h
+
+    return supervised(cell), {"v": draw(N, F)}, draw(N), series(draw)
+
+
+@case(False)
+def rule_clips_a_weight_inside_a_scan(draw):
+    call = ruled(lambda w, ct: jnp.clip(ct, -0.01, 0.01))
+
+    def cell(m, h, x):
+        weight = lax.scan(lambda w, _: (call(w), None), m["v"], None, length=1)[0]
+        h = 0.9 * h + weight @ x
+        return jnp.tanh(h), h
+
+    return supervised(cell), {"v": draw(N, F)}, draw(N), series(draw)
