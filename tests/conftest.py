@@ -25,3 +25,20 @@ def promotion(request):
     shown = request.module.__name__ in ("test_readme", "test_examples")
     with jax.numpy_dtype_promotion("standard" if shown else "strict"):
         yield
+
+
+_tests_since = 0
+
+
+@pytest.fixture(autouse=True)
+def few_programs():
+    """Forget compiled programs now and then: each holds memory maps, and Linux allows a process 65,530 of them.
+
+    Beyond that XLA crashes while it compiles.
+    """
+    global _tests_since
+    yield
+    _tests_since += 1
+    if _tests_since == 60:
+        jax.clear_caches()
+        _tests_since = 0
