@@ -9,7 +9,7 @@ from ._base import AbstractBlockRule
 
 
 class RTRL(AbstractBlockRule):
-    """Real-time recurrent learning at the cost of the structure: always exact.
+    """Real-time recurrent learning at the cost of the structure: exact.
 
     The influence of an effective weight on everything that it can ever reach. The pattern of the step's Jacobian says
     what that is: a batch, a diagonal recurrence, heads side by side fall into small blocks by themselves; a dense
@@ -18,7 +18,9 @@ class RTRL(AbstractBlockRule):
 
         e  <-  J e  +  dh/dy (x) x .
 
-    Where the trace of `DRTRL` is exact already, it is used instead.
+    Where the trace of `DRTRL` is exact already, it is used instead. Exact means: for the output of the step; a state that
+    never reaches it is not followed for its own sake. Credit through a call whose backward rule is not linear in the
+    cotangent (clipping, rounding) is followed by no trace; the report names the call.
 
     **Arguments**
 
@@ -46,7 +48,8 @@ class SnAp(AbstractBlockRule):
     Of the influence of a weight it keeps that on the scalars of the state which the weight reaches within n steps, with
     the true Jacobian between them. SnAp(1) keeps the true diagonal, that of the recurrent weights included. Zeros of
     masked weights count: a weight that a constant mask holds at zero reaches nothing and has no trace. With n large
-    enough it is RTRL.
+    enough it is RTRL. A mask is seen where it is a constant: closed over, or a NumPy array in the model; an array of
+    JAX in the model counts as data.
 
     **Arguments**
 
