@@ -146,3 +146,19 @@ def test_equations_of_an_inner_jit_are_told_apart_by_the_caller(function):
     """JAX caches the body of an inner `jit`: its equations need not know the user's line, the call does."""
     eqns = equations(lambda x: function(x), X)
     assert all("test_jax_contract.py" in compat.source_line(eqn) for eqn in eqns)
+
+
+def test_the_sizes_of_a_scan():
+    """Constants, then carried values, leaf by leaf, whatever their structure."""
+
+    def run(a, b, carry, xs):
+        def body(carry, x):
+            (p, q), r = carry
+            return ((p + a * x, q * b), r + p + q), x * a
+
+        return jax.lax.scan(body, carry, xs)
+
+    jaxpr = jax.make_jaxpr(run)(2.0, 3.0, ((1.0, 1.0), 1.0), jnp.ones(3)).jaxpr
+    (scan,) = (eqn for eqn in jaxpr.eqns if eqn.primitive in compat.primitives("scan"))
+    assert compat.scan_sizes(scan.params) == (2, 3)
+    assert len(compat.inner_jaxprs(scan)) == 1

@@ -18,9 +18,9 @@ class RTRL(AbstractBlockRule):
 
         e  <-  J e  +  dh/dy (x) x .
 
-    Where the trace of `DRTRL` is exact already, it is used instead. Exact means: for the output of the step; a state that
-    never reaches it is not followed for its own sake. Credit through a call whose backward rule is not linear in the
-    cotangent (clipping, rounding) is followed by no trace; the report names the call.
+    Where the trace of `DRTRL` is exact already, it is used instead. Exact means: for the output of the step; a state
+    that never reaches it is not followed for its own sake. Credit through a call whose backward rule is not linear
+    in the cotangent (clipping, rounding) is followed by no trace; the report names the call.
 
     **Arguments**
 
