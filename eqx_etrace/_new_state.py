@@ -4,7 +4,7 @@ A shift is added to every new state where it is computed, and the output is diff
 """
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence, Set
 from typing import Any
 
 import jax
@@ -14,7 +14,8 @@ from jaxtyping import Array
 
 from ._analysis._dependence import dependence
 from ._analysis._link import indices, Mixing, Positions
-from ._analysis._primitive import COPIES, ELEMENTWISE, Links
+from ._analysis._primitive import COPIES, ELEMENTWISE, HALVES, Links
+from ._analysis._step import Step
 from ._plan import Plan
 from ._run import Arguments, Arrays, run_step, Values
 
@@ -29,10 +30,16 @@ class Source:
     variable: int
     order: Positions
     """For each element of the new state, the element of the variable."""
+    half: str | None = None
+    """Which part of a complex variable it is, `real` or `imag`; None if all of a real one."""
+
+    def of(self, cotangent: Array) -> Array:
+        """The part of the variable's cotangent that belongs to the new state: that of a + ib stands for Re(ct dz)."""
+        return cotangent if self.half is None else (cotangent.real if self.half == "real" else -cotangent.imag)
 
 
 def find_sources(plan: Plan) -> list[Source]:
-    """Of every new state."""
+    """Of every new state, in order."""
     step = plan.analysis.step
     links = Links(step.program)
     taken = {*step.states, *step.new_states, *plan.analysis.fixed}
@@ -53,7 +60,26 @@ def find_sources(plan: Plan) -> list[Source]:
             taken.add(before)
             var, order = before, moved[order]
 
-    return [found(new) for new in step.new_states]
+    sources: list[Source] = []
+    for leaves in step.state.parts:
+        whole = _whole(step, leaves, taken)
+        if whole is None:
+            sources += [found(step.new_states[leaf]) for leaf in leaves]
+        else:
+            taken.add(whole)
+            source = found(whole)
+            sources += [dataclasses.replace(source, half=half) for half in ("real", "imag")]
+    return sources
+
+
+def _whole(step: Step, leaves: Sequence[int], taken: Set[int]) -> int | None:
+    """The complex variable that the halves of a new state were taken from; None for a real state."""
+    if len(leaves) == 1:
+        return None
+    eqns = [step.program.producer[step.new_states[leaf]] for leaf in leaves]
+    (whole, *more) = {v for eqn in eqns for v in eqn.inputs}
+    is_taken = more or whole in taken or whole not in step.program.producer
+    return None if is_taken or [eqn.primitive for eqn in eqns] != HALVES else whole
 
 
 def new_state_signal(
@@ -67,12 +93,13 @@ def new_state_signal(
     """
     body, avals = plan.analysis.body, plan.analysis.step.program.avals
     sources = find_sources(plan)
-    values = {
-        source.variable: h.reshape(-1)[np.argsort(source.order, axis=None)]
-        .reshape(avals[source.variable].shape)
-        .astype(avals[source.variable].dtype)
-        for source, h in zip(sources, new_state, strict=True)
-    }
+    values: dict[int, Array] = {}
+    for source, h in zip(sources, new_state, strict=True):
+        shape, dtype = avals[source.variable].shape, avals[source.variable].dtype
+        value = h.reshape(-1)[np.argsort(source.order, axis=None)].reshape(shape)
+        if source.half == "imag":
+            value = jax.lax.complex(values[source.variable].real, value.astype(h.dtype))
+        values[source.variable] = value.astype(dtype)
 
     def outputs(shifts: dict[int, Array], held: frozenset[int]) -> Arrays:
         def edit(var: int, value: Any) -> Any:
@@ -93,8 +120,8 @@ def new_state_signal(
         found: dict[int, Array] = {}
         for pull in pulls:
             found |= pull(out_cotangents)[0]
-        pairs = zip(sources, new_state, strict=True)
-        return [found[source.variable].reshape(-1)[source.order].astype(h.dtype) for source, h in pairs]
+        flat = [source.of(found[source.variable]).reshape(-1)[source.order] for source in sources]
+        return [g.astype(h.dtype) for g, h in zip(flat, new_state, strict=True)]
 
     return signal
 
@@ -103,10 +130,11 @@ def _passes(plan: Plan, sources: list[int]) -> list[tuple[list[int], bool]]:
     """Which new states are shifted together, and whether they are held at their values."""
     step = plan.analysis.step
     bits = dependence(step.program, Links(step.program), sources)
+    own = {var: sum(1 << i for i, other in enumerate(sources) if other == var) for var in sources}
     together, alone = [], []
     for group in plan.analysis.groups:
         mine = sum(1 << leaf for leaf in group.leaves)
-        if any(bits[sources[leaf]] & mine & ~(1 << leaf) for leaf in group.leaves):
+        if any(bits[sources[leaf]] & mine & ~own[sources[leaf]] for leaf in group.leaves):
             alone.append((list(group.leaves), True))
         else:
             together += group.leaves

@@ -134,7 +134,10 @@ def at_window_0(
 
 
 def _cotangents(arrays: Arrays, layout: Layout, given: PyTree, what: str) -> Arrays:
-    """The cotangents that a user gave for the inexact arrays of a pytree; None stands for zero."""
+    """The cotangents that a user gave for the inexact arrays of a pytree, as it is split; None stands for zero.
+
+    That of z = a + ib stands for Re(ct dz), so that its halves belong to a and to -b.
+    """
     advice = f"The {what} cotangent must have the structure of the {what}, with an array or None for each leaf."
     try:
         leaves = layout.treedef.flatten_up_to(given)
@@ -146,14 +149,15 @@ def _cotangents(arrays: Arrays, layout: Layout, given: PyTree, what: str) -> Arr
         c for c, a in zip(leaves, layout.arrays, strict=True) if a is not None and jnp.issubdtype(a.dtype, jnp.inexact)
     ]
     found = []
-    for given_leaf, value in zip(wanted, arrays, strict=True):
+    values = jtu.tree_leaves(layout.join(arrays, None))
+    for given_leaf, value in zip(wanted, values, strict=True):
         leaf = jnp.zeros_like(value) if given_leaf is None else jnp.asarray(given_leaf, value.dtype)
         if leaf.shape != value.shape:
             raise ValueError(
                 f"The {what} cotangent has a leaf of shape {leaf.shape}; there the {what} has shape {value.shape}."
             )
-        found.append(leaf)
-    return found
+        found.append(jnp.conj(leaf) if layout.in_halves else leaf)
+    return layout.split(found)[0]
 
 
 class ETraceVJP(eqx.Module):

@@ -28,7 +28,7 @@ class HiddenGroup:
     shape: tuple[int, ...]
     """The shape of the positions: that of a state which occupies all of them."""
     leaves: tuple[int, ...] = dataclasses.field(repr=False)
-    """Which inexact leaves of the state these are."""
+    """Which real arrays of the state these are, by number."""
     positions: tuple[Positions, ...] = dataclasses.field(repr=False, compare=False)
     """For each state, the position of each of its elements."""
 
@@ -68,7 +68,7 @@ def find_arrivals(step: Step, links: Links) -> Arrivals:
     """Carry the labels of every hidden state forward until they mix."""
     program = step.program
     found: dict[int, dict[int, Positions]] = {
-        var: {leaf: indices(program.shape(var))} for leaf, var in enumerate(step.states) if not _is_complex(step, var)
+        var: {leaf: indices(program.shape(var))} for leaf, var in enumerate(step.states)
     }
     for eqn in program.equations:
         for i, operand in enumerate(eqn.inputs):
@@ -82,10 +82,6 @@ def find_arrivals(step: Step, links: Links) -> Arrivals:
                     if (moved != NONE).any():
                         there[leaf] = merge(there[leaf], moved) if leaf in there else moved
     return found
-
-
-def _is_complex(step: Step, var: int) -> bool:
-    return bool(np.issubdtype(step.program.avals[var].dtype, np.complexfloating))
 
 
 def _is_unique(labels: Positions) -> bool:

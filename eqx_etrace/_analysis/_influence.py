@@ -1,8 +1,8 @@
 """Which scalars of the state a weight can ever influence, and how the state's Jacobian falls into blocks.
 
-The state is one vector of real scalars; a complex leaf gives its real parts, then its imaginary parts. A **source** is
-where an effective weight enters the step, whatever follows: the output y of a head (each element of y is one row, met
-by the features x), or the weight itself, used in any other way (each element is a row). Per source and row,
+The state is one vector of real scalars. A **source** is where an effective weight enters the step, whatever follows:
+the output y of a head (each element of y is one row, met by the features x), or the weight itself, used in any other
+way (each element is a row). Per source and row,
 
     R_1      the scalars of the new state that the row can change in one step
     R_n      R_{n-1} and every scalar that the Jacobian's pattern reaches from it: n steps
@@ -15,7 +15,6 @@ cost of the structure. Strongly connected components of the pattern are its fine
 import dataclasses
 import functools
 import itertools
-from collections.abc import Sequence
 
 import numpy as np
 import scipy.sparse as sp
@@ -57,7 +56,7 @@ class Structure:
     """[new state, old state], in scalars."""
     sources: tuple[Source, ...]
     leaf: Index
-    """For every scalar, its leaf among the inexact leaves of the state."""
+    """For every scalar, its number among the real arrays of the state."""
 
     @property
     def size(self) -> int:
@@ -129,24 +128,19 @@ def find_structure(step: Step, body: Body) -> Structure:
     columns = {v: identity(n, int(s), total) for v, n, s in zip(variables, sizes, starts, strict=False)}
     cut = {(use.output, use.operand) for use in body.heads} | set(nonlinear_edges(step, body))
     found = find_patterns(program, body.equations, columns, Links(program), cut)
-    is_complex = [np.issubdtype(program.avals[v].dtype, np.complexfloating) for v in step.states]
-
-    def doubled(parts: Sequence[Pattern]) -> list[Pattern]:
-        return [part for p, c in zip(parts, is_complex, strict=True) for part in ([p, p] if c else [p])]
-
     nothing = [sp.csr_array((n, total), dtype=bool) for n in sizes]
     new = [found.get(v, none) for v, none in zip(step.new_states, nothing, strict=False)]
-    pattern = sp.vstack(doubled(new)).tocsr()
+    pattern = sp.vstack(new).tocsr()
     parts = [pattern[:, int(a) : int(b)] for a, b in itertools.pairwise(starts)]
     leaves = [np.full(n, leaf) for leaf, n in enumerate(sizes[: len(new)])]
     return Structure(
-        sp.hstack(doubled(parts[: len(new)])).tocsr(),
+        sp.hstack(parts[: len(new)]).tocsr(),
         tuple(
             Source(use.weight if use else var, use, entering.T.tocsr())
             for (var, use), entering in zip(places, parts[len(new) :], strict=True)
             if entering.nnz
         ),
-        np.concatenate(doubled(leaves)),
+        np.concatenate(leaves),
     )
 
 

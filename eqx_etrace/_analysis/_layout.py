@@ -1,6 +1,8 @@
 """How the arrays of a pytree are taken out and put back.
 
-Only inexact arrays carry derivatives; every other array is carried along, every other leaf is static.
+Only inexact arrays carry derivatives; every other array is carried along, every other leaf is static. A complex array
+of the state is taken out as a pair of real ones, its real and its imaginary part, so that nothing behind this page
+knows of complex hidden states.
 """
 
 import dataclasses
@@ -24,6 +26,17 @@ def _is_inexact(leaf: Any) -> bool:
     return bool(jnp.issubdtype(leaf.dtype, jnp.inexact))
 
 
+def is_complex(leaf: Any) -> bool:
+    return bool(jnp.issubdtype(leaf.dtype, jnp.complexfloating))
+
+
+def _halves(leaf: Any) -> list[Any]:
+    """The real and the imaginary part."""
+    if isinstance(leaf, jax.ShapeDtypeStruct):
+        return [jax.ShapeDtypeStruct(leaf.shape, jnp.finfo(leaf.dtype).dtype)] * 2
+    return [jnp.real(leaf), jnp.imag(leaf)]
+
+
 def _as_path(keys: Sequence[Any]) -> Path:
     """('layers', 2, 'V'): attribute and dict keys as they are, sequence positions as int."""
     names = ("name", "key", "idx")
@@ -40,9 +53,11 @@ class Layout:
     arrays: tuple[jax.ShapeDtypeStruct | None, ...]
     """Every leaf, with None in place of what is no array."""
     paths: tuple[Path, ...]
+    in_halves: bool
+    """Are complex arrays taken out as pairs of real ones?"""
 
     @classmethod
-    def of(cls, tree: PyTree) -> "Layout":
+    def of(cls, tree: PyTree, *, in_halves: bool = False) -> "Layout":
         found, treedef = jtu.tree_flatten_with_path(tree)
         leaves = [leaf for _, leaf in found]
         return cls(
@@ -50,16 +65,36 @@ class Layout:
             tuple(None if _is_array(x) else x for x in leaves),
             tuple(jax.ShapeDtypeStruct(x.shape, x.dtype) if _is_array(x) else None for x in leaves),
             tuple(_as_path(keys) for keys, _ in found),
+            in_halves,
         )
 
     @property
     def inexact_paths(self) -> tuple[Path, ...]:
-        return tuple(p for p, a in zip(self.paths, self.arrays, strict=True) if a is not None and _is_inexact(a))
+        """The path of every inexact array as `split` gives them; `real` and `imag` are attributes."""
+        found: list[Path] = []
+        for path, array in zip(self.paths, self.arrays, strict=True):
+            if array is not None and _is_inexact(array):
+                found += [(*path, "real"), (*path, "imag")] if self._is_halved(array) else [path]
+        return tuple(found)
+
+    @property
+    def parts(self) -> tuple[tuple[int, ...], ...]:
+        """For every inexact array, which of what `split` gives belongs to it."""
+        found: list[tuple[int, ...]] = []
+        for array in self.arrays:
+            if array is not None and _is_inexact(array):
+                start = sum(map(len, found))
+                found.append((start, start + 1) if self._is_halved(array) else (start,))
+        return tuple(found)
+
+    def _is_halved(self, array: Any) -> bool:
+        return self.in_halves and is_complex(array)
 
     def split(self, tree: PyTree) -> tuple[list[Any], list[Any]]:
         """The inexact arrays, then the other arrays."""
         leaves = [x for x in jtu.tree_leaves(tree) if _is_array(x)]
-        return [x for x in leaves if _is_inexact(x)], [x for x in leaves if not _is_inexact(x)]
+        inexact = [part for x in leaves if _is_inexact(x) for part in (_halves(x) if self._is_halved(x) else [x])]
+        return inexact, [x for x in leaves if not _is_inexact(x)]
 
     def join(self, inexact: Sequence[Any], other: Sequence[Any] | None) -> PyTree:
         """The pytree again; with `other` None, only its inexact arrays and None elsewhere, as gradients are."""
@@ -68,6 +103,8 @@ class Layout:
         def leaf(array: Any, static: Any) -> Any:
             if array is None:
                 return None if other is None else static
+            if self._is_halved(array):
+                return jax.lax.complex(next(inexact_left), next(inexact_left))
             if _is_inexact(array):
                 return next(inexact_left)
             return None if other is None else next(other_left)

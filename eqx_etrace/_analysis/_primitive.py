@@ -56,6 +56,7 @@ SHAPED = {
 }
 COPIES = frozenset(_compat.primitives("convert_element_type copy reduce_precision"))
 """Elementwise, and the identity but for rounding."""
+HALVES = _compat.primitives("real imag")
 (SPLIT,) = _compat.primitives("split")
 (CONCATENATE,) = _compat.primitives("concatenate")
 (DOT,) = _compat.primitives("dot_general")

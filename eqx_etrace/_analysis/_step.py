@@ -31,6 +31,7 @@ class Step:
     parameters: tuple[int, ...]
     model_rest: tuple[int, ...]
     states: tuple[int, ...]
+    """Real, as the new ones: a complex array of the state gives two."""
     states_rest: tuple[int, ...]
     inputs_inexact: tuple[int, ...]
     inputs_rest: tuple[int, ...]
@@ -46,7 +47,7 @@ def stage_step(
     step: Callable[..., Any], model: PyTree, state: PyTree, inputs: tuple[Any, ...], *, has_aux: bool = False
 ) -> Step:
     """Stage a step on arrays or `ShapeDtypeStruct`s. With `has_aux` its output is a pair `(out, aux)`."""
-    layouts = Layout.of(model), Layout.of(state), Layout.of(inputs)
+    layouts = Layout.of(model), Layout.of(state, in_halves=True), Layout.of(inputs)
     arguments = [part for lay, tree in zip(layouts, (model, state, inputs), strict=True) for part in lay.split(tree)]
     where = _compat.definition_line(step)
     check_arguments(where, *layouts[:2])
@@ -70,7 +71,7 @@ def stage_step(
             else (out, ())
         )
         found[:] = [Layout.of(out), Layout.of(aux)]
-        new_layout = Layout.of(new_state)
+        new_layout = Layout.of(new_state, in_halves=True)
         check_state(where, layouts[1], new_layout)
         return *found[0].split(out), *found[1].split(aux), *new_layout.split(new_state)
 

@@ -188,17 +188,14 @@ class _Search:
 
     def _follow(self, eqn: Equation, i: int, operand: int) -> None:
         edge, output = (eqn.outputs[0], i), eqn.outputs[0]
-        is_complex = np.issubdtype(self.step.program.avals[operand].dtype, np.complexfloating)
-        if output in self.frames and not is_complex and self._is_head(eqn, operand):
+        if output in self.frames and self._is_head(eqn, operand):
             # Asked first, so that no array of the size of the weight is made.
             self.heads.append(Site(self.group.index, operand, eqn, output, frozenset(), self.frames[output]))
             return
         labels = self._fallen(eqn, i, operand)
         if labels is None:
             return
-        if is_complex and operand in self.known.fixed:
-            self._cut(edge, operand, "meets a complex parameter, which has no trace")
-        elif (labels == MANY).any():
+        if (labels == MANY).any():
             self._cut(edge, operand, "mixes positions")
         elif operand in self.known.fixed:
             self.elementwise.setdefault((operand, labels.tobytes()), []).append((edge, eqn, labels))
@@ -229,7 +226,7 @@ class _Search:
     def _cut(self, edge: Edge, operand: int, how: str) -> None:
         eqn = self.step.program.producer[edge[0]]
         link = self.known.links(eqn, edge[1], 0) if len(eqn.outputs) == 1 else None
-        how = "mixes positions" if isinstance(link, Mixing) and not how.startswith("meets") else how
+        how = "mixes positions" if isinstance(link, Mixing) else how
         self.cuts.append(Cut(self.group.index, operand, f"{eqn.name} {how}", eqn.source))
 
     def sites(self) -> Iterator[Site]:
@@ -241,8 +238,6 @@ class _Search:
 
 def find_tail(step: Step, known: Knowledge, group: HiddenGroup) -> Tail:
     """Walk backward from the new states of a group."""
-    if _is_complex(step, group):
-        return _untraced(step, known, group)
     search = _Search(step, known, group)
     search.run()
     sites = sorted(search.sites(), key=lambda site: known.order[site.equation.outputs[0]])
@@ -273,18 +268,3 @@ def _recomputed(
             for output in eqn.outputs:
                 reach[output] = reach.get(output, 0) | found
     return tuple(equations), reach
-
-
-def _is_complex(step: Step, group: HiddenGroup) -> bool:
-    return any(np.issubdtype(step.program.avals[step.states[leaf]].dtype, np.complexfloating) for leaf in group.leaves)
-
-
-def _untraced(step: Step, known: Knowledge, group: HiddenGroup) -> Tail:
-    """A complex state has no trace yet: all that enters it is cut."""
-    new = [step.new_states[leaf] for leaf in group.leaves]
-    cuts = [
-        Cut(group.index, var, "a complex hidden state has no trace", step.program.producer[var].source)
-        for var in new
-        if known.bits.get(var, 0)
-    ]
-    return Tail(group, (), frozenset(), (), tuple(cuts), {})

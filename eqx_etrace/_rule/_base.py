@@ -76,5 +76,6 @@ def as_dtype(dtype: DTypeLike | None) -> np.dtype | None:
 
 
 def stored(dtype: DTypeLike | None, trace: Trace) -> np.dtype:
-    """In which dtype the arrays of this trace are kept."""
-    return trace.dtype if dtype is None else jnp.dtype(dtype)
+    """In which dtype the arrays of this trace are kept. No complex dtype is smaller than that of the step."""
+    is_complex = jnp.issubdtype(trace.dtype, jnp.complexfloating)
+    return trace.dtype if dtype is None or is_complex else jnp.dtype(dtype)

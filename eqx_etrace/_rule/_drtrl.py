@@ -31,7 +31,8 @@ class DRTRL(AbstractPositionRule):
     **Arguments**
 
     - `trace_dtype`: the dtype in which the trace is stored, such as `jnp.bfloat16`; None for that of the step.
-      Arithmetic is in the dtype of the step whatever this is; the trace is rounded once per step or window.
+      Arithmetic is in the dtype of the step whatever this is; the trace is rounded once per step or window. The
+      trace of a complex weight stays in the dtype of the step.
 
     Source: Wang et al., "Scalable online learning of recurrent and spiking networks" (brainscale), D-RTRL;
     Murray, "Local online learning in recurrent networks with random feedback", eLife 2019; the diagonal

@@ -46,6 +46,7 @@ class PPProp(AbstractPositionRule):
     - `decay`: a float in [0, 1), a pair (a_x, a_f) of them, or a rank: an integer r >= 1 stands for (r - 1) / (r + 1),
       whose average reaches about r steps back.
     - `trace_dtype`: the dtype in which the factors are stored, such as `jnp.bfloat16`; None for that of the step.
+      Those of a complex weight stay in the dtype of the step.
 
     Source: Wang et al., "Scalable online learning of recurrent and spiking networks" (brainscale), ES-D-RTRL.
     """

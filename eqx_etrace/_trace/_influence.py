@@ -6,8 +6,7 @@ of r scalars and q rows, and k features,
     e[g, i, q, k]  <-  sum_j J[g, i, j] e[g, j, q, k]  +  dh_i/dy_q x[q, k] ,
 
 where J is the Jacobian of the step between the r scalars. Groups are padded to one size. All entries of J and of dh/dy
-are read from one reverse pass per colour. A complex weight has complex influence on real scalars, in JAX's convention
-of cotangents: e stands for Re(e dw).
+are read from one reverse pass per colour.
 """
 
 import dataclasses
@@ -168,14 +167,9 @@ def make_influence(
     slots, rows = _groups(reach[order])
     avals, states = program.avals, analysis.step.states
     held = [avals[source.weight].dtype, *(avals[v].dtype for v in states)]
-    is_complex = np.issubdtype(avals[source.weight].dtype, np.complexfloating)
-    dtype = widest(*(d if is_complex else _real(d) for d in held))
+    dtype = widest(*held)
     columns = None if nonzero is None or not head.has_features else _kept_features(head, nonzero, rows)
     return Influence(source, head, slots, rows, columns, analysis.structure, whole, dtype)
-
-
-def _real(dtype: np.dtype) -> np.dtype:
-    return jnp.finfo(dtype).dtype
 
 
 def _look_up(pattern: Pattern, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
@@ -233,7 +227,7 @@ def entries(
     """
     colours = analysis.structure.colours
     on_weights, on_old, on_heads = jax.vmap(back)(_seeds(analysis))
-    old = jnp.concatenate([part.reshape(part.shape[0], -1) for leaf in on_old for part in as_real(leaf)], axis=1)
+    old = jnp.concatenate([leaf.reshape(leaf.shape[0], -1) for leaf in on_old], axis=1)
     heads = {use.output: ct for use, ct in zip(analysis.body.heads, on_heads, strict=True)}
     weights = dict(zip(analysis.body.weights, on_weights, strict=True))
     jacobian, entry, x = [], [], []
@@ -241,7 +235,7 @@ def entries(
         source, head = influence.source, influence.head
         at = np.maximum(influence.slots, 0)
         found = old[colours[at][:, :, None], at[:, None, :]]
-        jacobian.append(jnp.where(influence.within, found, 0).astype(_real(influence.dtype)))
+        jacobian.append(jnp.where(influence.within, found, 0).astype(jnp.finfo(influence.dtype).dtype))
         on_rows = weights[source.weight] if source.use is None else heads[source.use.output]
         by_row = jax.vmap(head.to_rows)(on_rows).reshape(on_rows.shape[0], -1)
         found = by_row[colours[at][:, :, None], np.maximum(influence.rows, 0)[:, None, :]]
@@ -250,14 +244,9 @@ def entries(
     return Entries(tuple(jacobian), tuple(entry), tuple(x))
 
 
-def as_real(leaf: Inexact[Array, "..."]) -> list[Inexact[Array, "..."]]:
-    """A cotangent of a leaf as those of its real scalars: that of z = a + ib stands for Re(ct dz)."""
-    return [leaf.real, -leaf.imag] if jnp.issubdtype(leaf.dtype, jnp.complexfloating) else [leaf]
-
-
 def as_scalars(leaves: list[Inexact[Array, "..."]]) -> Inexact[Array, " n"]:
-    """Cotangents of a state, as those of its real scalars."""
-    return jnp.concatenate([part.reshape(-1) for leaf in leaves for part in as_real(leaf)])
+    """Cotangents of a state, as those of its scalars."""
+    return jnp.concatenate([leaf.reshape(-1) for leaf in leaves])
 
 
 def _seeds(analysis: Analysis) -> list[Array]:
@@ -267,10 +256,6 @@ def _seeds(analysis: Analysis) -> list[Array]:
     for var in analysis.step.new_states:
         shape, dtype = analysis.step.program.shape(var), analysis.step.program.avals[var].dtype
         size = int(np.prod(shape))
-        seed = hot[:, start : start + size].astype(_real(dtype))
+        seeds.append(hot[:, start : start + size].astype(dtype).reshape(-1, *shape))
         start += size
-        if jnp.issubdtype(dtype, jnp.complexfloating):
-            seed = jax.lax.complex(seed, -hot[:, start : start + size].astype(_real(dtype)))
-            start += size
-        seeds.append(seed.reshape(-1, *shape))
     return seeds

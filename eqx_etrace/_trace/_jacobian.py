@@ -71,7 +71,8 @@ def compose(analysis: Analysis, traces: tuple[Trace, ...], steps: Jacobians) -> 
 
 
 def _dtype(traces: tuple[Trace, ...], group: int) -> np.dtype:
-    return widest(*(trace.dtype for trace in traces if trace.group == group))
+    """That of D, which is real."""
+    return jnp.finfo(widest(*(trace.dtype for trace in traces if trace.group == group))).dtype
 
 
 def _carried(

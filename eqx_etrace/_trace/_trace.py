@@ -32,7 +32,8 @@ class Trace:
     elements: tuple[Positions, ...]
     """For each state of the group: which of its elements each row belongs to, NONE if none."""
     dtype: np.dtype
-    """The dtype of its arithmetic."""
+    """The dtype of its arithmetic. The trace of a complex weight is complex, in JAX's convention of cotangents: it
+    stands for dh = Re(e dw)."""
 
     @property
     def rows(self) -> tuple[int, ...]:
@@ -84,7 +85,8 @@ def _make_trace(analysis: Analysis, number: int) -> Trace:
     head = make_head(step.program, site.weight, None if site.output is None else site.equation)
     frame = head.to_rows(site.frame)
     avals = step.program.avals
-    operands = [v for v in site.equation.inputs if step.program.is_inexact(v)]
+    operands = [avals[v].dtype for v in site.equation.inputs if step.program.is_inexact(v)]
+    dtype = widest(state_dtype(analysis, tail.group), *operands)
     kept = tuple(sorted(states))
     return Trace(
         number,
@@ -97,7 +99,7 @@ def _make_trace(analysis: Analysis, number: int) -> Trace:
         tuple(tuple(couplings[s][r] for r in kept) for s in kept),
         tuple(entries[s] for s in kept),
         tuple(elements(positions, frame) for positions in tail.group.positions),
-        widest(state_dtype(analysis, tail.group), *(avals[v].dtype for v in operands)),
+        dtype if np.issubdtype(avals[site.weight].dtype, np.complexfloating) else jnp.finfo(dtype).dtype,
     )
 
 

@@ -98,7 +98,7 @@ def a_branch(draw):
     return supervised(cell), {"w": draw(N, N), "u": draw(N), "v": draw(N, F)}, draw(N), series(draw)
 
 
-@case({"nu": False, "theta": False, "b_re": False, "b_im": False, "c": True})
+@case()
 def linear_recurrent_unit(draw):
     """Orvieto et al. 2023: a complex diagonal recurrence."""
 
@@ -113,7 +113,7 @@ def linear_recurrent_unit(draw):
     return supervised(cell), model, state, series(draw)
 
 
-@case(False)
+@case()
 def complex_weights_in_a_batch(draw):
     def one(m, h, x):
         h = m["a"] * h + m["b"] @ x.astype(complex)
@@ -144,3 +144,28 @@ def two_recurrent_layers(draw):
 @case(False, dropped="rev")
 def zero_times_the_state(draw):
     return mixed(lambda h: 0.0 * h + jnp.zeros(N) * h + h[::-1], draw)
+
+
+@case(False, dropped="dot_general mixes positions")
+def dense_complex_recurrence(draw):
+    def cell(m, h, x):
+        drive = m["w"] @ h + m["b"] @ x.astype(complex)
+        h = drive / (1 + jnp.abs(drive)).astype(complex)
+        return h.real * h.imag, h
+
+    model = {"w": 0.6 * lax.complex(draw(N, N), draw(N, N)), "b": lax.complex(draw(N, F), draw(N, F))}
+    return supervised(cell), model, lax.complex(draw(N), draw(N)), series(draw)
+
+
+@case({"b": True, "omega": True, "tau": True})
+def resonators_that_drive_rate_units(draw):
+    """A complex state and a real one that share their positions: a resonator per unit, damped and turned."""
+
+    def cell(m, state, x):
+        z = jnp.exp(lax.complex(-jax.nn.softplus(m["tau"]), m["omega"])) * state["z"]
+        z = z + (m["b"] @ x).astype(complex)
+        v = 0.7 * state["v"] + jnp.tanh(z.imag) - 0.2 * jnp.conj(z).real * state["v"]
+        return v, {"z": z + 0.1 * lax.complex(jnp.zeros(N), v), "v": v}
+
+    model = {"b": draw(N, F), "omega": draw(N), "tau": draw(N)}
+    return supervised(cell), model, {"z": lax.complex(draw(N), draw(N)), "v": draw(N)}, series(draw)
