@@ -1,6 +1,8 @@
 from . import nn as nn
 from ._analysis import HiddenGroup as HiddenGroup
 from ._analysis import ParamRelation as ParamRelation
+from ._choose import choose_rule as choose_rule
+from ._choose import ChosenRule as ChosenRule
 from ._grad import etrace_grad as etrace_grad
 from ._grad import etrace_value_and_grad as etrace_value_and_grad
 from ._grad import ETraceGrad as ETraceGrad

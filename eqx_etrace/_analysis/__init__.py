@@ -6,6 +6,7 @@ from ._influence import Structure as Structure
 from ._layout import Layout as Layout
 from ._layout import Path as Path
 from ._pattern import nonzero as nonzero
+from ._pattern import PatternTooLargeError as PatternTooLargeError
 from ._relation import analyse as analyse
 from ._relation import Analysis as Analysis
 from ._relation import ParamRelation as ParamRelation

@@ -74,15 +74,17 @@ class Structure:
         columns: Pattern = (
             sp.hstack([self.jacobian, *(source.first.T for source in self.sources)]).tocsr().astype(np.int32)
         )
-        conflicts: Pattern = (columns @ columns.T).tocsr()
-        colours = np.full(self.size, -1)
-        for i in range(self.size):
-            if columns.indptr[i] == columns.indptr[i + 1]:
-                colours[i] = 0
-                continue
+        colours = np.zeros(self.size, int)
+        members = _alike(columns)
+        one_of_each = columns[[rows[0] for rows in members]]
+        conflicts: Pattern = (one_of_each @ one_of_each.T).tocsr()
+        taken: list[Index] = []
+        for i, rows in enumerate(members):
             near = conflicts.indices[conflicts.indptr[i] : conflicts.indptr[i + 1]]
-            taken = set(colours[near].tolist())
-            colours[i] = next(c for c in range(len(taken) + 1) if c not in taken)
+            theirs = np.unique(np.concatenate([taken[j] for j in near if j < i] or [np.zeros(0, int)]))
+            free = np.setdiff1d(np.arange(len(rows) + theirs.size), theirs)[: len(rows)]
+            colours[rows] = free
+            taken.append(free)
         return colours
 
     def reach(self, source: Source, steps: int | None) -> Pattern:
@@ -109,6 +111,17 @@ class Structure:
             if grown.nnz == found.nnz:
                 return (found @ member.T.tocsr()).tocsr().astype(bool)
             found = grown
+
+
+def _alike(pattern: Pattern) -> list[list[int]]:
+    """Rows with the same entries together; rows without any are left out."""
+    members: dict[bytes, list[int]] = {}
+    pattern.sort_indices()
+    for row in range(pattern.shape[0]):
+        found = pattern.indices[pattern.indptr[row] : pattern.indptr[row + 1]]
+        if found.size:
+            members.setdefault(found.tobytes(), []).append(row)
+    return list(members.values())
 
 
 def _as_set(matrix: Pattern) -> Pattern:

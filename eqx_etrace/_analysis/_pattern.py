@@ -23,6 +23,14 @@ from ._program import Equation, flatten, Program
 Pattern = Any
 """A `scipy.sparse.csr_array` of bools, [elements of a variable, sources]."""
 
+_MOST_ENTRIES, _MOST_WORK = 2**25, 2**31
+"""A pattern beyond that would take gigabytes and minutes: an image normalised as a whole has a billion entries."""
+
+
+class PatternTooLargeError(ValueError):
+    """A pattern has too many entries to be written down."""
+
+
 _ALONG_AN_AXIS = frozenset(_compat.primitives("cumsum cumprod cummax cummin cumlogsumexp"))
 _SORT = frozenset(_compat.primitives("sort"))
 _SCAN = frozenset(_compat.primitives("scan"))
@@ -50,8 +58,33 @@ def find_patterns(
         followed = [v in found and (eqn.outputs[0], i) not in cut for i, v in enumerate(eqn.inputs) if eqn.outputs]
         if any(followed):
             inputs = [found[v] if here else None for v, here in zip(eqn.inputs, followed, strict=True)]
-            for output, pattern in _through(program, eqn, inputs, links, zeros).items():
+            try:
+                through = _through(program, eqn, inputs, links, zeros)
+            except _TooManyEntries as error:
+                raise PatternTooLargeError(
+                    "The Jacobian of the step is too large to keep influence on blocks of the state: it has more than "
+                    f"{error.args[0]:,} entries that can be anything but zero after `{eqn.name}` at {eqn.source}. "
+                    "Use `DRTRL()` or `PPProp(decay)`, which keep the part that stays in its position."
+                ) from None
+            for output, pattern in through.items():
                 found[output] = _union(found[output], pattern) if output in found else pattern
+    return found
+
+
+class _TooManyEntries(Exception):
+    """Not yet said where."""
+
+
+def _check_entries(count: int, most: int = _MOST_ENTRIES) -> None:
+    if count > most:
+        raise _TooManyEntries(most)
+
+
+def _times(first: Pattern, second: Pattern) -> Pattern:
+    """Which sources a variable depends on, from what it depends on in between."""
+    _check_entries(int(np.diff(second.indptr).astype(np.int64)[first.indices].sum()), _MOST_WORK)
+    found = first @ second
+    _check_entries(found.nnz)
     return found
 
 
@@ -94,17 +127,17 @@ def _carried(
     if isinstance(link, Aligned):
         return _masked(pattern, zeros.of(eqn.inputs[1 - i]), out_shape) if eqn.primitive in _MULTIPLY else pattern
     if isinstance(link, Moved):
-        return _select(link.source, shape) @ pattern
+        return _times(_select(link.source, shape), pattern)
     if isinstance(link, Merged):
-        return _select(link.target, out_shape).T.tocsr() @ pattern
+        return _times(_select(link.target, out_shape).T.tocsr(), pattern)
     if eqn.primitive is DOT:
-        return _dot(program, eqn, i, zeros) @ pattern
+        return _times(_dot(program, eqn, i, zeros), pattern)
     if eqn.primitive is CONV and i == 0:
-        return _conv(program, eqn) @ pattern
+        return _times(_conv(program, eqn), pattern)
     if eqn.primitive in _ALONG_AN_AXIS:
-        return _lines(shape, eqn.params["axis"]) @ pattern
+        return _times(_lines(shape, eqn.params["axis"]), pattern)
     if eqn.primitive in _SORT:
-        return _lines(shape, eqn.params["dimension"]) @ pattern
+        return _times(_lines(shape, eqn.params["dimension"]), pattern)
     return _everything(int(np.prod(out_shape)), pattern)
 
 
@@ -127,6 +160,7 @@ def _masked(pattern: Pattern, nonzero: np.ndarray | None, shape: tuple[int, ...]
 def _everything(rows: int, pattern: Pattern) -> Pattern:
     """Every element depends on whatever any element does."""
     columns = np.unique(pattern.indices)
+    _check_entries(rows * columns.size)
     return sp.csr_array(
         (np.ones(rows * columns.size, bool), np.tile(columns, rows), np.arange(rows + 1) * columns.size),
         shape=(rows, pattern.shape[1]),
@@ -135,6 +169,7 @@ def _everything(rows: int, pattern: Pattern) -> Pattern:
 
 def _lines(shape: tuple[int, ...], axis: int) -> Pattern:
     """All elements of one line along an axis depend on one another."""
+    _check_entries(int(np.prod(shape)) * shape[axis])
     line = np.broadcast_to(np.take(indices(shape), [0], axis), shape)
     member = _select(line, shape)
     return member @ member.T.tocsr()
@@ -158,30 +193,44 @@ def _dot(program: Program, eqn: Equation, operand: int, zeros: "_Zeros") -> Patt
     weight = nonzero.transpose([*batch[1 - operand], *theirs, *contracting[1 - operand]]).reshape(b, n, k)
     out = np.arange(b * m * n).reshape((b, m, n) if operand == 0 else (b, n, m))
     out = out if operand == 0 else out.swapaxes(1, 2)
+    _check_entries(m * int(weight.sum()))
     at_b, at_n, at_k = np.nonzero(weight)
     rows, columns = out[at_b, :, at_n].ravel(), numbered[at_b, :, at_k].ravel()
     return sp.csr_array((np.ones(rows.size, bool), (rows, columns)), shape=(b * m * n, numbered.size))
 
 
 def _conv(program: Program, eqn: Equation) -> Pattern:
-    """One example at a time: the convolution of every unit impulse with a kernel of ones."""
-    (batch, *_), _, (out_batch, *_) = eqn.params["dimension_numbers"]
-    shape, kernel = program.shape(eqn.inputs[0]), program.shape(eqn.inputs[1])
+    """Places by places, times channels by channels of one group, for every example."""
+    into, kernel, out = eqn.params["dimension_numbers"]
+    shape, out_shape = program.shape(eqn.inputs[0]), program.shape(eqn.outputs[0])
     if eqn.params["batch_group_count"] != 1:
-        return sp.csr_array(np.ones((int(np.prod(program.shape(eqn.outputs[0]))), int(np.prod(shape))), bool))
-    one = tuple(1 if d == batch else n for d, n in enumerate(shape))
+        _check_entries(int(np.prod(out_shape)) * int(np.prod(shape)))
+        return sp.csr_array(np.ones((int(np.prod(out_shape)), int(np.prod(shape))), bool))
+    groups = eqn.params["feature_group_count"]
+    places = _places(eqn, [shape[d] for d in into[2:]], [program.shape(eqn.inputs[1])[d] for d in kernel[2:]])
+    batch, channels, made = shape[into[0]], shape[into[1]], out_shape[out[1]]
+    _check_entries(batch * places.nnz * made * channels // groups)
+    within = np.ones((made // groups, channels // groups), bool)
+    found: Pattern = sp.kron(sp.kron(sp.eye_array(batch * groups, dtype=bool), within), places).tocsr().astype(bool)
+    ours, theirs = (np.argsort(indices(s).transpose(d).ravel()) for s, d in ((out_shape, out), (shape, into)))
+    return found[ours][:, theirs]
+
+
+def _places(eqn: Equation, shape: Sequence[int], kernel: Sequence[int]) -> Pattern:
+    """Which place of the output sees which place of the input: a convolution of unit impulses with a kernel of ones."""
+    count, axes = int(np.prod(shape)), tuple(range(len(shape) + 2))
+    _check_entries(count**2)
+    params = {
+        **eqn.params,
+        "dimension_numbers": jax.lax.ConvDimensionNumbers(axes, axes, axes),
+        "feature_group_count": 1,
+        "preferred_element_type": None,
+    }
     with jax.ensure_compile_time_eval():
-        impulses = jnp.eye(int(np.prod(one)), dtype=jnp.float32)
-        moved = jnp.moveaxis(impulses.reshape(-1, *one), 1 + batch, 1)[:, 0]
-        params = {**eqn.params, "preferred_element_type": None}
+        impulses = jnp.eye(count, dtype=jnp.float32).reshape(count, 1, *shape)
         assert eqn.primitive is not None
-        answers = eqn.primitive.bind(jnp.moveaxis(moved, 0, batch), jnp.ones(kernel, jnp.float32), **params)
-        touched = np.asarray(jnp.moveaxis(answers, out_batch, 0)).reshape(impulses.shape[0], -1) > 0
-    single = sp.csr_array(touched.T)
-    lanes: Pattern = sp.kron(sp.eye_array(shape[batch], dtype=bool), single).tocsr().astype(bool)
-    into = np.moveaxis(indices(shape), batch, 0).ravel()
-    out = np.moveaxis(indices(program.shape(eqn.outputs[0])), out_batch, 0).ravel()
-    return lanes[np.argsort(out)][:, np.argsort(into)]
+        answers = eqn.primitive.bind(impulses, jnp.ones((1, 1, *kernel), jnp.float32), **params)
+    return sp.csr_array(np.asarray(answers).reshape(count, -1).T > 0)
 
 
 def _inner(held: Any) -> tuple[Program, Links]:
