@@ -23,7 +23,7 @@ from ._program import Equation, flatten, Program
 Pattern = Any
 """A `scipy.sparse.csr_array` of bools, [elements of a variable, sources]."""
 
-_MOST_ENTRIES, _MOST_WORK = 2**25, 2**31
+_MOST_ENTRIES, _MOST_WORK = 2**25, 2**30
 """A pattern beyond that would take gigabytes and minutes: an image normalised as a whole has a billion entries."""
 
 

@@ -20,6 +20,7 @@ from ._dependence import dependence, union
 from ._hidden_group import find_arrivals, find_hidden_groups, HiddenGroup
 from ._influence import find_structure, nonlinear_edges, Structure
 from ._layout import Path
+from ._pattern import PatternTooLargeError
 from ._primitive import Links
 from ._step import Step
 from ._tail import Cut, find_tail, Knowledge, Site, Tail
@@ -60,10 +61,23 @@ class Analysis:
     dropped: tuple[tuple[Cut, ...], ...]
     """For each parameter, the credit that a position-diagonal trace drops; empty if it is exact."""
 
-    @functools.cached_property
+    @property
     def structure(self) -> Structure:
-        """The pattern of the step's Jacobian; found when a rule needs it."""
-        return find_structure(self.step, self.body)
+        """The pattern of the step's Jacobian; found when a rule needs it.
+
+        **Raises** `PatternTooLargeError` if it cannot be written down.
+        """
+        found = self._structure
+        if isinstance(found, PatternTooLargeError):
+            raise found
+        return found
+
+    @functools.cached_property
+    def _structure(self) -> Structure | PatternTooLargeError:
+        try:
+            return find_structure(self.step, self.body)
+        except PatternTooLargeError as error:
+            return error
 
     @functools.cached_property
     def unfollowed(self) -> tuple[tuple[Cut, ...], ...]:
