@@ -3,6 +3,9 @@ from ._analysis import HiddenGroup as HiddenGroup
 from ._analysis import ParamRelation as ParamRelation
 from ._choose import choose_rule as choose_rule
 from ._choose import ChosenRule as ChosenRule
+from ._fidelity import Fidelity as Fidelity
+from ._fidelity import FidelityProbe as FidelityProbe
+from ._fidelity import ProbeState as ProbeState
 from ._grad import etrace_grad as etrace_grad
 from ._grad import etrace_value_and_grad as etrace_value_and_grad
 from ._grad import ETraceGrad as ETraceGrad

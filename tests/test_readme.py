@@ -10,7 +10,7 @@ README = pathlib.Path(__file__).parent.parent / "README.md"
 
 def test_python_blocks_run_and_train(capsys):
     blocks = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
-    assert len(blocks) == 5
+    assert len(blocks) == 7
     namespace: dict = {"__name__": "readme"}
     exec(compile(blocks[0], str(README), "exec"), namespace)
     printed = capsys.readouterr().out

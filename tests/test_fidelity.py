@@ -1,0 +1,89 @@
+"""The probe: 1 where the rule is exact, what a comparison by hand gives where it is not."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from cases import CASES
+from cases.table import T
+from oracle import by_path, rollout
+
+import eqx_etrace as etr
+
+
+def probed(name, rule, every, stretch):
+    """The fidelity after every step, the gradients, and the states."""
+    loss_step, model, state, inputs = CASES[name].build()
+    online = etr.etrace_grad(loss_step, rule)
+    probe = etr.FidelityProbe(online, every=every, stretch=stretch)
+    first = tuple(x[0] for x in inputs)
+
+    def body(carry, now):
+        state, trace, memory = carry
+        gradients, new, trace = online(model, state, trace, *now)
+        fidelity, memory = probe(model, state, memory, gradients, *now)
+        return (new, trace, memory), (fidelity, gradients)
+
+    start = (state, online.init(model, state, *first), probe.init(model, state, *first))
+    return eqx.filter_jit(jax.lax.scan)(body, start, inputs)[1]
+
+
+@pytest.mark.parametrize("name", ["gru", "linear_recurrent_unit"])
+def test_exact_is_one(name):
+    fidelity, _ = probed(name, etr.RTRL(), T, T)
+    assert fidelity.step.tolist() == [-1] * (T - 1) + [T - 1]
+    for leaf in jax.tree.leaves((fidelity.cosine, fidelity.norm_ratio)):
+        np.testing.assert_allclose(leaf[-1], 1, rtol=1e-9)
+        assert np.isnan(leaf[:-1]).all()
+
+
+def test_against_a_comparison_by_hand():
+    """D-RTRL on a GRU, every third step through two: at steps 2 and 5."""
+    fidelity, gradients = probed("gru", etr.DRTRL(), 3, 2)
+    assert fidelity.step.tolist() == [-1, -1, 2, 2, 2, 5, 5]
+    loss_step, model, state, inputs = CASES["gru"].build()
+    found = []
+    for t in (2, 5):
+        before = eqx.filter_jit(rollout)(loss_step, model, state, *(x[: t - 1] for x in inputs))[1]
+        start = jax.tree.map(lambda s: s[-1], before)
+        here = tuple(x[t - 1 : t + 1] for x in inputs)
+        wanted = eqx.filter_grad(lambda m, s=start, i=here: rollout(loss_step, m, s, *i)[0][-1])(model)
+        ours = by_path(jax.tree.map(lambda g, t=t: g[t], gradients))
+        for path, exact in by_path(wanted).items():
+            a, b = np.ravel(ours[path]), np.ravel(exact)
+            cosine = a @ b / np.sqrt((a @ a) * (b @ b))
+            found.append(cosine)
+            np.testing.assert_allclose(by_path(fidelity.cosine)[path][t], cosine, rtol=1e-9)
+            np.testing.assert_allclose(by_path(fidelity.norm_ratio)[path][t], np.sqrt(a @ a / (b @ b)), rtol=1e-9)
+    assert min(found) < 1 - 1e-6
+
+
+def test_keys_and_auxiliary_output():
+    """A typed key among the inputs, another in the state, and a loss with auxiliary output."""
+
+    def loss_step(m, state, x, key):
+        h, own = state
+        own, now = jax.random.split(own)
+        h = jnp.tanh(m * h + x + 0.1 * jax.random.normal(key) + 0.1 * jax.random.normal(now))
+        return (jnp.sum(h**2), h), (h, own)
+
+    online = etr.etrace_grad(loss_step, etr.DRTRL(), has_aux=True)
+    probe = etr.FidelityProbe(online, every=2, stretch=2)
+    model, state, xs = jnp.full(3, 0.5), (jnp.ones(3), jax.random.key(0)), jnp.ones((2, 3))
+    keys = jax.random.split(jax.random.key(1))
+    trace, memory = online.init(model, state, xs[0], keys[0]), probe.init(model, state, xs[0], keys[0])
+    fidelity = None
+    for x, key in zip(xs, keys, strict=True):
+        (gradients, _), new, trace = online(model, state, trace, x, key)
+        fidelity, memory = probe(model, state, memory, gradients, x, key)
+        state = new
+    assert fidelity is not None and int(fidelity.step) == 1
+    np.testing.assert_allclose(fidelity.cosine, 1, rtol=1e-12)
+
+
+@pytest.mark.parametrize(("every", "stretch"), [(1, 2), (3, 0), (0, 0)])
+def test_the_stretch_lies_between_measurements(every, stretch):
+    loss_step, *_ = CASES["gru"].build()
+    with pytest.raises(ValueError, match="stretch"):
+        etr.FidelityProbe(etr.etrace_grad(loss_step, etr.DRTRL()), every=every, stretch=stretch)
