@@ -142,3 +142,15 @@ def test_quickstart_runs_on_a_small_budget(tmp_path):
     for line in ["  online: ", "    BPTT: ", "  chance: ", "Spikes per unit and step, online: 0."]:
         assert line in text
     assert picture.stat().st_size > 20_000
+
+
+def test_the_ladder_on_a_small_budget():
+    """The losses are finite, those of the first step are one number, and a rule that keeps more goes another way."""
+    ladder = load("sparsity_ladder")
+    with jax.enable_x64(False):
+        found = {name: ladder.train(ladder.RULES[name], 0, 200) for name in ("NoTrace", "SnAp-2", "RTRL")}
+    for losses in found.values():
+        assert losses.shape == (200,) and bool(jnp.isfinite(losses).all())
+        assert abs(losses[0] - found["RTRL"][0]) < 1e-5
+    assert abs(found["RTRL"] - found["NoTrace"]).max() > 1e-3
+    assert abs(found["RTRL"] - found["SnAp-2"]).max() > 1e-5
