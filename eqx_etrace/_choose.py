@@ -70,10 +70,16 @@ def choose_rule(
 
     **Returns** a rule, or a function from a `ParamRelation` to a rule; both are what the transforms take.
 
-    **Raises** `ValueError` for a memory that is negative, `TypeError` for one that is no integer.
+    **Raises** `ValueError` for a memory that is negative, `TypeError` for one that is no integer, for what is no graph,
+    and for an `among` that holds no rules.
     """
     most = _check_memory(memory)
-    ranked = (RTRL(most), SnAp(2, most), DRTRL(), PPProp(0.95)) if among is None else tuple(map(check_rule, among))
+    if not isinstance(graph, ETraceGraph):
+        raise TypeError(
+            f"The first argument is a {type(graph).__name__}; it must be a graph: `compile_graph(step, model, state, "
+            "*inputs)`, or `.graph(...)` of a transform."
+        )
+    ranked = (RTRL(most), SnAp(2, most), DRTRL(), PPProp(0.95)) if among is None else _check_ranked(among)
     analysis = graph._analysis
     uniform = [(_total(found), rule) for rule in ranked if (found := _assigned(analysis, rule)) and _all_exact(found)]
     if uniform and min(size for size, _ in uniform) <= most:
@@ -101,10 +107,20 @@ def _fill(offers: Sequence[Sequence[_Offer]], most: int) -> list[_Offer]:
 
 
 def _check_memory(memory: Any) -> int:
-    most = operator.index(memory)
+    try:
+        most = operator.index(memory)
+    except TypeError:
+        raise TypeError(f"`memory` is {memory!r}; it must be an integer, a number of bytes.") from None
     if most < 0:
         raise ValueError(f"`memory` is {most}; it is a number of bytes and must not be negative.")
     return most
+
+
+def _check_ranked(among: Sequence[AbstractRule]) -> tuple[AbstractRule, ...]:
+    ranked = tuple(map(check_rule, among))
+    if not ranked or not all(isinstance(rule, AbstractRule) for rule in ranked):
+        raise TypeError(f"`among` is {among!r}; it must hold rules such as `DRTRL()`, the most exact first.")
+    return ranked
 
 
 def _key(relation: ParamRelation) -> Key:

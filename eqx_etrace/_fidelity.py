@@ -5,7 +5,6 @@ the stretch again at the parameters of the moment, differentiates the loss of it
 of it, and compares: per parameter, the cosine between the two gradients, and the ratio of their norms.
 """
 
-import operator
 from typing import Any
 
 import equinox as eqx
@@ -59,13 +58,23 @@ class FidelityProbe(eqx.Module):
     - `online`: what `etrace_grad` or `etrace_value_and_grad` returns; its loss is the one that is differentiated.
     - `every`: measure at every so many steps, at the last one of them.
     - `stretch`: through how many steps, at most `every`; memory and the cost of a measurement grow with it.
+
+    **Raises** `TypeError` or `ValueError` for what is no transform, a stretch that does not lie between two
+    measurements, inputs or gradients of other shapes.
     """
 
     online: ETraceGrad
-    every: int = eqx.field(static=True, converter=operator.index)
-    stretch: int = eqx.field(static=True, converter=operator.index)
+    every: int = eqx.field(static=True)
+    stretch: int = eqx.field(static=True)
 
     def __check_init__(self) -> None:
+        if not isinstance(self.online, ETraceGrad):
+            raise TypeError(
+                f"`online` is a {type(self.online).__name__}; it must be what `etrace_grad` or `etrace_value_and_grad` "
+                "returns."
+            )
+        if not all(isinstance(n, int) for n in (self.every, self.stretch)):
+            raise TypeError(f"`every` is {self.every!r} and `stretch` {self.stretch!r}; both count steps, as integers.")
         if not 1 <= self.stretch <= self.every:
             raise ValueError(
                 f"`stretch` is {self.stretch} and `every` is {self.every}; a stretch has at least one step and lies "
@@ -84,6 +93,13 @@ class FidelityProbe(eqx.Module):
         self, model: PyTree, state: PyTree, memory: ProbeState, gradients: PyTree, *inputs: Any
     ) -> tuple[Fidelity, ProbeState]:
         """After a step: the latest measurement, and what to carry. `model` and `state` are those before the step."""
+        if not isinstance(memory, ProbeState):
+            raise TypeError(
+                f"The third argument must be a `ProbeState` made by `.init`; found a {type(memory).__name__}. The "
+                "arguments are `(model, state, memory, gradients, *inputs)`."
+            )
+        _check_alike("inputs", jax.tree.map(lambda x: x[0], memory.inputs), eqx.filter(inputs, eqx.is_array))
+        _check_alike("gradients", eqx.filter(model, eqx.is_inexact_array), gradients)
         place = memory.count % self.every - (self.every - self.stretch)
         begins = place == 0
         arrays, static = eqx.partition(inputs, eqx.is_array)
@@ -117,6 +133,16 @@ class FidelityProbe(eqx.Module):
             return jax.lax.scan(body, arrays, stored)[1][-1]
 
         return eqx.filter_grad(last_loss)(model)
+
+
+def _check_alike(what: str, wanted: PyTree, found: PyTree) -> None:
+    """The same structure and shapes?"""
+    shapes = [jax.tree.map(jnp.shape, tree) for tree in (wanted, found)]
+    if jax.tree.structure(wanted) != jax.tree.structure(found) or shapes[0] != shapes[1]:
+        raise ValueError(
+            f"The {what} of this step have the shapes {shapes[1]}; the probe expects {shapes[0]}. Pass those of one "
+            "step, as to the transform, to a probe that was made for them."
+        )
 
 
 def _compare(found: PyTree, exact: PyTree) -> tuple[PyTree, PyTree]:

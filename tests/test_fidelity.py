@@ -87,3 +87,14 @@ def test_the_stretch_lies_between_measurements(every, stretch):
     loss_step, *_ = CASES["gru"].build()
     with pytest.raises(ValueError, match="stretch"):
         etr.FidelityProbe(etr.etrace_grad(loss_step, etr.DRTRL()), every=every, stretch=stretch)
+
+
+def test_arguments_are_checked():
+    loss_step, model, state, inputs = CASES["gru"].build()
+    online, first = etr.etrace_grad(loss_step, etr.DRTRL()), tuple(x[0] for x in inputs)
+    probe = etr.FidelityProbe(online, every=2, stretch=2)
+    memory, gradients = probe.init(model, state, *first), eqx.filter(model, eqx.is_inexact_array)
+    with pytest.raises(ValueError, match="inputs of this step"):
+        probe(model, state, memory, gradients, *inputs)
+    with pytest.raises(ValueError, match="gradients of this step"):
+        probe(model, state, memory, gradients.cell if hasattr(gradients, "cell") else state, *first)
