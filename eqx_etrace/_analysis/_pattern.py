@@ -23,8 +23,9 @@ from ._program import Equation, flatten, Program
 Pattern = Any
 """A `scipy.sparse.csr_array` of bools, [elements of a variable, sources]."""
 
-_MOST_ENTRIES, _MOST_WORK = 2**25, 2**30
-"""A pattern beyond that would take gigabytes and minutes: an image normalised as a whole has a billion entries."""
+_MOST_ENTRIES, _MOST_WORK = 2**25, 2**28
+"""The largest pattern, and the most work on one product of two. Beyond that it would take gigabytes and minutes: an image
+normalised as a whole has a billion entries. Work is known before it is done."""
 
 
 class PatternTooLargeError(ValueError):
@@ -62,8 +63,9 @@ def find_patterns(
                 through = _through(program, eqn, inputs, links, zeros)
             except _TooManyEntries as error:
                 raise PatternTooLargeError(
-                    "The Jacobian of the step is too large to keep influence on blocks of the state: it has more than "
-                    f"{error.args[0]:,} entries that can be anything but zero after `{eqn.name}` at {eqn.source}. "
+                    "The Jacobian of the step is too large to keep influence on blocks of the state: to write down which "
+                    f"of its entries can be anything but zero takes more than {error.args[0]:,} operations up to "
+                    f"`{eqn.name}` at {eqn.source}. "
                     "Use `DRTRL()` or `PPProp(decay)`, which keep the part that stays in its position."
                 ) from None
             for output, pattern in through.items():
