@@ -24,8 +24,8 @@ Pattern = Any
 """A `scipy.sparse.csr_array` of bools, [elements of a variable, sources]."""
 
 _MOST_ENTRIES, _MOST_WORK = 2**25, 2**28
-"""The largest pattern, and the most work on one product of two. Beyond that it would take gigabytes and minutes: an image
-normalised as a whole has a billion entries. Work is known before it is done."""
+"""The largest pattern, and the most work on one product of two. Beyond that it would take gigabytes and minutes: an
+image normalised as a whole has a billion entries. Work is known before it is done."""
 
 
 class PatternTooLargeError(ValueError):
@@ -63,8 +63,8 @@ def find_patterns(
                 through = _through(program, eqn, inputs, links, zeros)
             except _TooManyEntries as error:
                 raise PatternTooLargeError(
-                    "The Jacobian of the step is too large to keep influence on blocks of the state: to write down which "
-                    f"of its entries can be anything but zero takes more than {error.args[0]:,} operations up to "
+                    "The Jacobian of the step is too large to keep influence on blocks of the state: to write down "
+                    f"which of its entries can be anything but zero takes more than {error.args[0]:,} operations up to "
                     f"`{eqn.name}` at {eqn.source}. "
                     "Use `DRTRL()` or `PPProp(decay)`, which keep the part that stays in its position."
                 ) from None
