@@ -54,7 +54,7 @@ def with_past(plan: Plan, gradient: Gradient, past: Sequence[Share | None]) -> G
         if isinstance(share, Product):
             factors[number] = share
         elif share is not None:
-            direct[weight] = direct[weight] + share.astype(direct[weight].dtype)
+            direct[weight] = direct[weight] + _as_dtype(share, direct[weight].dtype)
     return Gradient(list(direct.values()), gradient.heads, factors)
 
 
@@ -68,7 +68,7 @@ def with_rows(plan: Plan, gradient: Gradient, rows: Sequence[Inexact[Array, "...
         if found is None:
             continue
         if output is None:
-            direct[weight] = direct[weight] + head.to_weight(found).astype(direct[weight].dtype)
+            direct[weight] = direct[weight] + _as_dtype(head.to_weight(found), direct[weight].dtype)
         else:
             heads[output] = heads[output].plus(head.from_rows(found))
     return Gradient(list(direct.values()), heads, gradient.traces)
@@ -90,8 +90,13 @@ def settle(plan: Plan, fixed: Values, gradient: Gradient) -> Arrays:
     for trace in plan.traces:
         if trace.number in gradient.traces:
             share = trace.head.pull(gradient.traces[trace.number])
-            found[trace.weight] = found[trace.weight] + share.astype(found[trace.weight].dtype)
+            found[trace.weight] = found[trace.weight] + _as_dtype(share, found[trace.weight].dtype)
     return list(found.values())
+
+
+def _as_dtype(share: Inexact[Array, "..."], dtype: np.dtype) -> Inexact[Array, "..."]:
+    """Of a real weight that met complex data, the real part: a trace stands for Re(e dw)."""
+    return (share if jnp.issubdtype(dtype, jnp.complexfloating) else share.real).astype(dtype)
 
 
 def stacked(gradient: Gradient) -> Gradient:

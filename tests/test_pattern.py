@@ -1,4 +1,4 @@
-"""The pattern of a step's Jacobian against the Jacobian itself: an entry that it misses would be credit silently lost."""
+"""The pattern of a Jacobian against the Jacobian itself: an entry that it misses would be credit silently lost."""
 
 import jax
 import jax.numpy as jnp

@@ -6,7 +6,8 @@ of r scalars and q rows, and k features,
     e[g, i, q, k]  <-  sum_j J[g, i, j] e[g, j, q, k]  +  dh_i/dy_q x[q, k] ,
 
 where J is the Jacobian of the step between the r scalars. Groups are padded to one size. All entries of J and of dh/dy
-are read from one reverse pass per colour.
+are read from one reverse pass per colour. What a weight that is complex, or meets complex data, influences is complex,
+in JAX's convention of cotangents: dh = Re(e dw).
 """
 
 import dataclasses
@@ -166,7 +167,8 @@ def make_influence(
     whole = steps is None or analysis.structure.reach(source, None).nnz == reach.nnz
     slots, rows = _groups(reach[order])
     avals, states = program.avals, analysis.step.states
-    held = [avals[source.weight].dtype, *(avals[v].dtype for v in states)]
+    met = [source.weight] if source.use is None else [source.weight, source.use.data, source.use.output]
+    held = [avals[v].dtype for v in (*met, *states)]
     dtype = widest(*held)
     columns = None if nonzero is None or not head.has_features else _kept_features(head, nonzero, rows)
     return Influence(source, head, slots, rows, columns, analysis.structure, whole, dtype)

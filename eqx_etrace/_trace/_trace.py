@@ -32,8 +32,8 @@ class Trace:
     elements: tuple[Positions, ...]
     """For each state of the group: which of its elements each row belongs to, NONE if none."""
     dtype: np.dtype
-    """The dtype of its arithmetic. The trace of a complex weight is complex, in JAX's convention of cotangents: it
-    stands for dh = Re(e dw)."""
+    """The dtype of its arithmetic. The trace of a weight that is complex, or meets complex data, is complex, in JAX's
+    convention of cotangents: it stands for dh = Re(e dw)."""
 
     @property
     def rows(self) -> tuple[int, ...]:
@@ -99,7 +99,7 @@ def _make_trace(analysis: Analysis, number: int) -> Trace:
         tuple(tuple(couplings[s][r] for r in kept) for s in kept),
         tuple(entries[s] for s in kept),
         tuple(elements(positions, frame) for positions in tail.group.positions),
-        dtype if np.issubdtype(avals[site.weight].dtype, np.complexfloating) else jnp.finfo(dtype).dtype,
+        dtype,
     )
 
 

@@ -169,3 +169,16 @@ def resonators_that_drive_rate_units(draw):
 
     model = {"b": draw(N, F), "omega": draw(N), "tau": draw(N)}
     return supervised(cell), model, {"z": lax.complex(draw(N), draw(N)), "v": draw(N)}, series(draw)
+
+
+@case()
+def a_real_weight_on_complex_data(draw):
+    """`dot_general` takes operands of two dtypes: y = w x is complex, w is not."""
+    turn = lax.complex(jnp.cos(jnp.arange(1.0 * F)), jnp.sin(jnp.arange(1.0 * F)))
+
+    def cell(m, h, x):
+        y = lax.dot_general(m, turn * x.astype(complex), (((1,), (0,)), ((), ())))
+        h = lax.complex(jnp.full(N, 0.6), jnp.full(N, 0.5)) * h + y
+        return h.real - jnp.tanh(h.imag), h
+
+    return supervised(cell), draw(N, F), lax.complex(draw(N), draw(N)), series(draw)
