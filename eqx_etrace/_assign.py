@@ -5,7 +5,7 @@ import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ._analysis import Analysis, nonzero, ParamRelation
+from ._analysis import Analysis, ParamRelation, Zeros
 from ._rule import AbstractBlockRule, AbstractPositionRule, AbstractRule, DRTRL, NoTrace, RTRL
 from ._trace import Influence, make_influence
 
@@ -30,7 +30,7 @@ class Assignment:
             return ()
         program = self.analysis.step.program
         return tuple(
-            make_influence(self.analysis, source, self.blocks[source.weight].steps, nonzero(program, source.weight))
+            make_influence(self.analysis, source, self.blocks[source.weight].steps, Zeros(program).of(source.weight))
             for source in self.analysis.structure.sources
             if source.weight in self.blocks
         )

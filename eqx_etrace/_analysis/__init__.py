@@ -5,7 +5,6 @@ from ._influence import nonlinear_edges as nonlinear_edges
 from ._influence import Structure as Structure
 from ._layout import Layout as Layout
 from ._layout import Path as Path
-from ._pattern import nonzero as nonzero
 from ._pattern import PatternTooLargeError as PatternTooLargeError
 from ._relation import analyse as analyse
 from ._relation import Analysis as Analysis
@@ -13,3 +12,4 @@ from ._relation import ParamRelation as ParamRelation
 from ._step import stage_step as stage_step
 from ._step import Step as Step
 from ._tail import Cut as Cut
+from ._zeros import Zeros as Zeros

@@ -102,7 +102,7 @@ def _rename(
     rename[group[source].ravel()[labels[met]]] = target[met]
     unmet = rename == NONE
     rename[unmet] = free + np.arange(unmet.sum())
-    return {leaf: rename[positions] for leaf, positions in group.items()}
+    return {leaf: np.asarray(rename[positions]) for leaf, positions in group.items()}
 
 
 def _as_group(step: Step, index: int, members: dict[int, Positions]) -> HiddenGroup:

@@ -21,8 +21,9 @@ import scipy.sparse as sp
 from jaxtyping import Int
 
 from ._body import Body, Use
-from ._pattern import find_patterns, identity, Pattern
+from ._pattern import find_patterns
 from ._primitive import Links
+from ._sparse import identity, Pattern
 from ._step import Step
 
 Index = Int[np.ndarray, "..."]

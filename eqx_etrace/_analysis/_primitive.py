@@ -122,12 +122,12 @@ def _source(program: Program, eqn: Equation, operand: int, output: int) -> Posit
     """Which element of the operand each element of the output copies; None if it is no movement."""
     shape = program.shape(eqn.inputs[operand])
     if eqn.primitive in SHAPED:
-        return SHAPED[eqn.primitive](indices(shape), **eqn.params)
+        return np.asarray(SHAPED[eqn.primitive](indices(shape), **eqn.params))
     if eqn.primitive is SPLIT:
         cuts = np.cumsum(eqn.params["sizes"])[:-1]
         return np.split(indices(shape), cuts, eqn.params["axis"])[output]
     if eqn.primitive in UNSTACK:
-        return np.moveaxis(indices(shape), eqn.params["axis"], 0)[output]
+        return np.asarray(np.moveaxis(indices(shape), eqn.params["axis"], 0)[output])
     if eqn.primitive in JOINED:
         return _run(eqn, [_numbered(program, v, i == operand) for i, v in enumerate(eqn.inputs)])
     if eqn.primitive in INDEXED:

@@ -23,7 +23,7 @@ from jaxtyping import Array, Bool, Inexact, Int
 
 from .._analysis import Analysis
 from .._analysis._influence import Source, Structure
-from .._analysis._pattern import Pattern
+from .._analysis._sparse import Pattern
 from ._head import Head, make_head
 from ._trace import widest
 

@@ -1,0 +1,98 @@
+"""What must hold of every step, whatever it does, under a rule and a window."""
+
+import functools
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from oracle import bptt, by_path, trajectory
+
+import eqx_etrace as etr
+
+from .program import Program, T
+
+RULES = {
+    "NoTrace": etr.NoTrace(),
+    "PPProp": etr.PPProp(0.9),
+    "DRTRL": etr.DRTRL(),
+    "SnAp-1": etr.SnAp(1),
+    "SnAp-2": etr.SnAp(2),
+    "SnAp-9": etr.SnAp(9),
+    "RTRL": etr.RTRL(),
+}
+WINDOWS = (1, 2, T)
+TOLERANCE = 1e-8
+
+
+@functools.lru_cache(2)
+def built(program: Program) -> Any:
+    return program.build()
+
+
+@functools.lru_cache(4)
+def reference(program: Program, window: int) -> dict[Any, np.ndarray]:
+    """Truncated BPTT: nothing is handed over from one window to the next. Of window T it is BPTT."""
+    loss_step, model, state, inputs = built(program)
+    gradient = None
+    for start in range(0, T, window):
+        here = tuple(x[start : start + window] for x in inputs)
+        part = bptt(loss_step, model, state, *here)
+        gradient = part if gradient is None else jax.tree.map(jnp.add, gradient, part)
+        state = jax.tree.map(lambda s: s[-1], trajectory(loss_step, model, state, *here)[1])
+    return {path: np.asarray(g) for path, g in by_path(gradient).items()}
+
+
+def check(program: Program, rule: str, window: int) -> None:
+    """Assert what the report promises, and what holds under every rule."""
+    loss_step, model, state, inputs = built(program)
+    wanted, truncated = reference(program, T), reference(program, window)
+    scale = {path: np.abs(g).max(initial=0) + 1e-6 * _largest(wanted) + 1e-12 for path, g in wanted.items()}
+    online = etr.etrace_grad(loss_step, RULES[rule])
+    trace = online.init(model, state, *(x[0] for x in inputs))
+    gradients, last, trace = eqx.filter_jit(online.scan)(model, state, trace, *inputs, window=window)
+    report = online.graph(model, state, *(x[0] for x in inputs)).report(RULES[rule])
+    found = {path: np.asarray(g) for path, g in by_path(gradients).items()}
+    exact = {row.path: row.exact for row in report.rows}
+
+    def error(path: Any, reference: dict[Any, np.ndarray]) -> float:
+        assert found[path].shape == reference[path].shape and found[path].dtype == reference[path].dtype
+        return float(np.abs(found[path] - reference[path]).max(initial=0) / scale[path])
+
+    assert found.keys() == wanted.keys() == exact.keys()
+    for path in found:
+        assert np.isfinite(found[path]).all() or not np.isfinite(wanted[path]).all(), path
+        if exact[path] or window == T:
+            assert error(path, wanted) < TOLERANCE, (path, "is not BPTT", error(path, wanted))
+        if rule == "NoTrace":
+            assert error(path, truncated) < TOLERANCE, (path, "is not truncated BPTT")
+        if np.abs(truncated[path]).max(initial=0) > 1e-6 * scale[path]:
+            assert np.abs(found[path]).max() > 0, (path, "is silently zero")
+    if rule == "RTRL" and program.is_linear:
+        assert all(exact.values()), report
+    for row in report.rows:
+        assert row.exact == (not row.dropped)
+    assert report.trace_bytes == sum(x.nbytes for x in jax.tree.leaves(trace))
+    assert jax.tree.structure(last) == jax.tree.structure(state)
+
+
+def check_steps(program: Program, rule: str) -> None:
+    """One call per step gives what a scan over windows of one step gives."""
+    loss_step, model, state, inputs = built(program)
+    online = etr.etrace_grad(loss_step, RULES[rule])
+    start = online.init(model, state, *(x[0] for x in inputs))
+    wanted, wanted_state, wanted_trace = eqx.filter_jit(online.scan)(model, state, start, *inputs)
+    step, trace, total = eqx.filter_jit(online), start, jax.tree.map(jnp.zeros_like, model)
+    for t in range(T):
+        gradients, state, trace = step(model, state, trace, *(x[t] for x in inputs))
+        total = jax.tree.map(jnp.add, total, gradients)
+    largest = _largest(wanted) + 1e-12
+    for a, b in zip(*map(jax.tree.leaves, (total, wanted)), strict=True):
+        assert np.abs(np.asarray(a - b)).max(initial=0) < 1e-10 * largest
+    for a, b in zip(*map(jax.tree.leaves, ((state, trace), (wanted_state, wanted_trace))), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-10)
+
+
+def _largest(tree: Any) -> float:
+    return max((float(np.abs(np.asarray(g)).max(initial=0)) for g in jax.tree.leaves(tree)), default=0.0)
