@@ -77,11 +77,11 @@ class Account:
     def _dropped(self, p: int, sites: list[ParamRelation], influences: list[Influence]) -> tuple[Cut, ...]:
         analysis, blocks, found = self.analysis, self.assignment.blocks, []
         weights = [w for w in analysis.body.weights if analysis.bits.get(w, 0) >> p & 1]
-        if not influences or any(w not in blocks for w in weights):
+        if any(w not in blocks for w in weights):
             found += analysis.dropped[p]
         by_position = [r.site for r in sites if analysis.sites[r.site].weight not in blocks]
         found += [cut for site in by_position if (cut := self._given_up(site)) is not None]
-        if influences:
+        if any(w in blocks for w in weights):
             found += analysis.unfollowed[p]
         for influence in influences:
             if not influence.is_whole:

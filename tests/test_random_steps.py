@@ -6,7 +6,7 @@ import jax
 import pytest
 from hypothesis import given, HealthCheck, Phase, seed, settings
 from hypothesis import strategies as st
-from random_steps import programs
+from random_steps import New, Op, Program, programs
 from random_steps.check import check, check_steps, RULES, WINDOWS
 
 DRAWS = int(os.environ.get("ETRACE_DRAWS", "10"))
@@ -34,8 +34,58 @@ def test_random_steps(part):
         _drawn += 1
         if _drawn % 40 == 0:  # each compiled program holds memory maps, of which a process has few
             jax.clear_caches()
+        check(program, "RTRL", 1)
         check(program, rule, window)
         if by_steps and window == 1:
             check_steps(program, rule)
 
     holds()
+
+
+ONCE_FAILED = {
+    "scalars_in_one_group": (
+        Program(
+            (((), False), ((2, 3), True), ((), False)),
+            (Op("shape", 7, 5, 33), Op("add", 6, 0, 52), Op("soft_reset", 6, 6, 34), Op("shape", 1, 4, 23)),
+            (New(2, 4), New(2, 2), New(4, 1)),
+            3,
+            0,
+        ),
+        "PPProp",
+        1,
+    ),
+    "zero_of_a_scalar": (
+        Program(
+            (((), False), ((2, 2), True), ((), False)),
+            (Op("checkpointed", 1, 3, 51), Op("checkpointed", 1, 3, 51), Op("scatter", 0, 7, 10)),
+            (New(3, 5), New(0, 2), New(6, 5)),
+            3,
+            1,
+        ),
+        "RTRL",
+        1,
+    ),
+    "path_whose_jacobian_is_zero": (
+        Program(
+            (((2, 2), False), ((4,), False), ((4,), False)),
+            (
+                Op("pad", 7, 1, 51),
+                Op("pad", 3, 2, 12),
+                Op("soft_reset", 4, 2, 38),
+                Op("pad", 1, 4, 47),
+                Op("inner", 6, 3, 8),
+            ),
+            (New(0, 5), New(3, 5), New(0, 2)),
+            0,
+            2,
+        ),
+        "RTRL",
+        1,
+    ),
+}
+"""Steps that random draws found, and what they failed under."""
+
+
+@pytest.mark.parametrize("name", ONCE_FAILED)
+def test_step_that_once_failed(name):
+    check(*ONCE_FAILED[name])
