@@ -179,7 +179,8 @@ def _one_step(plan: Plan, fixed: Values, arguments: Arguments, values: TraceValu
     total = with_past(plan, own, hand_over(plan, values, on_old))
 
     def after(first: Arrays) -> TraceValues:
-        return advance(plan, values, step.jacobians.after(first), step.entries)
+        entries = None if step.entries is None else step.entries.after(first)
+        return advance(plan, values, step.jacobians.after(first), entries)
 
     return Found(step.out[0], aux, total, step.new, after)
 

@@ -31,9 +31,9 @@ from .._analysis._primitive import DOT
 from .._analysis._program import Equation, Program
 
 _MOST_BLOCKS = 32
-"""Into how many blocks of lanes a contraction is cut. It is a loop because XLA on the CPU would otherwise fuse the
-arithmetic that makes the learning signal into it, and do it again for every element of the trace; and the loop is short
-because there may be thousands of lanes (the places of a convolution)."""
+"""Into how many blocks of lanes a contraction is cut at the most; the fewest but one. It is a loop because XLA on the
+CPU would otherwise fuse the arithmetic that makes the learning signal into it, and do it again for every element of
+the trace; and it is short because every block reads and writes the sum again."""
 
 Rows = Inexact[Array, "b m n"] | Inexact[Array, "..."]
 Features = Inexact[Array, "b m k"] | None
@@ -71,17 +71,7 @@ class Head:
         if not self.has_features:
             terms = [g * e.astype(g.dtype) for g, e in zip(rows, value, strict=True)]
             return self.to_weight(sum(terms[1:], terms[0]))
-        b, m, n, k = self.shape
-        size = next(d for d in range(1, m + 1) if m % d == 0 and m // d <= _MOST_BLOCKS)
-
-        def block(total: Array, start: Array) -> tuple[Array, None]:
-            for both in zip(rows, value, strict=True):
-                g, e = (jax.lax.dynamic_slice_in_dim(a, start, size, 1) for a in both)
-                total = total + (g[..., None] * e.astype(g.dtype)).sum(1)
-            return total, None
-
-        total, _ = jax.lax.scan(block, jnp.zeros((b, n, k), rows[0].dtype), jnp.arange(0, m, size))
-        return self.to_weight(total)
+        return self.to_weight(_over_lanes(list(zip(rows, value, strict=True))))
 
     def blocks(self, least: int) -> tuple[int, int]:
         """An axis of the trace, and into how many equal blocks it is cut: at least so many, if one can be cut so."""
@@ -99,6 +89,21 @@ class Head:
     def pull(self, factors: Product) -> Inexact[Array, "..."]:
         """The head's own VJP; of a head that has features."""
         return self.to_weight(jnp.einsum("bmn,bmk->bnk", factors.rows, factors.x))
+
+
+def _over_lanes(pairs: list[tuple[Rows, Inexact[Array, "b m n k"]]]) -> Inexact[Array, "b n k"]:
+    """sum over pairs and lanes of g e."""
+    b, m, n, k = pairs[0][1].shape
+    count = next((c for c in range(2, min(m, _MOST_BLOCKS) + 1) if m % c == 0), 1)
+    size = m // count
+
+    def block(total: Array, start: Array) -> tuple[Array, None]:
+        for both in pairs:
+            g, e = (jax.lax.dynamic_slice_in_dim(a, start, size, 1) for a in both)
+            total = total + (g[..., None] * e.astype(g.dtype)).sum(1)
+        return total, None
+
+    return jax.lax.scan(block, jnp.zeros((b, n, k), pairs[0][0].dtype), jnp.arange(0, m, size))[0]
 
 
 def make_head(program: Program, weight: int, equation: Equation | None) -> Head:

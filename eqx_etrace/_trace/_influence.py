@@ -12,7 +12,7 @@ in JAX's convention of cotangents: dh = Re(e dw).
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import equinox as eqx
@@ -25,9 +25,11 @@ from .._analysis import Analysis
 from .._analysis._influence import Source, Structure
 from .._analysis._sparse import Pattern
 from ._head import Head, make_head
+from ._order import after
+from ._take import take
 from ._trace import widest
 
-_FEW = 8
+_FEW = 4
 """Up to so many scalars a product of small matrices is written out: XLA on the CPU is slow at many small ones."""
 
 
@@ -92,7 +94,7 @@ class Influence:
 
     def contract(self, value: Inexact[Array, "g r ..."], signal: Inexact[Array, " n"]) -> Inexact[Array, "..."]:
         """The cotangent of the effective weight, from one of every scalar of the state."""
-        on_slots = jnp.where(self.slots >= 0, signal[np.maximum(self.slots, 0)], 0)
+        on_slots = _where(self.slots >= 0, take(signal, np.maximum(self.slots, 0)))
         per_row = jnp.einsum("gr,gr...->g...", on_slots.astype(value.dtype), value)
         if not self.head.has_features:
             return self.head.to_weight(self._by_row(per_row).reshape(self.head.shape))
@@ -106,7 +108,7 @@ class Influence:
 
     def rows_of(self, entry: Inexact[Array, "g r q"], signal: Inexact[Array, " n"]) -> Inexact[Array, "..."]:
         """The cotangent of the head's output by what one step put in."""
-        on_slots = jnp.where(self.slots >= 0, signal[np.maximum(self.slots, 0)], 0)
+        on_slots = _where(self.slots >= 0, take(signal, np.maximum(self.slots, 0)))
         by_row = self._by_row(jnp.einsum("gr,grq->gq", on_slots.astype(entry.dtype), entry))
         return by_row.reshape(self.head.shape[:-1] if self.head.has_features else self.head.shape)
 
@@ -151,6 +153,10 @@ class Entries(eqx.Module):
     entry: tuple[Inexact[Array, "_ _ _"], ...]
     """[g, r, q]"""
     x: tuple[Inexact[Array, "..."] | None, ...]
+
+    def after(self, first: Sequence[Inexact[Array, "..."]]) -> "Entries":
+        """The same, known only once all of `first` is."""
+        return Entries(after(first, self.jacobian), self.entry, self.x)
 
 
 def make_influence(
@@ -236,14 +242,19 @@ def entries(
     for influence in influences:
         source, head = influence.source, influence.head
         at = np.maximum(influence.slots, 0)
-        found = old[colours[at][:, :, None], at[:, None, :]]
-        jacobian.append(jnp.where(influence.within, found, 0).astype(jnp.finfo(influence.dtype).dtype))
+        found = _where(influence.within, take(old, colours[at][:, :, None] * old.shape[1] + at[:, None, :]))
+        jacobian.append(found.astype(jnp.finfo(influence.dtype).dtype))
         on_rows = weights[source.weight] if source.use is None else heads[source.use.output]
         by_row = jax.vmap(head.to_rows)(on_rows).reshape(on_rows.shape[0], -1)
-        found = by_row[colours[at][:, :, None], np.maximum(influence.rows, 0)[:, None, :]]
-        entry.append(jnp.where(influence.entering, found, 0).astype(influence.dtype))
+        rows = np.maximum(influence.rows, 0)[:, None, :]
+        found = _where(influence.entering, take(by_row, colours[at][:, :, None] * by_row.shape[1] + rows))
+        entry.append(found.astype(influence.dtype))
         x.append(None if source.use is None else head.to_features(features[source.use.data]).astype(influence.dtype))
     return Entries(tuple(jacobian), tuple(entry), tuple(x))
+
+
+def _where(kept: Bool[np.ndarray, "..."], values: Inexact[Array, "..."]) -> Inexact[Array, "..."]:
+    return values if kept.all() else jnp.where(kept, values, 0)
 
 
 def as_scalars(leaves: list[Inexact[Array, "..."]]) -> Inexact[Array, " n"]:
