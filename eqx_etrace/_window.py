@@ -63,8 +63,9 @@ def advance_window(plan: Plan, values: TraceValues, window: Jacobians) -> TraceV
 def _signals(plan: Plan, number: int, state_cotangents: Arrays) -> list[Inexact[Array, "..."]]:
     """The learning signal of each state that a trace supports, by row."""
     trace = plan.traces[number]
-    leaves = plan.analysis.groups[trace.group].leaves
-    return [trace.at_rows(state_cotangents[leaves[s]], s).astype(trace.dtype) for s in trace.states]
+    on_states = [state_cotangents[leaf] for leaf in plan.analysis.groups[trace.group].leaves]
+    found = (trace.folded(on_states.__getitem__, s) for s in trace.states)
+    return [signal for signal in found if signal is not None]
 
 
 def hand_over(

@@ -8,7 +8,7 @@ import pytest
 from cases import CASES
 from cases.table import F, N, T
 from jax import lax
-from oracle import assert_close, bptt
+from oracle import assert_close, bptt, relative
 
 import eqx_etrace as etr
 
@@ -114,3 +114,73 @@ def test_half_precision_does_not_lose_the_imaginary_part(rule, half):
         trace = online.init(model, state, *first)
         found.append(eqx.filter_jit(online.scan)(model, state, trace, *inputs)[0])
     assert_close(found[1], found[0], 1e-12)
+
+
+def _holomorphic(m, z, v, x):
+    return m["a"] * z + 0.02 * z * z + m["b"] @ x.astype(complex), jnp.tanh(m["r"] * v + z.real)
+
+
+def _with_a_gate(m, z, v, x):
+    """The gate is real and neither state nor weight: a coefficient."""
+    return jnp.sum(x).astype(complex) * m["a"] * z + m["b"] @ x.astype(complex), jnp.tanh(m["r"] * v)
+
+
+def _conjugate(m, z, v, x):
+    return 0.9 * jnp.conj(m["a"] * z) + m["b"] @ x.astype(complex), jnp.tanh(m["r"] * v)
+
+
+def _modulus(m, z, v, x):
+    z = m["a"] * z + m["b"] @ x.astype(complex)
+    return z / (1 + jnp.abs(z)).astype(complex), jnp.tanh(m["r"] * v)
+
+
+def _real_weight(m, z, v, x):
+    return m["a"] * z + m["r"].astype(complex) * (m["b"] @ x.astype(complex)), jnp.tanh(m["r"] * v)
+
+
+def _real_state(m, z, v, x):
+    return m["a"] * z + m["b"] @ x.astype(complex) + v.astype(complex), jnp.tanh(m["r"] * v)
+
+
+def _parts_apart(m, z, v, x):
+    z = m["a"] * z + m["b"] @ x.astype(complex)
+    return lax.complex(jnp.tanh(z.real), jnp.tanh(z.imag)), jnp.tanh(m["r"] * v)
+
+
+@pytest.mark.parametrize(
+    "cell, folds",
+    [
+        (_holomorphic, True),
+        (_with_a_gate, True),
+        (_real_weight, True),
+        (_conjugate, False),
+        (_modulus, False),
+        (_real_state, False),
+        (_parts_apart, False),
+    ],
+)
+@pytest.mark.parametrize("rule", [etr.DRTRL(), etr.PPProp(0.9)], ids=["DRTRL", "PPProp"])
+def test_of_a_holomorphic_pair_one_half_is_kept(cell, folds, rule):
+    """The trace of a complex weight has one array per real state that it reaches, or one per pair."""
+
+    def loss_step(m, state, x):
+        state = cell(m, *state, x)
+        return jnp.sum(state[0].real ** 3 + state[0].imag) + jnp.sum(state[1] ** 2), state
+
+    rng = np.random.default_rng(7)
+    a, b, z = (jnp.asarray(0.6 * rng.standard_normal(s) + 0.6j * rng.standard_normal(s)) for s in (N, (N, F), N))
+    model = {"a": a, "b": b, "r": jnp.asarray(0.5 * rng.standard_normal(N))}
+    state, xs = (z, jnp.zeros(N)), jnp.asarray(rng.standard_normal((T, F)))
+    online = etr.etrace_grad(loss_step, rule)
+    report = online.graph(model, state, xs[0]).report(etr.DRTRL())
+    shapes = {row.path: row.trace_shape for row in report.rows if row.group is not None}
+    reached = 1 if cell is not _holomorphic else 2
+    assert len(shapes["b",]) == (reached if folds else reached + 1)
+    for window in (1, 3):
+        found, _, _ = online.scan(model, state, online.init(model, state, xs[0]), xs, window=window)
+        wanted = bptt(loss_step, model, state, xs)
+        exact = {row.path: row.exact for row in online.graph(model, state, xs[0]).report(rule).rows}
+        assert exact["a",]
+        for name in model:
+            if exact[name,]:
+                assert relative(found[name], wanted[name]) < 1e-11, name

@@ -50,12 +50,7 @@ class Jacobians(eqx.Module):
 
     def drive(self, trace: Trace) -> Drive:
         decay = self.decay[trace.group]
-
-        def at(s: int, r: int) -> Array | None:
-            d = decay[s][r]
-            return None if d is None else trace.at_rows(d, r).astype(trace.dtype)
-
-        rows = tuple(tuple(at(s, r) for r in trace.states) for s in trace.states)
+        rows = tuple(tuple(trace.folded(decay[s].__getitem__, r) for r in trace.states) for s in trace.states)
         return Drive(rows, self.entry[trace.number], self.x[trace.number])
 
 
@@ -81,10 +76,9 @@ def _carried(
     """What every step put in, carried on to the end of the window."""
 
     def end(s: int) -> Array | None:
+        onward = {r: jax.vmap(lambda row, r=r: trace.folded(row.__getitem__, r))(after[s]) for r in trace.states}
         terms = [
-            jax.vmap(lambda p, r=r: trace.at_rows(p, r))(p).astype(trace.dtype) * d
-            for r, d in zip(trace.states, entry, strict=True)
-            if d is not None and (p := after[s][r]) is not None
+            p * d for r, d in zip(trace.states, entry, strict=True) if d is not None and (p := onward[r]) is not None
         ]
         return sum(terms[1:], terms[0]) if terms else None
 

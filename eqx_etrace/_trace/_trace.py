@@ -1,13 +1,14 @@
 """The layout of an eligibility trace, settled before numbers flow."""
 
 import dataclasses
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Inexact
 
-from .._analysis import Analysis, HiddenGroup
+from .._analysis import Analysis, HiddenGroup, holomorphic_pairs
 from .._analysis._link import NONE, Positions
 from ._head import Head, make_head
 
@@ -24,7 +25,9 @@ class Trace:
     """The variable x that the weight meets, and y, which it makes; None for an elementwise parameter."""
     output: int | None
     states: tuple[int, ...]
-    """The states of the group that the site can reach, now or later."""
+    """The states of the group that the site can reach, now or later; of a holomorphic pair the real part."""
+    partners: tuple[int | None, ...]
+    """For each of those, the imaginary part that it stands for: e_q = -i e_p."""
     couplings: tuple[tuple[bool, ...], ...]
     """[s][s'] over those states: can D be anything but zero?"""
     entries: tuple[bool, ...]
@@ -45,6 +48,15 @@ class Trace:
         """The shape of x; of a head that has features."""
         b, m, _, k = self.head.shape
         return b, m, k
+
+    def folded(self, values: Callable[[int], Inexact[Array, "..."] | None], s: int) -> Inexact[Array, "..."] | None:
+        """What meets e[s], by row, from what meets every state of the group, in its layout: v_p - i v_q for a pair."""
+        q = self.partners[self.states.index(s)]
+        both = values(s), None if q is None else values(q)
+        first, second = (None if v is None else self.at_rows(v, s).astype(self.dtype) for v in both)
+        if second is None:
+            return first
+        return -1j * second if first is None else first - 1j * second
 
     def at_rows(self, values: Inexact[Array, "..."], state: int) -> Inexact[Array, "..."]:
         """A value per element of a hidden state, as a value per row."""
@@ -72,10 +84,11 @@ def elements(positions: Positions, frame: Positions) -> Positions:
 
 def make_traces(analysis: Analysis) -> tuple[Trace, ...]:
     """The layout of the trace of every site, in order."""
-    return tuple(_make_trace(analysis, number) for number in range(len(analysis.sites)))
+    pairs = [holomorphic_pairs(analysis.step, tail) for tail in analysis.tails]
+    return tuple(_make_trace(analysis, number, pairs[site.group]) for number, site in enumerate(analysis.sites))
 
 
-def _make_trace(analysis: Analysis, number: int) -> Trace:
+def _make_trace(analysis: Analysis, number: int, pairs: dict[int, int]) -> Trace:
     site, step = analysis.sites[number], analysis.step
     tail = analysis.tails[site.group]
     couplings, entries = tail.couplings(step), tail.entries(step, tail.sites.index(site))
@@ -87,7 +100,7 @@ def _make_trace(analysis: Analysis, number: int) -> Trace:
     avals = step.program.avals
     operands = [avals[v].dtype for v in site.equation.inputs if step.program.is_inexact(v)]
     dtype = widest(state_dtype(analysis, tail.group), *operands)
-    kept = tuple(sorted(states))
+    kept = tuple(sorted(states - set(pairs.values())))
     return Trace(
         number,
         site.group,
@@ -96,7 +109,8 @@ def _make_trace(analysis: Analysis, number: int) -> Trace:
         site.features,
         site.output,
         kept,
-        tuple(tuple(couplings[s][r] for r in kept) for s in kept),
+        tuple(pairs.get(s) for s in kept),
+        tuple(tuple(couplings[s][r] or couplings[s][pairs.get(r, r)] for r in kept) for s in kept),
         tuple(entries[s] for s in kept),
         tuple(elements(positions, frame) for positions in tail.group.positions),
         dtype,
