@@ -1,8 +1,6 @@
 """How good an online gradient is, measured while it is used.
 
-Every so many steps the probe remembers a state and stores the inputs that follow. At the end of that stretch it runs
-the stretch again at the parameters of the moment, differentiates the loss of its last step by reverse mode through all
-of it, and compares: per parameter, the cosine between the two gradients, and the ratio of their norms.
+Per parameter: the cosine between it and the exact gradient, and the ratio of their norms.
 """
 
 from typing import Any
@@ -13,59 +11,67 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PyTree
 
 from ._grad import ETraceGrad
+from ._reference import AbstractReference, Shadow, Stretch
 
 
 class Fidelity(eqx.Module):
-    """How an online gradient compares with that of BPTT; NaN before the first measurement."""
+    """How an online gradient compares with the exact one; NaN before the first measurement."""
 
     cosine: PyTree[Float[Array, ""] | None]
     """Per parameter, in the structure of the gradient; NaN where one of the two is zero."""
     norm_ratio: PyTree[Float[Array, ""] | None]
-    """Per parameter: the norm of the online gradient by that of BPTT."""
+    """Per parameter: the norm of the online gradient by that of the exact one."""
     step: Int[Array, ""]
-    """The step at which it was measured, counted from 0; -1 before the first measurement."""
+    """The call at which it was measured, counted from 0; -1 before the first measurement."""
 
 
 class ProbeState(eqx.Module):
     """What a probe carries: a pytree of arrays."""
 
     count: Int[Array, ""]
-    state: PyTree
-    """The hidden state before the stretch."""
     inputs: PyTree
-    """The inputs of the stretch, with a leading axis."""
+    """The inputs of the call before: their shapes are those to come."""
+    memory: PyTree
+    """What the reference remembers."""
     last: Fidelity
 
 
 class FidelityProbe(eqx.Module):
-    """Compares the gradient of an online learner with BPTT over the last steps.
+    """Compares the gradient of an online learner with the exact one.
 
-        probe = FidelityProbe(online, every=1000, stretch=100)
+        probe = FidelityProbe(online, every=1000)
         memory = probe.init(model, state, x, y)
         ...
         gradients, new_state, trace = online(model, state, trace, x, y)
         fidelity, memory = probe(model, state, memory, gradients, x, y)     # model and state before the step
 
-    Between two measurements a step costs the copy of its inputs, and that only during the stretch. A measurement costs
-    forward and backward passes through the stretch. Everything may be inside `jax.jit` or `jax.lax.scan`.
+    What is exact is found in one of two ways.
 
-    The reference follows credit back through the stretch and no further, at the parameters of the moment, while the
-    trace holds credit of all the past at the parameters that there were. Where the stretch is longer than credit lasts
-    and learning is slow, a rule that is exact measures 1.
+    - Without `stretch`, by RTRL in the shadow of the learner: it holds credit of all the past at the parameters that
+      there were, as the learner does, so that a rule that is exact measures 1. It costs a step of RTRL at every step,
+      and its memory.
+    - With `stretch`, by BPTT through the inputs of so many calls, which are stored: credit reaches back through the
+      stretch and no further, at the parameters of the moment. Between two measurements a step costs the copy of its
+      inputs, and that only during the stretch; a measurement costs forward and backward passes through the stretch.
+
+    Everything may be inside `jax.jit` or `jax.lax.scan`.
 
     **Arguments**
 
     - `online`: what `etrace_grad` or `etrace_value_and_grad` returns; its loss is the one that is differentiated.
-    - `every`: measure at every so many steps, at the last one of them.
-    - `stretch`: through how many steps, at most `every`; memory and the cost of a measurement grow with it.
+    - `every`: measure at every so many calls, at the last one of them.
+    - `stretch`: through how many calls, at most `every`; None for RTRL.
+    - `over_scan`: are the gradients those of `online.scan`? The inputs then have a leading time axis, for `init` too,
+      and a call is a call of `scan`, of always as many steps.
 
     **Raises** `TypeError` or `ValueError` for what is no transform, a stretch that does not lie between two
-    measurements, inputs or gradients of other shapes.
+    measurements, inputs or gradients of other shapes; `ValueError` from `init` where RTRL does not fit.
     """
 
     online: ETraceGrad
     every: int = eqx.field(static=True)
-    stretch: int = eqx.field(static=True)
+    stretch: int | None = eqx.field(default=None, static=True)
+    over_scan: bool = eqx.field(default=False, static=True)
 
     def __check_init__(self) -> None:
         if not isinstance(self.online, ETraceGrad):
@@ -73,66 +79,48 @@ class FidelityProbe(eqx.Module):
                 f"`online` is a {type(self.online).__name__}; it must be what `etrace_grad` or `etrace_value_and_grad` "
                 "returns."
             )
-        if not all(isinstance(n, int) for n in (self.every, self.stretch)):
-            raise TypeError(f"`every` is {self.every!r} and `stretch` {self.stretch!r}; both count steps, as integers.")
-        if not 1 <= self.stretch <= self.every:
+        stretch = 1 if self.stretch is None else self.stretch
+        if not all(isinstance(n, int) for n in (self.every, stretch)):
+            raise TypeError(f"`every` is {self.every!r} and `stretch` {self.stretch!r}; both count calls, as integers.")
+        if not 1 <= stretch <= self.every:
             raise ValueError(
-                f"`stretch` is {self.stretch} and `every` is {self.every}; a stretch has at least one step and lies "
+                f"`stretch` is {self.stretch} and `every` is {self.every}; a stretch has at least one call and lies "
                 "between two measurements, so 1 <= stretch <= every."
             )
 
+    @property
+    def _reference(self) -> AbstractReference:
+        if self.stretch is None:
+            return Shadow(self.online, self.over_scan)
+        return Stretch(self.online, self.over_scan, self.every, self.stretch)
+
     def init(self, model: PyTree, state: PyTree, *inputs: Any) -> ProbeState:
-        """The probe before the first step. Inputs are those of one step."""
-        stored = jax.tree.map(lambda x: jnp.stack([x] * self.stretch), eqx.filter(inputs, eqx.is_array))
+        """The probe before the first call. Inputs are those of one call."""
         unknown = jax.tree.map(lambda w: jnp.full((), jnp.nan, w.real.dtype), eqx.filter(model, eqx.is_inexact_array))
-        return ProbeState(
-            jnp.zeros((), jnp.int32), state, stored, Fidelity(unknown, unknown, jnp.full((), -1, jnp.int32))
-        )
+        memory = self._reference.init(model, state, inputs)
+        last = Fidelity(unknown, unknown, jnp.full((), -1, jnp.int32))
+        return ProbeState(jnp.zeros((), jnp.int32), eqx.filter(inputs, eqx.is_array), memory, last)
 
     def __call__(
         self, model: PyTree, state: PyTree, memory: ProbeState, gradients: PyTree, *inputs: Any
     ) -> tuple[Fidelity, ProbeState]:
-        """After a step: the latest measurement, and what to carry. `model` and `state` are those before the step."""
+        """After a call: the latest measurement, and what to carry. `model` and `state` are those before the call."""
         if not isinstance(memory, ProbeState):
             raise TypeError(
                 f"The third argument must be a `ProbeState` made by `.init`; found a {type(memory).__name__}. The "
                 "arguments are `(model, state, memory, gradients, *inputs)`."
             )
-        _check_alike("inputs", jax.tree.map(lambda x: x[0], memory.inputs), eqx.filter(inputs, eqx.is_array))
+        arrays = eqx.filter(inputs, eqx.is_array)
+        _check_alike("inputs", memory.inputs, arrays)
         _check_alike("gradients", eqx.filter(model, eqx.is_inexact_array), gradients)
-        place = memory.count % self.every - (self.every - self.stretch)
-        begins = place == 0
-        arrays, static = eqx.partition(inputs, eqx.is_array)
-        kept = jax.tree.map(
-            lambda old, now: jnp.where(begins, now, old) if eqx.is_array(now) else now, memory.state, state
-        )
-
-        def store(held: Array, x: Array) -> Array:
-            slot = jnp.maximum(place, 0)
-            now = jnp.where(place >= 0, x, held[slot])
-            return jax.lax.dynamic_update_index_in_dim(held, now, slot, 0)
-
-        stored = jax.tree.map(store, memory.inputs, arrays)
+        exact, remembered = self._reference.follow(model, state, memory.memory, inputs, memory.count)
 
         def measured() -> Fidelity:
-            exact = self._exact(model, kept, stored, static)
-            return Fidelity(*_compare(gradients, exact), memory.count)
+            return Fidelity(*_compare(gradients, exact()), memory.count)
 
-        last = jax.lax.cond(place == self.stretch - 1, measured, lambda: memory.last)
-        return last, ProbeState(memory.count + 1, kept, stored, last)
-
-    def _exact(self, model: PyTree, state: PyTree, stored: PyTree, static: PyTree) -> PyTree:
-        """The gradient of the last loss of the stretch, through all of it."""
-        arrays, fixed = eqx.partition(state, eqx.is_array)
-
-        def last_loss(model: PyTree) -> Array:
-            def body(arrays: PyTree, now: PyTree) -> tuple[PyTree, Array]:
-                found, new = self.online.loss_step(model, eqx.combine(arrays, fixed), *eqx.combine(now, static))
-                return eqx.filter(new, eqx.is_array), found[0] if self.online.has_aux else found
-
-            return jax.lax.scan(body, arrays, stored)[1][-1]
-
-        return eqx.filter_grad(last_loss)(model)
+        is_due = memory.count % self.every == self.every - 1
+        last = jax.lax.cond(is_due, measured, lambda: memory.last)
+        return last, ProbeState(memory.count + 1, arrays, remembered, last)
 
 
 def _check_alike(what: str, wanted: PyTree, found: PyTree) -> None:
@@ -140,8 +128,8 @@ def _check_alike(what: str, wanted: PyTree, found: PyTree) -> None:
     shapes = [jax.tree.map(jnp.shape, tree) for tree in (wanted, found)]
     if jax.tree.structure(wanted) != jax.tree.structure(found) or shapes[0] != shapes[1]:
         raise ValueError(
-            f"The {what} of this step have the shapes {shapes[1]}; the probe expects {shapes[0]}. Pass those of one "
-            "step, as to the transform, to a probe that was made for them."
+            f"The {what} of this call have the shapes {shapes[1]}; the probe expects {shapes[0]}. Pass those of one "
+            "call, as to the transform, to a probe that was made for them."
         )
 
 

@@ -29,9 +29,10 @@ def probed(name, rule, every, stretch):
     return eqx.filter_jit(jax.lax.scan)(body, start, inputs)[1]
 
 
+@pytest.mark.parametrize("stretch", [T, None])
 @pytest.mark.parametrize("name", ["gru", "linear_recurrent_unit"])
-def test_exact_is_one(name):
-    fidelity, _ = probed(name, etr.RTRL(), T, T)
+def test_exact_is_one(name, stretch):
+    fidelity, _ = probed(name, etr.RTRL(), T, stretch)
     assert fidelity.step.tolist() == [-1] * (T - 1) + [T - 1]
     for leaf in jax.tree.leaves((fidelity.cosine, fidelity.norm_ratio)):
         np.testing.assert_allclose(leaf[-1], 1, rtol=1e-9)
@@ -59,7 +60,53 @@ def test_against_a_comparison_by_hand():
     assert min(found) < 1 - 1e-6
 
 
-def test_keys_and_auxiliary_output():
+def test_the_shadow_is_bptt_from_the_start():
+    """D-RTRL on a GRU at fixed parameters: at every step, RTRL and BPTT through all steps so far say the same."""
+    fidelity, _ = probed("gru", etr.DRTRL(), 1, None)
+    for length in (2, 5, T):
+        stored, _ = probed("gru", etr.DRTRL(), length, length)
+        for a, b in zip(*(jax.tree.leaves((f.cosine, f.norm_ratio)) for f in (fidelity, stored)), strict=True):
+            np.testing.assert_allclose(a[length - 1], b[length - 1], rtol=1e-9)
+    assert min(float(c[-1]) for c in jax.tree.leaves(fidelity.cosine)) < 1 - 1e-6
+
+
+@pytest.mark.parametrize("stretch", [None, 2])
+def test_gradients_of_a_scan(stretch):
+    """Two calls of three steps each: the sum of the losses of the second, by hand."""
+    loss_step, model, state, inputs = CASES["gru"].build()
+    online = etr.etrace_grad(loss_step, etr.DRTRL())
+    probe = etr.FidelityProbe(online, every=2, stretch=stretch, over_scan=True)
+    calls = [tuple(x[s : s + 3] for x in inputs) for s in (0, 3)]
+    trace, memory = online.init(model, state, *(x[0] for x in inputs)), probe.init(model, state, *calls[0])
+    fidelity, gradients, here = None, None, state
+    for call in calls:
+        gradients, new, trace = online.scan(model, here, trace, *call, window=2)
+        fidelity, memory = probe(model, here, memory, gradients, *call)
+        here = new
+    assert fidelity is not None and int(fidelity.step) == 1
+    wanted = eqx.filter_grad(lambda m: rollout(loss_step, m, state, *(x[:6] for x in inputs))[0][3:].sum())(model)
+    ours, cosines = by_path(gradients), by_path(fidelity.cosine)
+    for path, exact in by_path(wanted).items():
+        a, b = np.ravel(ours[path]), np.ravel(exact)
+        np.testing.assert_allclose(cosines[path], a @ b / np.sqrt((a @ a) * (b @ b)), rtol=1e-9)
+    assert min(map(float, jax.tree.leaves(fidelity.cosine))) < 1 - 1e-6
+
+
+def test_rtrl_that_does_not_fit_says_so():
+    """A dense layer of 512 units beside its limit of memory."""
+    model, state = {"w": jnp.ones((512, 512))}, jnp.ones((16, 512))
+
+    def loss_step(m, h, x):
+        h = jnp.tanh(h @ m["w"] + x)
+        return jnp.sum(h), h
+
+    probe = etr.FidelityProbe(etr.etrace_grad(loss_step, etr.DRTRL()), every=2)
+    with pytest.raises(ValueError, match=r"give the probe `stretch=`.*limit"):
+        probe.init(model, state, state)
+
+
+@pytest.mark.parametrize("stretch", [2, None])
+def test_keys_and_auxiliary_output(stretch):
     """A typed key among the inputs, another in the state, and a loss with auxiliary output."""
 
     def loss_step(m, state, x, key):
@@ -69,7 +116,7 @@ def test_keys_and_auxiliary_output():
         return (jnp.sum(h**2), h), (h, own)
 
     online = etr.etrace_grad(loss_step, etr.DRTRL(), has_aux=True)
-    probe = etr.FidelityProbe(online, every=2, stretch=2)
+    probe = etr.FidelityProbe(online, every=2, stretch=stretch)
     model, state, xs = jnp.full(3, 0.5), (jnp.ones(3), jax.random.key(0)), jnp.ones((2, 3))
     keys = jax.random.split(jax.random.key(1))
     trace, memory = online.init(model, state, xs[0], keys[0]), probe.init(model, state, xs[0], keys[0])
@@ -94,7 +141,7 @@ def test_arguments_are_checked():
     online, first = etr.etrace_grad(loss_step, etr.DRTRL()), tuple(x[0] for x in inputs)
     probe = etr.FidelityProbe(online, every=2, stretch=2)
     memory, gradients = probe.init(model, state, *first), eqx.filter(model, eqx.is_inexact_array)
-    with pytest.raises(ValueError, match="inputs of this step"):
+    with pytest.raises(ValueError, match="inputs of this call"):
         probe(model, state, memory, gradients, *inputs)
-    with pytest.raises(ValueError, match="gradients of this step"):
+    with pytest.raises(ValueError, match="gradients of this call"):
         probe(model, state, memory, gradients.cell if hasattr(gradients, "cell") else state, *first)
