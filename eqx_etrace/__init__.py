@@ -3,6 +3,7 @@ from ._analysis import HiddenGroup as HiddenGroup
 from ._analysis import ParamRelation as ParamRelation
 from ._choose import choose_rule as choose_rule
 from ._choose import ChosenRule as ChosenRule
+from ._draw import Drawing as Drawing
 from ._fidelity import Fidelity as Fidelity
 from ._fidelity import FidelityProbe as FidelityProbe
 from ._fidelity import ProbeState as ProbeState

@@ -9,7 +9,11 @@ from jaxtyping import PyTree
 
 from ._analysis import analyse, Analysis, HiddenGroup, ParamRelation, Path, stage_step, union
 from ._assign import check_rule, Rule
+from ._draw import Drawing, make_picture, render
 from ._report import make_report, Report, show_bytes
+from ._rule import AbstractRule, DRTRL
+
+_USUAL = DRTRL()
 
 
 class ETraceGraph:
@@ -35,6 +39,30 @@ class ETraceGraph:
     def report(self, rule: Rule) -> Report:
         """What `rule` computes for each parameter: exact or not, what is dropped, what it costs."""
         return make_report(self._analysis, check_rule(rule))
+
+    def draw(self, rule: Rule = _USUAL) -> Drawing:
+        """A picture: hidden groups with their states, the parameters that enter them, and what flows between them.
+
+            graph.draw(DRTRL()).save("graph.svg")
+
+        Parameters are coloured by what `rule` makes of their gradient, with the memory of their traces; arrows of what
+        it drops beyond the window are red and name the operation and the line. Dashed arrows read the state of the step
+        before. Three or more groups that are alike are drawn once. In a notebook a graph shows itself, under `DRTRL()`.
+
+        **Arguments**
+
+        - `rule`: as for `report`.
+
+        **Raises** `ImportError` without the extra `eqx_etrace[draw]`.
+        """
+        name = str(rule) if isinstance(check_rule(rule), AbstractRule) else "A rule by relation"
+        return render(make_picture(self._analysis, self.report(rule), name))
+
+    def _repr_svg_(self) -> str | None:
+        try:
+            return self.draw().svg
+        except ImportError:
+            return None
 
     def __str__(self) -> str:
         return "\n".join([*self._group_lines(), *self._weight_lines(), *self._untraced_lines()])
