@@ -1,3 +1,14 @@
+"""Online gradients for recurrent and spiking networks: eligibility traces for any pure Equinox step.
+
+    graph = compile_graph(step, model, state, *inputs)         # hidden groups, and where parameters enter them
+    print(graph.report(DRTRL()))                               # what is exact, what is dropped, what it costs
+    online = etrace_value_and_grad(loss_step, DRTRL())
+    trace = online.init(model, state, *inputs)
+    (loss, grads), state, trace = online(model, state, trace, *inputs)
+
+The rules are `DRTRL`, `PPProp`, `RTRL`, `SnAp` and `NoTrace`; `nn` holds neurons and synapses.
+"""
+
 from . import nn as nn
 from ._analysis import HiddenGroup as HiddenGroup
 from ._analysis import ParamRelation as ParamRelation

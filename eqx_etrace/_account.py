@@ -23,7 +23,8 @@ class Row:
     dropped: tuple[Cut, ...]
     """The credit that the rule drops for this parameter: the operation and the user's line."""
     trace_shape: tuple[tuple[int, ...], ...]
-    """The shape of each array of its trace, one per state for D-RTRL."""
+    """The shape of each array of its trace. For D-RTRL, one per state: (weights side by side, lanes, units, features).
+    For influences: (blocks, scalars of a block, rows, features)."""
     trace_bytes: int
     """The memory of its trace, 0 where it shares the trace of an earlier row."""
     work: int

@@ -44,7 +44,7 @@ class Assignment:
                 continue
             largest = max(mine, key=lambda influence: influence.bytes)
             names, scalars = " and ".join(self.names(largest.source.weight)), largest.slots.shape[1]
-            raise ValueError(
+            raise TraceTooLargeError(
                 f"{rule} needs {needed:,} bytes for its traces, more than its limit of {rule.most_bytes:,}. "
                 f"The largest is that of {names}, {largest.shape}: each of its elements influences {scalars} scalars "
                 "of the state. "
@@ -56,6 +56,10 @@ class Assignment:
         """The parameters behind an effective weight."""
         step, bits = self.analysis.step, self.analysis.bits
         return [str(path) for p, path in enumerate(step.model.inexact_paths) if bits.get(weight, 0) >> p & 1]
+
+
+class TraceTooLargeError(ValueError):
+    """The traces of a rule take more than its limit."""
 
 
 def check_rule(rule: Any) -> Any:

@@ -57,8 +57,9 @@ def choose_rule(
         rule = choose_rule(online.graph(model, state, x, y), memory=100_000_000)
         online = etrace_value_and_grad(loss_step, rule)
 
-    One rule for everything if it fits and is exact. Otherwise as many parameters as possible are made exact, the
-    cheapest first, and the rest gets the first rule of `among` that still fits. A parameter without a relation, such as
+    One rule for everything if it fits and is exact. Otherwise every parameter first gets the rule of `among` that takes
+    the least, as far as memory goes; then as many as possible are made exact, the cheapest first; then the rest gets
+    the first rule of `among` that still fits. A parameter without a relation, such as
     the first layer of an encoder, has a trace only under a rule for everything; here it keeps the window's gradient.
 
     **Arguments**
@@ -100,6 +101,7 @@ def _fill(offers: Sequence[Sequence[_Offer]], most: int) -> list[_Offer]:
             if not chosen[u].is_exact and others + offer.bytes <= most:
                 chosen[u] = offer
 
+    try_all([(u, min(mine, key=lambda offer: offer.bytes)) for u, mine in enumerate(offers) if mine])
     try_all([(u, offer) for u, mine in enumerate(offers) for offer in mine if offer.is_exact])
     for rank in reversed(range(max(map(len, offers), default=0))):
         try_all([(u, mine[rank]) for u, mine in enumerate(offers)])

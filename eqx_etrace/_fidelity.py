@@ -10,7 +10,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PyTree
 
-from ._grad import ETraceGrad
+from ._grad import ETraceGrad, time_steps
+from ._plan import ETrace
 from ._reference import AbstractReference, Shadow, Stretch
 
 
@@ -18,11 +19,12 @@ class Fidelity(eqx.Module):
     """How an online gradient compares with the exact one; NaN before the first measurement."""
 
     cosine: PyTree[Float[Array, ""] | None]
-    """Per parameter, in the structure of the gradient; NaN where one of the two is zero."""
+    """Per parameter, in the structure of the gradient; NaN where one of the two gradients is zero, as it is before the
+    first spike."""
     norm_ratio: PyTree[Float[Array, ""] | None]
     """Per parameter: the norm of the online gradient by that of the exact one."""
     step: Int[Array, ""]
-    """The call at which it was measured, counted from 0; -1 before the first measurement."""
+    """The call (of the step, or of `scan`) at which it was measured, counted from 0; -1 before the first."""
 
 
 class ProbeState(eqx.Module):
@@ -51,10 +53,13 @@ class FidelityProbe(eqx.Module):
       there were, as the learner does, so that a rule that is exact measures 1. It costs a step of RTRL at every step,
       and its memory.
     - With `stretch`, by BPTT through the inputs of so many calls, which are stored: credit reaches back through the
-      stretch and no further, at the parameters of the moment. Between two measurements a step costs the copy of its
-      inputs, and that only during the stretch; a measurement costs forward and backward passes through the stretch.
+      stretch and no further, from the state that there was at its start, at the parameters of the moment. So a rule
+      that is exact measures 1 only while parameters stand still and credit is no older than the stretch; a low value
+      may be the drift of the parameters. Between two measurements a step costs the copy of its inputs, and that only
+      during the stretch; a measurement costs forward and backward passes through the stretch.
 
-    Everything may be inside `jax.jit` or `jax.lax.scan`.
+    A probe is made together with the trace of the learner and called after every one of its calls. Everything may be
+    inside `jax.jit` or `jax.lax.scan`.
 
     **Arguments**
 
@@ -80,6 +85,8 @@ class FidelityProbe(eqx.Module):
                 "returns."
             )
         stretch = 1 if self.stretch is None else self.stretch
+        if isinstance(self.every, int) and self.every < 1:
+            raise ValueError(f"`every` is {self.every}; it counts calls between two measurements, at least 1.")
         if not all(isinstance(n, int) for n in (self.every, stretch)):
             raise TypeError(f"`every` is {self.every!r} and `stretch` {self.stretch!r}; both count calls, as integers.")
         if not 1 <= stretch <= self.every:
@@ -95,7 +102,9 @@ class FidelityProbe(eqx.Module):
         return Stretch(self.online, self.over_scan, self.every, self.stretch)
 
     def init(self, model: PyTree, state: PyTree, *inputs: Any) -> ProbeState:
-        """The probe before the first call. Inputs are those of one call."""
+        """The probe before the first call of the learner, made when its trace is. Inputs are those of one call."""
+        if self.over_scan:
+            time_steps(inputs)
         unknown = jax.tree.map(lambda w: jnp.full((), jnp.nan, w.real.dtype), eqx.filter(model, eqx.is_inexact_array))
         memory = self._reference.init(model, state, inputs)
         last = Fidelity(unknown, unknown, jnp.full((), -1, jnp.int32))
@@ -104,11 +113,17 @@ class FidelityProbe(eqx.Module):
     def __call__(
         self, model: PyTree, state: PyTree, memory: ProbeState, gradients: PyTree, *inputs: Any
     ) -> tuple[Fidelity, ProbeState]:
-        """After a call: the latest measurement, and what to carry. `model` and `state` are those before the call."""
+        """After every call: the latest measurement, and what to carry. `model` and `state` are those *before* it."""
         if not isinstance(memory, ProbeState):
             raise TypeError(
                 f"The third argument must be a `ProbeState` made by `.init`; found a {type(memory).__name__}. The "
                 "arguments are `(model, state, memory, gradients, *inputs)`."
+            )
+        if isinstance(memory.memory, ETrace) != (self.stretch is None):
+            raise ValueError(
+                "This `ProbeState` was made by a probe "
+                + ("with a `stretch`" if self.stretch is None else "without `stretch`")
+                + ", this probe is another. Make one with its own `.init`."
             )
         arrays = eqx.filter(inputs, eqx.is_array)
         _check_alike("inputs", memory.inputs, arrays)

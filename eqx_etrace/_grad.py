@@ -92,7 +92,7 @@ class ETraceGrad(eqx.Module):
         As `__call__`, with the losses (and the auxiliary output) stacked along time.
         """
         check_trace(trace)
-        length = _length(inputs)
+        length = time_steps(inputs)
         steps = min(self.window if window is None else check_window(window), length)
         first = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype) if eqx.is_array(x) else x, inputs)
         plan = self._plan(model, state, first)
@@ -151,7 +151,8 @@ def _check_loss(plan: Plan, where: str, has_aux: bool) -> None:
         raise TypeError(f"The loss of {where} must be a real floating-point number; its dtype is {loss.dtype}.")
 
 
-def _length(inputs: tuple[Any, ...]) -> int:
+def time_steps(inputs: tuple[Any, ...]) -> int:
+    """The length of the leading axis of every input."""
     arrays = [x for x in jax.tree.leaves(inputs) if eqx.is_array(x)]
     if not arrays or any(x.ndim == 0 for x in arrays):
         raise ValueError(
@@ -263,7 +264,9 @@ def etrace_value_and_grad(
     **Arguments**
 
     - `loss_step`: `loss_step(model, state, *inputs) -> (loss, new_state)`, pure; the loss is a real scalar.
-    - `rule`: a rule such as `DRTRL()`, or a function from a `ParamRelation` to a rule.
+    - `rule`: a rule such as `DRTRL()`, or a function from a `ParamRelation` to a rule. The function is asked of
+      relations only: a parameter without one, such as the first layer of an encoder, has a trace only under one `RTRL`
+      or `SnAp` for everything.
     - `window`: how many of the most recent steps are differentiated exactly, in reverse mode, before credit is handed
       to the trace. 1 is online learning, T is BPTT; 0 is the literature's estimator, without the exact step. A window
       never reaches back beyond the call it is used in.

@@ -117,8 +117,8 @@ class ETraceGraph:
             states = sum(self.hidden_groups[g].size * self.hidden_groups[g].num_states for g in groups)
             dense = states * math.prod(aval.shape) * jnp.dtype(aval.dtype).itemsize
             lines.append(
-                f"   {path}  reaches {which} only through mixing ({cuts[0]}): its gradient is that of the window; "
-                f"a dense trace would take {show_bytes(dense)}"
+                f"   {path}  reaches {which} only through mixing ({cuts[0]}): its gradient is that of the window, "
+                f"but for `RTRL` or `SnAp` for everything; a dense trace would take {show_bytes(dense)}"
             )
         if not lines:
             return ["Every parameter has a trace."]

@@ -13,6 +13,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Int, PyTree
 
+from ._analysis import PatternTooLargeError
+from ._assign import TraceTooLargeError
 from ._grad import ETraceGrad
 from ._rule import RTRL
 
@@ -48,7 +50,7 @@ class Shadow(AbstractReference):
         first = jax.tree.map(lambda x: x[0] if eqx.is_array(x) else x, inputs) if self.over_scan else inputs
         try:
             return self._exact.init(model, state, *first)
-        except ValueError as error:
+        except (TraceTooLargeError, PatternTooLargeError) as error:
             raise ValueError(
                 "RTRL does not fit beside this learner, so it cannot be measured by it; give the probe `stretch=`, "
                 f"for BPTT through so many stored calls. {error}"

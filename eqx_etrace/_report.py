@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from ._account import all_rows, Cost, cost_of, passes_of, Row
 from ._analysis import Analysis, Path, PatternTooLargeError
-from ._assign import assign, Rule
+from ._assign import assign, Assignment, Rule, TraceTooLargeError
 from ._rule import AbstractRule, DRTRL, NoTrace, PPProp, RTRL, SnAp
 
 _ALTERNATIVES: tuple[AbstractRule, ...] = (NoTrace(), PPProp(0.95), DRTRL(), SnAp(1), SnAp(2), RTRL())
@@ -14,7 +14,12 @@ _ALTERNATIVES: tuple[AbstractRule, ...] = (NoTrace(), PPProp(0.95), DRTRL(), SnA
 
 @dataclasses.dataclass(frozen=True)
 class Report:
-    """`rows`, one per (parameter, group); `str()` is a table."""
+    """What a rule computes for each parameter; `str()` is a table.
+
+    `rows` has one row per parameter and hidden group in which it has a trace, or one without a group. `exact`: the
+    gradient is that of BPTT. `approximate`: credit beyond the window is dropped, as listed below the table. `window
+    only`: there is no trace. A trace that serves several parameters is counted once, and `shared` by the others.
+    """
 
     rows: tuple[Row, ...]
     trace_bytes: int
@@ -22,7 +27,10 @@ class Report:
     work: int
     """Multiply-adds of one step on all traces."""
     passes: int
-    """Reverse passes of one step, or of a tail, that read its Jacobian."""
+    """Reverse passes of one step, or of a tail, that read its Jacobian: one per state of a group for traces by
+    position, one per colour for influences on blocks."""
+    refusal: str | None
+    """Why `init` would refuse the rule: its traces take more than its limit. None if it would not."""
     analysis: Analysis = dataclasses.field(repr=False, compare=False)
 
     @functools.cached_property
@@ -37,6 +45,7 @@ class Report:
                 *_table(head, map(_cells, self.rows)),
                 f"All traces together: {show_bytes(self.trace_bytes)}, {self.work:,} multiply-adds per step; "
                 f"{self.passes} reverse pass{'' if self.passes == 1 else 'es'} for the Jacobian.",
+                *([] if self.refusal is None else [f"Refused by `init`: {self.refusal}"]),
                 *self._dropped_lines(),
                 *self._alternative_lines(),
             ]
@@ -88,7 +97,15 @@ def make_report(analysis: Analysis, rule: Rule) -> Report:
     assignment = assign(analysis, rule)
     rows = all_rows(assignment)
     size, work = sum(row.trace_bytes for row in rows), sum(row.work for row in rows)
-    return Report(rows, size, work, passes_of(assignment), analysis)
+    return Report(rows, size, work, passes_of(assignment), _refusal(assignment), analysis)
+
+
+def _refusal(assignment: Assignment) -> str | None:
+    try:
+        assignment.check_limits()
+    except TraceTooLargeError as error:
+        return str(error)
+    return None
 
 
 def _counted(analysis: Analysis, rule: AbstractRule) -> Cost | None:

@@ -215,7 +215,15 @@ def test_a_trace_above_the_limit():
     _, loss_step, model, state, xs = two_layers()
     with pytest.raises(ValueError, match=r"needs [0-9,]+ bytes.*limit of 100.*SnAp\(n\).*DRTRL"):
         etr.etrace_grad(loss_step, etr.RTRL(limit=100)).init(model, state, xs[0])
-    assert etr.compile_graph(loss_step, model, state, xs[0]).report(etr.RTRL(limit=100)).trace_bytes > 100
+    report = etr.compile_graph(loss_step, model, state, xs[0]).report(etr.RTRL(limit=100))
+    assert report.trace_bytes > 100 and report.refusal is not None and report.refusal in str(report)
+
+
+@pytest.mark.parametrize("limit", ["1GB", 1e9, -1, True])
+def test_a_limit_is_a_number_of_bytes(limit):
+    for make in (etr.RTRL, lambda limit: etr.SnAp(2, limit)):
+        with pytest.raises(ValueError, match="number of bytes"):
+            make(limit)
 
 
 @pytest.mark.parametrize("n", [0, -1])

@@ -8,9 +8,14 @@ from ._layout import Layout
 def check_pair(result: Any, wanted: str) -> tuple[Any, Any]:
     """A tuple of two, or an error that begins with what was wanted."""
     if not (isinstance(result, tuple) and len(result) == 2):
-        what = f"a tuple of {len(result)}" if isinstance(result, tuple) else f"a {type(result).__name__}"
-        raise TypeError(f"{wanted}; it returned {what}.")
+        raise TypeError(f"{wanted}; it returned {_what(result)}.")
     return result
+
+
+def _what(result: Any) -> str:
+    if isinstance(result, tuple):
+        return f"a tuple of {len(result)}"
+    return f"one array, {_show(result)}" if hasattr(result, "aval") else f"a {type(result).__name__}"
 
 
 def check_arguments(where: str, model: Layout, state: Layout) -> None:
@@ -24,7 +29,7 @@ def check_arguments(where: str, model: Layout, state: Layout) -> None:
         raise ValueError(
             f"The step {where} has no hidden state: its second argument holds no inexact (floating-point or complex) "
             f"array; its leaves are {describe(state)}. Eligibility traces carry credit through a state; "
-            "for a step without one use `jax.grad`; make a Python float in the state an array."
+            "for a step without one use `jax.grad`; make a Python float in the state an array, and cast integers."
         )
 
 
@@ -45,7 +50,7 @@ def check_state(where: str, old: Layout, new: Layout) -> None:
         raise ValueError(
             f"The state changes its structure across the step {where}, so there is nothing to carry "
             f"from one step to the next. It went in as\n    {old.treedef}\nand came out as\n    {new.treedef}\n"
-            "Return the new state in the structure of the old one."
+            "Return the new state in the structure of the old one, second of the pair `(out, new_state)`."
         )
     for path, before, after, was, now in zip(old.paths, old.arrays, new.arrays, old.static, new.static, strict=True):
         if before is None and after is None:

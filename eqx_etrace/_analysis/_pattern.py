@@ -50,8 +50,7 @@ def find_patterns(
             except TooManyEntriesError as error:
                 raise PatternTooLargeError(
                     "The Jacobian of the step is too large to keep influence on blocks of the state: to write down "
-                    f"which of its entries can be anything but zero takes more than {error.args[0]:,} operations up to "
-                    f"`{eqn.name}` at {eqn.source}. "
+                    f"which of its entries can be anything but zero {error.args[0]} at `{eqn.name}`, {eqn.source}. "
                     "Use `DRTRL()` or `PPProp(decay)`, which keep the part that stays in its position."
                 ) from None
             for output, pattern in through.items():

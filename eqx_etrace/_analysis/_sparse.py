@@ -17,14 +17,15 @@ class TooManyEntriesError(Exception):
     """Not yet said where."""
 
 
-def check_entries(count: int, most: int = _MOST_ENTRIES) -> None:
-    if count > most:
-        raise TooManyEntriesError(most)
+def check_entries(count: int) -> None:
+    if count > _MOST_ENTRIES:
+        raise TooManyEntriesError(f"has more than {_MOST_ENTRIES:,} of these")
 
 
 def times(first: Pattern, second: Pattern) -> Pattern:
     """Which sources a variable depends on, from what it depends on in between."""
-    check_entries(int(np.diff(second.indptr).astype(np.int64)[first.indices].sum()), _MOST_WORK)
+    if int(np.diff(second.indptr).astype(np.int64)[first.indices].sum()) > _MOST_WORK:
+        raise TooManyEntriesError(f"takes more than {_MOST_WORK:,} operations")
     found = first @ second
     check_entries(found.nnz)
     return found

@@ -18,9 +18,12 @@ class RTRL(AbstractBlockRule):
 
         e  <-  J e  +  dh/dy (x) x .
 
-    Where the trace of `DRTRL` is exact already, it is used instead. Exact means: for the output of the step; a state
-    that never reaches it is not followed for its own sake. Credit through a call whose backward rule is not linear
-    in the cotangent (clipping, rounding) is followed by no trace; the report names the call.
+    Where the trace of `DRTRL` is exact already, it is used instead, and the report says `DRTRL`. A step whose Jacobian
+    has too many entries that can be anything but zero (2^25) is refused before anything is computed.
+
+    Exact means: for the output of the step; a state that never reaches it is not followed for its own sake. Credit
+    through a call whose backward rule is not linear in the cotangent (clipping, rounding) is followed by no trace; the
+    report names the call.
 
     **Arguments**
 
@@ -30,7 +33,7 @@ class RTRL(AbstractBlockRule):
     Computation 1989, equation 7, restricted to where it is not zero.
     """
 
-    limit: int = eqx.field(default=2**30, static=True)
+    limit: int = eqx.field(default=2**30, static=True, converter=lambda limit: _as_limit(limit))
 
     @property
     def steps(self) -> None:
@@ -60,7 +63,7 @@ class SnAp(AbstractBlockRule):
     """
 
     n: int = eqx.field(static=True, converter=lambda n: _as_steps(n))
-    limit: int = eqx.field(default=2**30, static=True)
+    limit: int = eqx.field(default=2**30, static=True, converter=lambda limit: _as_limit(limit))
 
     @property
     def steps(self) -> int:
@@ -73,7 +76,15 @@ class SnAp(AbstractBlockRule):
         return self.limit
 
 
+def _as_limit(limit: Any) -> int:
+    if isinstance(limit, bool) or not isinstance(limit, int) or limit < 0:
+        raise ValueError(f"`limit` is {limit!r}; it is a number of bytes, an integer that is not negative.")
+    return limit
+
+
 def _as_steps(n: Any) -> int:
+    if isinstance(n, bool) or not hasattr(n, "__index__"):
+        raise TypeError(f"`n` is {n!r}; it counts steps, as an integer.")
     steps = operator.index(n)
     if steps < 1:
         raise ValueError(f"`n` is {steps}; it counts steps, at least 1. For no trace at all use `NoTrace()`.")
