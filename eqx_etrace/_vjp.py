@@ -48,7 +48,7 @@ def check_window(window: Any) -> int:
         ) from None
     if steps < 0:
         raise ValueError(
-            f"`window` is {steps}; it must not be negative. Use 1 for online learning, up to the length of the sequence for BPTT."
+            f"`window` is {steps}; it must not be negative. Use 1 for online learning, the length of the data for BPTT."
         )
     return steps
 
