@@ -7,6 +7,7 @@ the tables, and an equation whose primitive is in no table is treated as mixing 
 
 import contextlib
 import functools
+import importlib.util
 import inspect
 import os
 from collections.abc import Iterable, Sequence
@@ -72,9 +73,16 @@ def _home(module: Any) -> str:
     return os.path.dirname(module.__file__) + os.sep
 
 
+def _installed(package: str) -> list[str]:
+    """Where an optional package is, if it is; it is not imported."""
+    spec = importlib.util.find_spec(package)
+    return list(spec.submodule_search_locations or ()) if spec else []
+
+
 # A user wants the line of *their* code that made an equation, not the line in a layer they called.
 _FOREIGN = (
     *(_home(module) for module in (jax, equinox, jaxtyping)),
+    *_installed("saiunit"),
     os.path.dirname(__file__) + os.sep,
     contextlib.__file__,
     functools.__file__,

@@ -1,7 +1,8 @@
 """Three spiking networks, built of `equinox.nn` and `eqx_etrace.nn`: nothing in them knows of online learning.
 
 They are the networks of brainscale's documentation page on what its compiler finds. Each function returns
-`(step, model, state, inputs)`, what `compile_graph` takes.
+`(step, model, state, inputs)`, what `compile_graph` takes. With `Units.physical()` every time, potential, resistance
+and current carries its unit, by saiunit; the numbers are the same.
 """
 
 from collections.abc import Callable
@@ -14,6 +15,33 @@ import jax.random as jr
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from eqx_etrace import nn
+
+
+class Units(NamedTuple):
+    """What a number is multiplied with. By default nothing carries a unit, and times are in ms, currents in mA ..."""
+
+    ms: Any = 1.0
+    mV: Any = 1.0
+    mA: Any = 1.0
+    ohm: Any = 1.0
+    dt: Any = 1.0
+    """The length of a step."""
+
+    @classmethod
+    def physical(cls, dt: float = 0.1) -> "Units":
+        """Those of saiunit; `dt` in ms."""
+        import saiunit
+
+        return cls(saiunit.ms, saiunit.mV, saiunit.mA, saiunit.ohm, dt * saiunit.ms)
+
+
+NONE = Units()
+
+
+def drawn_in(unit: Any, linear: eqx.nn.Linear) -> eqx.nn.Linear:
+    """The layer with weights (and a bias) of this unit."""
+    return jax.tree.map(lambda w: w * unit if eqx.is_array(w) else w, linear)
+
 
 Network = tuple[Callable[..., Any], eqx.Module, Any, tuple[Array, ...]]
 
@@ -56,11 +84,18 @@ class SingleLayer(eqx.Module):
     neu: nn.LIF
     out: nn.LeakyRateReadout
 
-    def __init__(self, n_in: int, n_rec: int, n_out: int, *, key: PRNGKeyArray) -> None:
+    def __init__(self, n_in: int, n_rec: int, n_out: int, *, units: Units = NONE, key: PRNGKeyArray) -> None:
         syn, out = jr.split(key)
-        self.syn = Delta(eqx.nn.Linear(n_in + n_rec, n_rec, use_bias=False, key=syn))
-        self.neu = nn.LIF()
-        self.out = nn.LeakyRateReadout(n_rec, n_out, key=out)
+        self.syn = Delta(drawn_in(units.mA, eqx.nn.Linear(n_in + n_rec, n_rec, use_bias=False, key=syn)))
+        self.neu = nn.LIF(
+            tau=20 * units.ms,
+            V_th=1 * units.mV,
+            V_reset=0 * units.mV,
+            V_rest=0 * units.mV,
+            R=1 * units.ohm,
+            dt=units.dt,
+        )
+        self.out = nn.LeakyRateReadout(n_rec, n_out, tau=20 * units.ms, dt=units.dt, key=out)
 
     def __call__(
         self, x: Float[Array, " n_in"], state: SingleLayerState
@@ -82,9 +117,19 @@ class GIFLayer(eqx.Module):
     ff2r: AlignPost
     r: nn.GIF
 
-    def __init__(self, n_in: int, n_rec: int, *, key: PRNGKeyArray) -> None:
-        self.ff2r = AlignPost(eqx.nn.Linear(n_in + n_rec, n_rec, use_bias=False, key=key), nn.Expon())
-        self.r = nn.GIF()
+    def __init__(self, n_in: int, n_rec: int, *, units: Units = NONE, key: PRNGKeyArray) -> None:
+        comm = drawn_in(units.mA, eqx.nn.Linear(n_in + n_rec, n_rec, use_bias=False, key=key))
+        self.ff2r = AlignPost(comm, nn.Expon(tau=8 * units.ms, dt=units.dt))
+        self.r = nn.GIF(
+            tau=20 * units.ms,
+            tau_I2=50 * units.ms,
+            A2=-0.1 * units.mA,
+            V_th=1 * units.mV,
+            V_reset=0 * units.mV,
+            V_rest=0 * units.mV,
+            R=1 * units.ohm,
+            dt=units.dt,
+        )
 
     def __call__(self, x: Float[Array, " n_in"], state: GIFLayerState) -> tuple[Float[Array, " n_rec"], GIFLayerState]:
         current, ff2r = self.ff2r(jnp.concatenate([x, self.r.spike(state.r)]), state.ff2r)
@@ -103,11 +148,13 @@ class GIFNet(eqx.Module):
     layers: list[GIFLayer]
     out: nn.LeakyRateReadout
 
-    def __init__(self, n_in: int, n_rec: int, n_out: int, n_layer: int, *, key: PRNGKeyArray) -> None:
+    def __init__(
+        self, n_in: int, n_rec: int, n_out: int, n_layer: int, *, units: Units = NONE, key: PRNGKeyArray
+    ) -> None:
         out, *keys = jr.split(key, n_layer + 1)
         sizes = [n_in] + [n_rec] * (n_layer - 1)
-        self.layers = [GIFLayer(size, n_rec, key=k) for size, k in zip(sizes, keys, strict=True)]
-        self.out = nn.LeakyRateReadout(n_rec, n_out, key=out)
+        self.layers = [GIFLayer(size, n_rec, units=units, key=k) for size, k in zip(sizes, keys, strict=True)]
+        self.out = nn.LeakyRateReadout(n_rec, n_out, tau=20 * units.ms, dt=units.dt, key=out)
 
     def __call__(self, x: Float[Array, " n_in"], state: GIFNetState) -> tuple[Float[Array, " n_out"], GIFNetState]:
         layers = []
@@ -125,22 +172,28 @@ class ConvNetState(NamedTuple):
     out: nn.ReadoutState
 
 
+def integrate_and_fire(units: Units) -> nn.IF:
+    return nn.IF(tau=5 * units.ms, V_th=1 * units.mV, V_reset=0 * units.mV, R=1 * units.ohm, dt=units.dt)
+
+
 class ConvLayer(eqx.Module):
-    """Convolution, normalisation, neurons."""
+    """Convolution, normalisation, neurons: a normalised activity of 1 is a current of one `unit`."""
 
     conv: eqx.nn.Conv2d
     norm: eqx.nn.LayerNorm
     neu: nn.IF
+    unit: Any
 
-    def __init__(self, n_in: int, n_out: int, size: int, *, key: PRNGKeyArray) -> None:
+    def __init__(self, n_in: int, n_out: int, size: int, *, units: Units = NONE, key: PRNGKeyArray) -> None:
         self.conv = eqx.nn.Conv2d(n_in, n_out, 3, padding=1, use_bias=False, key=key)
         self.norm = eqx.nn.LayerNorm((n_out, size, size))
-        self.neu = nn.IF()
+        self.neu = integrate_and_fire(units)
+        self.unit = 1.0 * units.mA
 
     def __call__(
         self, x: Float[Array, "n_in size size"], state: nn.NeuronState
     ) -> tuple[Float[Array, "n_out size size"], nn.NeuronState]:
-        return self.neu(self.norm(self.conv(x)), state)
+        return self.neu(self.norm(self.conv(x)) * self.unit, state)
 
 
 class ConvNet(eqx.Module):
@@ -153,14 +206,16 @@ class ConvNet(eqx.Module):
     dense: nn.IF
     out: nn.LeakyRateReadout
 
-    def __init__(self, channels: int, size: int, n_dense: int, n_out: int, *, key: PRNGKeyArray) -> None:
+    def __init__(
+        self, channels: int, size: int, n_dense: int, n_out: int, *, units: Units = NONE, key: PRNGKeyArray
+    ) -> None:
         conv1, conv2, linear, out = jr.split(key, 4)
-        self.conv1 = ConvLayer(2, channels, size, key=conv1)
-        self.conv2 = ConvLayer(channels, channels, size // 2, key=conv2)
+        self.conv1 = ConvLayer(2, channels, size, units=units, key=conv1)
+        self.conv2 = ConvLayer(channels, channels, size // 2, units=units, key=conv2)
         self.pool = eqx.nn.MaxPool2d(2, stride=2)
-        self.linear = eqx.nn.Linear(channels * (size // 4) ** 2, n_dense, key=linear)
-        self.dense = nn.IF()
-        self.out = nn.LeakyRateReadout(n_dense, n_out, key=out)
+        self.linear = drawn_in(units.mA, eqx.nn.Linear(channels * (size // 4) ** 2, n_dense, key=linear))
+        self.dense = integrate_and_fire(units)
+        self.out = nn.LeakyRateReadout(n_dense, n_out, tau=20 * units.ms, dt=units.dt, key=out)
 
     def __call__(
         self, x: Float[Array, "2 size size"], state: ConvNetState
@@ -172,20 +227,24 @@ class ConvNet(eqx.Module):
         return rates, ConvNetState(conv1, conv2, dense, out)
 
 
-def single_layer(n_in: int = 10, n_rec: int = 20, n_out: int = 5) -> Network:
-    model = SingleLayer(n_in, n_rec, n_out, key=jr.key(0))
+def single_layer(n_in: int = 10, n_rec: int = 20, n_out: int = 5, units: Units = NONE) -> Network:
+    model = SingleLayer(n_in, n_rec, n_out, units=units, key=jr.key(0))
     state = SingleLayerState(model.neu.init_state(n_rec), model.out.init_state())
     return step, model, state, (jnp.ones(n_in),)
 
 
-def gif_layers(n_in: int = 10, n_rec: int = 20, n_out: int = 5, n_layer: int = 3) -> Network:
-    model = GIFNet(n_in, n_rec, n_out, n_layer, key=jr.key(0))
-    layers = [GIFLayerState({"syn": m.ff2r.syn.init_state(n_rec)}, m.r.init_state(n_rec)) for m in model.layers]
+def gif_layers(n_in: int = 10, n_rec: int = 20, n_out: int = 5, n_layer: int = 3, units: Units = NONE) -> Network:
+    model = GIFNet(n_in, n_rec, n_out, n_layer, units=units, key=jr.key(0))
+    layers = [
+        GIFLayerState({"syn": m.ff2r.syn.init_state(n_rec, unit=units.mA)}, m.r.init_state(n_rec)) for m in model.layers
+    ]
     return step, model, GIFNetState(layers, model.out.init_state()), (jnp.ones(n_in),)
 
 
-def convolutional(channels: int = 32, size: int = 34, n_dense: int = 100, n_out: int = 10) -> Network:
-    model = ConvNet(channels, size, n_dense, n_out, key=jr.key(0))
+def convolutional(
+    channels: int = 32, size: int = 34, n_dense: int = 100, n_out: int = 10, units: Units = NONE
+) -> Network:
+    model = ConvNet(channels, size, n_dense, n_out, units=units, key=jr.key(0))
     state = ConvNetState(
         model.conv1.neu.init_state((channels, size, size)),
         model.conv2.neu.init_state((channels, size // 2, size // 2)),

@@ -5,6 +5,7 @@ of the state is taken out as a pair of real ones, its real and its imaginary par
 knows of complex hidden states.
 """
 
+import collections
 import dataclasses
 from collections.abc import Sequence
 from typing import Any
@@ -37,10 +38,20 @@ def _halves(leaf: Any) -> list[Any]:
     return [jnp.real(leaf), jnp.imag(leaf)]
 
 
-def _as_path(keys: Sequence[Any]) -> Path:
-    """('layers', 2, 'V'): attribute and dict keys as they are, sequence positions as int."""
+def _as_paths(found: Sequence[Sequence[Any]]) -> tuple[Path, ...]:
+    """('layers', 2, 'V'): attribute and dict keys as they are, sequence positions as int.
+
+    A node with one leaf, which it does not name, is that leaf: a quantity is its magnitude.
+    """
     names = ("name", "key", "idx")
-    return tuple(next(getattr(k, n) for n in names if hasattr(k, n)) for k in keys)
+    leaves = collections.Counter(tuple(keys[:i]) for keys in found for i in range(len(keys)))
+
+    def path(keys: Sequence[Any]) -> Path:
+        alone = [isinstance(k, jtu.FlattenedIndexKey) and leaves[tuple(keys[:i])] == 1 for i, k in enumerate(keys)]
+        named = [k for k, only in zip(keys, alone, strict=True) if not only]
+        return tuple(next(getattr(k, n) for n in names if hasattr(k, n)) for k in named)
+
+    return tuple(map(path, found))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,7 +75,7 @@ class Layout:
             treedef,
             tuple(None if _is_array(x) else x for x in leaves),
             tuple(jax.ShapeDtypeStruct(x.shape, x.dtype) if _is_array(x) else None for x in leaves),
-            tuple(_as_path(keys) for keys, _ in found),
+            _as_paths([keys for keys, _ in found]),
             in_halves,
         )
 

@@ -106,14 +106,15 @@ def _scan(program: Program, eqn: Equation, operands: Sequence[Pattern | None]) -
         None if p is None else _fold(p, length, program.shape(v))
         for v, p in zip(eqn.inputs[constants + carried :], operands[constants + carried :], strict=True)
     ]
-    carry, out = list(operands[constants : constants + carried]), []
+    carry = list(operands[constants : constants + carried])
+    out: list[Pattern | None] = [None] * len(eqn.outputs)
     for _ in range(length):
         out = _run(inner, [*operands[:constants], *carry, *over])
         grown = [_either(a, b) for a, b in zip(carry, out[:carried], strict=True)]
         if [p is None or p.nnz for p in carry] == [p is None or p.nnz for p in grown]:
             break
         carry = grown
-    stacked = [None if p is None else sp.vstack([p] * length).tocsr() for p in out[carried:]]
+    stacked = [None if p is None or not length else sp.vstack([p] * length).tocsr() for p in out[carried:]]
     return [*carry, *stacked]
 
 

@@ -89,7 +89,7 @@ class Links:
     def is_linear(self, eqn: Equation) -> bool:
         """Is its derivative linear, as all are but for custom rules, also those inside a loop or a branch?"""
         if eqn.is_custom:
-            return self._rule(eqn).is_linear
+            return not eqn.outputs or self._rule(eqn).is_linear
         inside = [flatten(held, broadcasts) for held in _compat.inner_jaxprs(eqn)]
         return all(Links(program).is_linear(inner) for program in inside for inner in program.equations)
 

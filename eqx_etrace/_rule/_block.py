@@ -51,8 +51,7 @@ class SnAp(AbstractBlockRule):
     Of the influence of a weight it keeps that on the scalars of the state which the weight reaches within n steps, with
     the true Jacobian between them. SnAp(1) keeps the true diagonal, that of the recurrent weights included. Zeros of
     masked weights count: a weight that a constant mask holds at zero reaches nothing and has no trace. With n large
-    enough it is RTRL. A mask is seen where it is a constant: closed over, or a NumPy array in the model; an array of
-    JAX in the model counts as data.
+    enough it is RTRL. A mask is seen where the step closes over it; an array in the model counts as data.
 
     **Arguments**
 

@@ -98,8 +98,9 @@ def _make_trace(analysis: Analysis, number: int, pairs: dict[int, int]) -> Trace
     head = make_head(step.program, site.weight, None if site.output is None else site.equation)
     frame = head.to_rows(site.frame)
     avals = step.program.avals
-    operands = [avals[v].dtype for v in site.equation.inputs if step.program.is_inexact(v)]
-    dtype = widest(state_dtype(analysis, tail.group), *operands)
+    met = [*site.equation.inputs, *([] if site.output is None else [site.output])]
+    held = [avals[v].dtype for v in met if step.program.is_inexact(v)]
+    dtype = widest(state_dtype(analysis, tail.group), *held)
     kept = tuple(sorted(states - set(pairs.values())))
     return Trace(
         number,

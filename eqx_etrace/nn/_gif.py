@@ -1,11 +1,11 @@
 """A neuron that adapts: `(current, state) -> (spikes, state)`."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, DTypeLike, Float
+from jaxtyping import DTypeLike, Float
 
 from ._integrate import exp_euler_step
 from ._neuron import AbstractNeuron, Parameter, Reset
@@ -15,8 +15,8 @@ from ._surrogate import AbstractSurrogate, ReluGrad
 class GIFState(NamedTuple):
     """The state of `GIF`: the membrane potential `V` and the adaptation current `I2`."""
 
-    V: Float[Array, "..."]
-    I2: Float[Array, "..."]
+    V: Float[Any, "..."]
+    I2: Float[Any, "..."]
 
 
 class GIF(AbstractNeuron[GIFState]):
@@ -48,15 +48,15 @@ class GIF(AbstractNeuron[GIFState]):
     V_reset: Parameter = 0.0
     V_rest: Parameter = 0.0
     R: Parameter = 1.0
-    dt: float = eqx.field(default=1.0, static=True)
+    dt: Parameter = 1.0
     surrogate: AbstractSurrogate = ReluGrad()
     reset: Reset = eqx.field(default="soft", static=True)
 
     def init_state(self, shape: int | tuple[int, ...], dtype: DTypeLike | None = None) -> GIFState:
         """V = `V_rest` and I2 = 0 in arrays of the given shape and dtype (JAX's default float if None)."""
-        return GIFState(jnp.zeros(shape, dtype) + self.V_rest, jnp.zeros(shape, dtype))
+        return GIFState(jnp.ones(shape, dtype) * self.V_rest, jnp.zeros(shape, dtype) * self.A2)
 
-    def __call__(self, x: Float[Array, "*shape"], state: GIFState) -> tuple[Float[Array, "*shape"], GIFState]:
+    def __call__(self, x: Float[Any, "*shape"], state: GIFState) -> tuple[Float[Any, "*shape"], GIFState]:
         """One step: spikes and new state."""
         spike = jax.lax.stop_gradient(self.spike(state))
         V, I2 = self._after_reset(state.V, spike), state.I2 + self.A2 * spike
@@ -64,5 +64,5 @@ class GIF(AbstractNeuron[GIFState]):
         new = GIFState(exp_euler_step(self._derivative, V, x + I2, dt=self.dt), I2)
         return self.spike(new), new
 
-    def _derivative(self, V: Float[Array, "*shape"], x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    def _derivative(self, V: Float[Any, "*shape"], x: Float[Any, "*shape"]) -> Float[Any, "*shape"]:
         return (self.V_rest - V + self.R * x) / self.tau

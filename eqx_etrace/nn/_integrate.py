@@ -5,12 +5,12 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
 
 def exp_euler_step(
-    derivative: Callable[..., Float[Array, "*shape"]], x: Float[Array, "*shape"], *args: Any, dt: float
-) -> Float[Array, "*shape"]:
+    derivative: Callable[..., Float[Any, "*shape"]], x: Float[Any, "*shape"], *args: Any, dt: Any
+) -> Float[Any, "*shape"]:
     r"""One step of the exponential Euler method.
 
     For $dx/dt = f(x, \ldots)$, in which every unit depends on itself alone,
@@ -27,19 +27,20 @@ def exp_euler_step(
     - `derivative`: `f(x, *args)`, elementwise in `x`: each element of the result depends on the same element of `x`.
     - `x`: the variable to advance.
     - `args`: the other arguments of `derivative`.
-    - `dt`: the length of the step, in the unit of the time constants inside `derivative`.
+    - `dt`: the length of the step, in the unit of the time constants inside `derivative`, or with a unit of its own.
 
     **Returns** `x` one step later.
 
     Source: Hochbruck and Ostermann, "Exponential integrators", Acta Numerica 2010, the exponential Rosenbrock-Euler
     method, here with a diagonal Jacobian.
     """
-    # The tangent of ones is the diagonal of the Jacobian because f is elementwise.
-    rate, slope = jax.jvp(lambda x: derivative(x, *args), (x,), (jnp.ones_like(x),))
-    return x + dt * _phi(dt * slope) * rate
+    # The tangent of ones is the diagonal of the Jacobian because f is elementwise; by one unit of x it is a rate.
+    one = jax.tree.map(jnp.ones_like, x)
+    rate, slope = jax.jvp(lambda x: derivative(x, *args), (x,), (one,))
+    return x + dt * _phi(dt * slope / one) * rate
 
 
-def _phi(z: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+def _phi(z: Float[Any, "*shape"]) -> Float[Any, "*shape"]:
     """(exp(z) - 1) / z, with its limit 1 at 0."""
     zero = z == 0
     safe = jnp.where(zero, 1, z)  # keeps 0 / 0 out of the branch not taken, and so out of its derivative

@@ -11,29 +11,32 @@ of the state, so they are no state of their own; `neuron.spike(state)` reads the
 them. Times are in ms, potentials in mV and currents in nA with R in megaohm, or all of them in any other
 consistent units: only dt / tau and the ratios of potentials enter.
 
+Everything may carry units (`saiunit.Quantity`, any pytree of one array with arithmetic of its own): then all of
+parameters, `dt`, currents and states do, and a mismatch is that library's error.
+
 Parameters are Python floats or arrays. A Python float is a constant of the model; an array that broadcasts against the
 state (one value per unit, or one for all) is a parameter of the model and gets a gradient, as with `eqx.filter_grad`.
 """
 
 import abc
-from typing import Generic, Literal, NamedTuple, Protocol, runtime_checkable, TypeVar
+from typing import Any, Generic, Literal, NamedTuple, Protocol, runtime_checkable, TypeVar
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, DTypeLike, Float
+from jaxtyping import DTypeLike, Float, Num
 
 from ._integrate import exp_euler_step
 from ._surrogate import AbstractSurrogate, ReluGrad
 
-Parameter = float | Float[Array, "..."]
+Parameter = float | Num[Any, "..."]
 Reset = Literal["soft", "hard"]
 
 
 class NeuronState(NamedTuple):
     """The state of `IF` and `LIF`: the membrane potential `V`."""
 
-    V: Float[Array, "..."]
+    V: Float[Any, "..."]
 
 
 @runtime_checkable
@@ -41,7 +44,7 @@ class _HasMembrane(Protocol):
     """A state with a membrane potential."""
 
     @property
-    def V(self) -> Float[Array, "..."]: ...
+    def V(self) -> Float[Any, "..."]: ...
 
 
 State = TypeVar("State", bound=_HasMembrane)
@@ -60,10 +63,10 @@ class AbstractNeuron(eqx.Module, Generic[State]):
         """A neuron at rest, of the given shape: `n` or `(batch, n)` or `(channels, height, width)` ..."""
 
     @abc.abstractmethod
-    def __call__(self, x: Float[Array, "*shape"], state: State) -> tuple[Float[Array, "*shape"], State]:
+    def __call__(self, x: Float[Any, "*shape"], state: State) -> tuple[Float[Any, "*shape"], State]:
         """One step: the input current and the state give the spikes and the new state."""
 
-    def spike(self, state: State) -> Float[Array, "..."]:
+    def spike(self, state: State) -> Float[Any, "..."]:
         """The spikes of a state, 1 or 0, differentiable by the surrogate."""
         # In units of threshold above reset, so that the surrogate's width does not depend on the unit of V.
         return self.surrogate((state.V - self.V_th) / (self.V_th - self.V_reset))
@@ -72,7 +75,7 @@ class AbstractNeuron(eqx.Module, Generic[State]):
         if self.reset not in ("soft", "hard"):
             raise ValueError(f"`reset` is {self.reset!r}; it must be 'soft' or 'hard'.")
 
-    def _after_reset(self, V: Float[Array, "*shape"], spike: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    def _after_reset(self, V: Float[Any, "*shape"], spike: Float[Any, "*shape"]) -> Float[Any, "*shape"]:
         drop = self.V_th - self.V_reset if self.reset == "soft" else V - self.V_reset
         return V - drop * spike
 
@@ -98,15 +101,15 @@ class IF(AbstractNeuron[NeuronState]):
     V_th: Parameter = 1.0
     V_reset: Parameter = 0.0
     R: Parameter = 1.0
-    dt: float = eqx.field(default=1.0, static=True)
+    dt: Parameter = 1.0
     surrogate: AbstractSurrogate = ReluGrad()
     reset: Reset = eqx.field(default="soft", static=True)
 
     def init_state(self, shape: int | tuple[int, ...], dtype: DTypeLike | None = None) -> NeuronState:
         """V = 0 in an array of the given shape and dtype (JAX's default float if None)."""
-        return NeuronState(jnp.zeros(shape, dtype))
+        return NeuronState(jnp.zeros(shape, dtype) * self.V_reset)
 
-    def __call__(self, x: Float[Array, "*shape"], state: NeuronState) -> tuple[Float[Array, "*shape"], NeuronState]:
+    def __call__(self, x: Float[Any, "*shape"], state: NeuronState) -> tuple[Float[Any, "*shape"], NeuronState]:
         """One step: spikes and new state."""
         V = self._after_reset(state.V, jax.lax.stop_gradient(self.spike(state)))
         new = NeuronState(V + self.dt / self.tau * self.R * x)
@@ -135,19 +138,19 @@ class LIF(AbstractNeuron[NeuronState]):
     V_reset: Parameter = 0.0
     V_rest: Parameter = 0.0
     R: Parameter = 1.0
-    dt: float = eqx.field(default=1.0, static=True)
+    dt: Parameter = 1.0
     surrogate: AbstractSurrogate = ReluGrad()
     reset: Reset = eqx.field(default="soft", static=True)
 
     def init_state(self, shape: int | tuple[int, ...], dtype: DTypeLike | None = None) -> NeuronState:
         """V = `V_rest` in an array of the given shape and dtype (JAX's default float if None)."""
-        return NeuronState(jnp.zeros(shape, dtype) + self.V_rest)
+        return NeuronState(jnp.ones(shape, dtype) * self.V_rest)
 
-    def __call__(self, x: Float[Array, "*shape"], state: NeuronState) -> tuple[Float[Array, "*shape"], NeuronState]:
+    def __call__(self, x: Float[Any, "*shape"], state: NeuronState) -> tuple[Float[Any, "*shape"], NeuronState]:
         """One step: spikes and new state."""
         V = self._after_reset(state.V, jax.lax.stop_gradient(self.spike(state)))
         new = NeuronState(exp_euler_step(self._derivative, V, x, dt=self.dt))
         return self.spike(new), new
 
-    def _derivative(self, V: Float[Array, "*shape"], x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    def _derivative(self, V: Float[Any, "*shape"], x: Float[Any, "*shape"]) -> Float[Any, "*shape"]:
         return (self.V_rest - V + self.R * x) / self.tau

@@ -1,11 +1,11 @@
 """Readouts: `(x, state) -> (rates, state)`."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, DTypeLike, Float, PRNGKeyArray
+from jaxtyping import DTypeLike, Float, PRNGKeyArray
 
 from ._neuron import Parameter
 
@@ -13,7 +13,7 @@ from ._neuron import Parameter
 class ReadoutState(NamedTuple):
     """The state of a readout: the rate `r` of each output unit."""
 
-    r: Float[Array, "*batch out"]
+    r: Float[Any, "*batch out"]
 
 
 class LeakyRateReadout(eqx.Module):
@@ -33,25 +33,25 @@ class LeakyRateReadout(eqx.Module):
     Communications 2020, equation 11, without its bias.
     """
 
-    weight: Float[Array, "out in"]
+    weight: Float[Any, "out in"]
     tau: Parameter
-    dt: float = eqx.field(static=True)
+    dt: Parameter
 
     def __init__(
-        self, in_size: int, out_size: int, *, tau: Parameter = 20.0, dt: float = 1.0, key: PRNGKeyArray
+        self, in_size: int, out_size: int, *, tau: Parameter = 20.0, dt: Parameter = 1.0, key: PRNGKeyArray
     ) -> None:
-        gain = in_size**-0.5 * (1 - jnp.exp(-dt / jnp.asarray(tau)))
+        gain = in_size**-0.5 * (1 - jnp.exp(jnp.asarray(-dt / tau)))
         self.weight = gain[..., None] * jax.random.normal(key, (out_size, in_size))
         self.tau = tau
         self.dt = dt
 
-    def init_state(self, batch: tuple[int, ...] = (), dtype: DTypeLike | None = None) -> ReadoutState:
-        """r = 0 in an array of shape `(*batch, out_size)` and the given dtype (JAX's default float if None)."""
-        return ReadoutState(jnp.zeros((*batch, self.weight.shape[0]), dtype))
+    def init_state(self, batch: tuple[int, ...] = (), dtype: DTypeLike | None = None, unit: Any = 1.0) -> ReadoutState:
+        """r = 0, in the unit of the weights, in an array of shape `(*batch, out_size)` and the given dtype."""
+        return ReadoutState(jnp.zeros((*batch, self.weight.shape[0]), dtype) * unit)
 
     def __call__(
-        self, x: Float[Array, "*batch in"], state: ReadoutState
-    ) -> tuple[Float[Array, "*batch out"], ReadoutState]:
+        self, x: Float[Any, "*batch in"], state: ReadoutState
+    ) -> tuple[Float[Any, "*batch out"], ReadoutState]:
         """One step: the rates, and the new state that holds them."""
         r = jnp.exp(-self.dt / self.tau) * state.r + x @ self.weight.T
         return r, ReadoutState(r)

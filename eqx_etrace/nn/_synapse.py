@@ -1,10 +1,10 @@
 """Synapses: `(input, state) -> (conductance, state)`."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax.numpy as jnp
-from jaxtyping import Array, DTypeLike, Float
+from jaxtyping import DTypeLike, Float
 
 from ._integrate import exp_euler_step
 from ._neuron import Parameter
@@ -13,7 +13,7 @@ from ._neuron import Parameter
 class SynapseState(NamedTuple):
     """The state of a synapse: the conductance `g`."""
 
-    g: Float[Array, "..."]
+    g: Float[Any, "..."]
 
 
 class Expon(eqx.Module):
@@ -33,13 +33,13 @@ class Expon(eqx.Module):
     """
 
     tau: Parameter = 8.0
-    dt: float = eqx.field(default=1.0, static=True)
+    dt: Parameter = 1.0
 
-    def init_state(self, shape: int | tuple[int, ...], dtype: DTypeLike | None = None) -> SynapseState:
-        """g = 0 in an array of the given shape and dtype (JAX's default float if None)."""
-        return SynapseState(jnp.zeros(shape, dtype))
+    def init_state(self, shape: int | tuple[int, ...], dtype: DTypeLike | None = None, unit: Any = 1.0) -> SynapseState:
+        """g = 0, in the unit of the input, in an array of the given shape and dtype (JAX's default float if None)."""
+        return SynapseState(jnp.zeros(shape, dtype) * unit)
 
-    def __call__(self, x: Float[Array, "*shape"], state: SynapseState) -> tuple[Float[Array, "*shape"], SynapseState]:
+    def __call__(self, x: Float[Any, "*shape"], state: SynapseState) -> tuple[Float[Any, "*shape"], SynapseState]:
         """One step: the conductance, and the new state that holds it."""
         g = exp_euler_step(lambda g: -g / self.tau, state.g, dt=self.dt) + x
         return g, SynapseState(g)

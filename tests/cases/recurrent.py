@@ -182,3 +182,26 @@ def a_real_weight_on_complex_data(draw):
         return h.real - jnp.tanh(h.imag), h
 
     return supervised(cell), draw(N, F), lax.complex(draw(N), draw(N)), series(draw)
+
+
+@case()
+def real_weight_with_a_complex_product(draw):
+    """The product of a real weight and real data is complex from the start, and so is its trace."""
+
+    def cell(m, h, x):
+        current = jnp.matmul(m["w"], x, preferred_element_type=jnp.complex128)
+        h = 0.8 * jnp.exp(0.5j) * h + 1j * current
+        return jnp.concatenate([h.real, h.imag]), h
+
+    state = lax.complex(draw(N), draw(N))
+    return supervised(cell), {"w": draw(N, F)}, state, series(draw, (F,), (2 * N,))
+
+
+@case(False, dropped="scan")
+def loop_of_no_steps(draw):
+    def cell(m, h, x):
+        h, _ = lax.scan(lambda h, y: (h * m["a"] + y, h), h, jnp.zeros((0, N)))
+        h = jnp.tanh(h * m["a"] + m["v"] @ x)
+        return h, h
+
+    return supervised(cell), {"a": draw(N), "v": draw(N, F)}, draw(N), series(draw)

@@ -1,5 +1,6 @@
 """Calls whose own backward rule is odd: what is linear and aligned is traced, what is not is cut and said."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax import lax
@@ -161,3 +162,29 @@ def rule_clips_a_weight_inside_a_scan(draw):
         return jnp.tanh(h), h
 
     return supervised(cell), {"v": draw(N, F)}, draw(N), series(draw)
+
+
+@case()
+def rule_by_equinox(draw):
+    """Equinox stages a call without outputs beside it."""
+
+    @eqx.filter_custom_vjp
+    def call(h):
+        return jnp.tanh(h)
+
+    def forward(perturbed, h):
+        del perturbed
+        return jnp.tanh(h), h
+
+    def backward(residual, ct, perturbed, h):
+        del perturbed, h
+        return 0.5 * ct * jnp.cos(residual)
+
+    call.def_fwd(forward)
+    call.def_bwd(backward)
+
+    def cell(m, h, x):
+        h = call(0.9 * h) + m["W"] @ x
+        return jnp.tanh(h), h
+
+    return supervised(cell), {"W": draw(N, F)}, draw(N), series(draw)
