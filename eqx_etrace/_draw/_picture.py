@@ -114,13 +114,12 @@ def _parameter(analysis: Analysis, report: Report, node: Node, p: int) -> Entry:
     rows = [row for row in report.rows if row.path == path]
     here = next((row for row in rows if row.group == node), rows[0])
     kinds = sorted({r.kind for r in analysis.relations if r.parameter == p and r.group == node})
-    traced = here.group is not None
-    status = EXACT if here.exact else (APPROXIMATE if traced else WINDOW)
+    status = EXACT if here.exact else (APPROXIMATE if here.trace_shape else WINDOW)
     return Entry(path, shape, status, ", ".join([*kinds, *_memory(here, node)]))
 
 
 def _memory(row: Row, node: Node) -> Iterable[str]:
-    if row.group is None or row.group != node:
+    if row.group != node or not row.trace_shape:
         return ["no trace"]
     return [f"{row.rule} {show_bytes(row.trace_bytes)}" if row.trace_bytes else f"{row.rule}, shared"]
 
