@@ -22,7 +22,7 @@ def key(request):
 @pytest.fixture(autouse=True)
 def promotion(request):
     """What users run (README, examples) runs under JAX's default promotion; all else under the strict one."""
-    shown = request.module.__name__ in ("test_readme", "test_examples")
+    shown = request.module.__name__ in ("test_readme", "test_examples", "test_docs")
     with jax.numpy_dtype_promotion("standard" if shown else "strict"):
         yield
 
