@@ -11,6 +11,7 @@ import sys
 import jax
 import matplotlib
 import matplotlib.figure
+import numpy as np
 import pytest
 from test_examples import EXAMPLES, load
 
@@ -43,7 +44,7 @@ def test_the_page_of_the_three_networks(monkeypatch, capsys):
     figures = [s for s in shown if isinstance(s, matplotlib.figure.Figure)]
     assert len(figures) == 3
     for line in (line for figure in figures for line in figure.axes[0].lines):
-        losses = line.get_ydata()
+        losses = np.asarray(line.get_ydata())
         assert losses[-1] < 0.95 * losses[0], line.get_label()
     text = capsys.readouterr().out
     assert text.count("The hidden groups are:") == 4
