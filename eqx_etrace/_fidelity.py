@@ -141,6 +141,10 @@ class FidelityProbe(eqx.Module):
 def _check_alike(what: str, wanted: PyTree, found: PyTree) -> None:
     """The same structure and shapes?"""
     shapes = [jax.tree.map(jnp.shape, tree) for tree in (wanted, found)]
+    if what == "gradients" and isinstance(found, tuple) and len(found) == 2 and not isinstance(wanted, tuple):
+        raise TypeError(
+            "The gradients are a pair; pass the gradients alone, without the loss or the auxiliary output beside them."
+        )
     if jax.tree.structure(wanted) != jax.tree.structure(found) or shapes[0] != shapes[1]:
         raise ValueError(
             f"The {what} of this call have the shapes {shapes[1]}; the probe expects {shapes[0]}. Pass those of one "

@@ -89,10 +89,7 @@ class Plan:
         """Is this a trace of this graph and this rule?"""
         advice = "Make a trace for this step and rule with `.init(model, state, *inputs)`."
         if trace.owner != self.owner:
-            other = sorted(set(trace.owner) ^ set(self.owner)) or ["the order of the relations"]
-            raise ValueError(
-                f"This trace belongs to another graph or rule. They differ in: {'; '.join(other)}. {advice}"
-            )
+            raise ValueError(f"This trace belongs to another graph or rule. {self._difference(trace)} {advice}")
         if trace.inputs != self.inputs:
             raise ValueError(
                 f"The inputs of one step are {', '.join(self.inputs) or 'none'} here, but this trace was made for "
@@ -106,6 +103,17 @@ class Plan:
                     f"The trace of {name} belongs to another graph: it holds {_show(found)}, this step needs "
                     f"{_show(wanted)}. {advice}"
                 )
+
+    def _difference(self, trace: ETrace) -> str:
+        made, used = _rules(trace.owner), _rules(self.owner)
+        if made != used:
+            return f"It was made under {made}; this is {used}."
+        other = sorted(set(trace.owner) ^ set(self.owner)) or ["the order of the relations"]
+        return f"They differ in: {'; '.join(other)}."
+
+
+def _rules(owner: tuple[str, ...]) -> str:
+    return " and ".join(sorted({name.rpartition(" by ")[2] for name in owner})) or "no rule"
 
 
 def check_trace(trace: Any) -> None:

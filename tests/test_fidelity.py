@@ -92,6 +92,19 @@ def test_gradients_of_a_scan(stretch):
     assert min(map(float, jax.tree.leaves(fidelity.cosine))) < 1 - 1e-6
 
 
+def test_an_error_of_the_step_is_its_own():
+    """It is not taken for RTRL's refusal; and a probe over scan wants a time axis."""
+
+    def loss_step(model, state, x):
+        raise ValueError("mine")
+
+    online = etr.etrace_grad(loss_step, etr.DRTRL())
+    with pytest.raises(ValueError, match=r"^mine\b"):
+        etr.FidelityProbe(online, every=2).init(jnp.ones(2), jnp.ones(2), jnp.ones(2))
+    with pytest.raises(ValueError, match="leading time axes"):
+        etr.FidelityProbe(online, every=2, over_scan=True).init(jnp.ones(2), jnp.ones(2), jnp.ones(2), jnp.ones(4))
+
+
 def test_rtrl_that_does_not_fit_says_so():
     """A dense layer of 512 units beside its limit of memory."""
     model, state = {"w": jnp.ones((512, 512))}, jnp.ones((16, 512))
@@ -143,5 +156,9 @@ def test_arguments_are_checked():
     memory, gradients = probe.init(model, state, *first), eqx.filter(model, eqx.is_inexact_array)
     with pytest.raises(ValueError, match="inputs of this call"):
         probe(model, state, memory, gradients, *inputs)
+    with pytest.raises(TypeError, match="gradients alone, without the loss"):
+        probe(model, state, memory, (jnp.ones(()), gradients), *first)
+    with pytest.raises(ValueError, match="made by a probe with a `stretch`"):
+        etr.FidelityProbe(online, every=2)(model, state, memory, gradients, *first)
     with pytest.raises(ValueError, match="gradients of this call"):
         probe(model, state, memory, gradients.cell if hasattr(gradients, "cell") else state, *first)
