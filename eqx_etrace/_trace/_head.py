@@ -30,10 +30,10 @@ from jaxtyping import Array, Inexact
 from .._analysis._primitive import DOT
 from .._analysis._program import Equation, Program
 
-_MOST_BLOCKS = 32
-"""Into how many blocks of lanes a contraction is cut at the most; the fewest but one. It is a loop because XLA on the
-CPU would otherwise fuse the arithmetic that makes the learning signal into it, and do it again for every element of
-the trace; and it is short because every block reads and writes the sum again."""
+_MOST_BLOCKS, _MOST_LANES = 32, 8
+"""A contraction is a loop over blocks of lanes because XLA on the CPU would otherwise fuse the arithmetic that makes
+the learning signal into it, and do it again for every element of the trace. It is short because every block reads and
+writes the sum again; up to eight lanes of a block are read one by one, so that no XLA makes a copy of a block."""
 
 Rows = Inexact[Array, "b m n"] | Inexact[Array, "..."]
 Features = Inexact[Array, "b m k"] | None
@@ -94,16 +94,27 @@ class Head:
 def _over_lanes(pairs: list[tuple[Rows, Inexact[Array, "b m n k"]]]) -> Inexact[Array, "b n k"]:
     """sum over pairs and lanes of g e."""
     b, m, n, k = pairs[0][1].shape
-    count = next((c for c in range(2, min(m, _MOST_BLOCKS) + 1) if m % c == 0), 1)
-    size = m // count
+    size = _lanes_at_once(m)
 
     def block(total: Array, start: Array) -> tuple[Array, None]:
-        for both in pairs:
-            g, e = (jax.lax.dynamic_slice_in_dim(a, start, size, 1) for a in both)
-            total = total + (g[..., None] * e.astype(g.dtype)).sum(1)
+        for g, e in pairs:
+            if size > _MOST_LANES:
+                rows, part = (jax.lax.dynamic_slice_in_dim(a, start, size, 1) for a in (g, e))
+                total = total + (rows[..., None] * part.astype(g.dtype)).sum(1)
+                continue
+            for lane in range(size):
+                row, part = (jax.lax.dynamic_index_in_dim(a, start + lane, 1, keepdims=False) for a in (g, e))
+                total = total + row[..., None] * part.astype(g.dtype)
         return total, None
 
     return jax.lax.scan(block, jnp.zeros((b, n, k), pairs[0][0].dtype), jnp.arange(0, m, size))[0]
+
+
+def _lanes_at_once(m: int) -> int:
+    """The largest block of few lanes that leaves a loop, but a short one; else the smallest that leaves a short one."""
+    sizes = [d for d in range(1, m + 1) if m % d == 0 and m // d <= _MOST_BLOCKS]
+    few = [d for d in sizes if d <= _MOST_LANES and (d < m or m == 1)]
+    return max(few) if few else min(sizes)
 
 
 def make_head(program: Program, weight: int, equation: Equation | None) -> Head:
