@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from random_steps import New, Op, Program, programs
 from random_steps.check import check, check_steps, RULES, WINDOWS
 
-DRAWS = int(os.environ.get("ETRACE_DRAWS", "10"))
+DRAWS = int(os.environ.get("ETRACE_DRAWS", "7"))
 """Steps per part. The long run, on two cores: `ETRACE_DRAWS=500 python -m pytest -n 2 tests/test_random_steps.py`."""
 SHRINK = "ETRACE_SHRINK" in os.environ
 """Make a step that fails smaller, which takes minutes."""
