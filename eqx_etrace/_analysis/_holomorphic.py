@@ -10,6 +10,8 @@ One half of the trace says all (Wirtinger; a linear recurrent unit is the exampl
 
 from collections.abc import Collection
 
+import numpy as np
+
 from .. import _compat
 from ._primitive import HALVES, JOINED, SHAPED, SPLIT, UNSTACK
 from ._program import Equation
@@ -49,10 +51,15 @@ def _is_holomorphic(step: Step, tail: Tail, p: int, q: int, pairs: dict[int, int
     first, second = (program.producer.get(step.new_states[leaf]) for leaf in (p, q))
     if first is None or second is None or (first.primitive, second.primitive) != (_REAL, _IMAG):
         return False
-    if first.inputs != second.inputs:
+    if first.inputs != second.inputs or not _share_positions(tail, p, q):
         return False
     halves = {(step.states[a], step.states[b]) for a, b in pairs.items()}
     return all(_is_step(step, eqn, followed, halves) for eqn, followed in _ways(tail, first.inputs[0]))
+
+
+def _share_positions(tail: Tail, p: int, q: int) -> bool:
+    where = dict(zip(tail.group.leaves, tail.group.positions, strict=True))
+    return np.array_equal(where[p], where[q])
 
 
 def _ways(tail: Tail, start: int) -> list[tuple[Equation, list[int]]]:
@@ -76,6 +83,6 @@ def _ways(tail: Tail, start: int) -> list[tuple[Equation, list[int]]]:
 
 def _is_step(step: Step, eqn: Equation, followed: Collection[int], halves: Collection[tuple[int, ...]]) -> bool:
     if eqn.primitive is _COMPLEX:
-        return tuple(eqn.inputs) in halves
+        return tuple(eqn.inputs) in halves and tuple(followed) == tuple(eqn.inputs)
     everything = [*followed, *eqn.outputs]
     return eqn.primitive in _HOLOMORPHIC and all(step.program.avals[v].dtype.kind == "c" for v in everything)

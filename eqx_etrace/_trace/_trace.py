@@ -101,6 +101,7 @@ def _make_trace(analysis: Analysis, number: int, pairs: dict[int, int]) -> Trace
     met = [*site.equation.inputs, *([] if site.output is None else [site.output])]
     held = [avals[v].dtype for v in met if step.program.is_inexact(v)]
     dtype = widest(state_dtype(analysis, tail.group), *held)
+    pairs = pairs if jnp.issubdtype(dtype, jnp.complexfloating) else {}
     kept = tuple(sorted(states - set(pairs.values())))
     return Trace(
         number,

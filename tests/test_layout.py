@@ -1,0 +1,44 @@
+"""What is only a matter of speed is checked against the plain expression: reads by number, contractions by block."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from eqx_etrace._trace._head import Head
+from eqx_etrace._trace._take import take
+
+
+def regular(rng):
+    """Numbers that are regular, or nearly: overlapping, repeated and gapped strides among them."""
+    shape = tuple(rng.integers(1, 5, rng.integers(0, 4)))
+    strides = rng.integers(0, 9, len(shape))
+    if rng.random() < 0.7:
+        length = 1
+        for axis in rng.permutation(len(shape)):
+            strides[axis], length = length, length * shape[axis] + rng.integers(0, 3)
+    index = np.full(shape, rng.integers(0, 4))
+    for axis, (n, stride) in enumerate(zip(shape, strides, strict=True)):
+        index = index + stride * np.arange(n).reshape(-1, *(1,) * (len(shape) - 1 - axis))
+    if rng.random() < 0.2 and index.size:
+        index.flat[rng.integers(index.size)] += 1
+    return index
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_take(seed):
+    rng = np.random.default_rng(seed)
+    for _ in range(60):
+        index = regular(rng)
+        values = rng.random(int(index.max(initial=0)) + 1 + rng.integers(0, 5))
+        np.testing.assert_array_equal(take(jnp.asarray(values), index), values[index])
+
+
+@pytest.mark.parametrize("lanes", [1, 2, 3, 7, 8, 9, 16, 74, 300, 1156])
+def test_contract(lanes):
+    """Lanes one by one in blocks, and as whole blocks where there are too many: two traces at once."""
+    rng, shape = np.random.default_rng(lanes), (2, lanes, 3, 4)
+    head = Head(shape, (), True, lambda y: y, lambda x: x, lambda w: w)
+    g, e = ([rng.standard_normal(s) for _ in range(2)] for s in (shape[:-1], shape))
+    found = head.contract([jnp.asarray(a) for a in g], [jnp.asarray(a) for a in e])
+    wanted = sum(np.einsum("bmn,bmnk->bnk", a, b) for a, b in zip(g, e, strict=True))
+    np.testing.assert_allclose(found, wanted, rtol=1e-12, atol=1e-12)
