@@ -5,9 +5,9 @@ import functools
 import equinox as eqx
 import numpy as np
 import pytest
-from cases import CASES
+from cases import CASES, reference
 from cases.table import T
-from oracle import bptt, by_path, relative, trajectory
+from oracle import by_path, relative, trajectory
 
 import eqx_etrace as etr
 
@@ -16,12 +16,6 @@ RULE = etr.DRTRL()
 FILES = tuple(
     f"{name}.py:" for name in ("approximate", "attributes", "exact", "layers", "recurrent", "rules", "spiking")
 )
-
-
-@functools.cache
-def reference(name):
-    loss_step, model, state, inputs = CASES[name].build()
-    return by_path(bptt(loss_step, model, state, *inputs))
 
 
 @functools.cache

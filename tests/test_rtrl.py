@@ -1,12 +1,10 @@
 """RTRL equals BPTT on every case, SnAp is RTRL once it reaches far enough, NoTrace is truncated BPTT."""
 
-import functools
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import pytest
-from cases import CASES
+from cases import CASES, reference
 from oracle import assert_close, bptt, by_path, estimate_from_new_state, influence, relative, rollout
 
 import eqx_etrace as etr
@@ -16,12 +14,6 @@ NONLINEAR = {name for name in NAMES if name.startswith("rule_")} | {"custom_vjp_
 """Cases with a backward rule that is not linear in the cotangent, which no Jacobian follows."""
 FALSE_ALARMS = {"scatter_add"}
 """Equal to BPTT, though the structure does not prove it."""
-
-
-@functools.cache
-def reference(name):
-    loss_step, model, state, inputs = CASES[name].build()
-    return by_path(bptt(loss_step, model, state, *inputs))
 
 
 def gradients_of(name, rule, window):

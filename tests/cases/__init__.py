@@ -1,6 +1,18 @@
 """ONE table of cases: name -> step, and which parameters D-RTRL gets exactly right."""
 
 from . import approximate, attributes, exact, layers, recurrent, rules, spiking
+from .reference import reference
 from .table import Case, CASES
 
-__all__ = ["Case", "CASES", "approximate", "attributes", "exact", "layers", "recurrent", "rules", "spiking"]
+__all__ = [
+    "Case",
+    "CASES",
+    "reference",
+    "approximate",
+    "attributes",
+    "exact",
+    "layers",
+    "recurrent",
+    "rules",
+    "spiking",
+]
