@@ -1,10 +1,19 @@
 """Double precision, strict dtype promotion, and one fixed key per test."""
 
+import importlib.metadata
 import os
 import zlib
 
 # What is compiled here runs for microseconds: do not let XLA spend seconds on making it fast.
-os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_backend_optimization_level=0"
+# (Later versions than 0.10 do not know the last flag, and would stop.)
+os.environ["XLA_FLAGS"] = " ".join(
+    [
+        os.environ.get("XLA_FLAGS", ""),
+        "--xla_backend_optimization_level=0",
+        "--xla_cpu_parallel_codegen_split_count=1",
+        *(["--xla_cpu_use_fusion_emitters=false"] if importlib.metadata.version("jaxlib").startswith("0.10.") else []),
+    ]
+)
 
 import jax
 import pytest

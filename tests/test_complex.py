@@ -46,7 +46,7 @@ def test_window_0_of_a_state_that_is_laid_out_anew():
     xs = jnp.asarray(rng.standard_normal((5, 3)))
     model = {"a": 0.5 * a, "b": b}
     online = etr.etrace_grad(loss_step, etr.DRTRL(), window=0)
-    found, _, _ = online.scan(model, h, online.init(model, h, xs[0]), xs)
+    found, _, _ = eqx.filter_jit(online.scan)(model, h, online.init(model, h, xs[0]), xs)
     assert_close(found, bptt(loss_step, model, h, xs), 1e-11)
 
 
@@ -63,11 +63,16 @@ def test_a_cotangent_of_a_complex_state(rule):
 
     (wanted,) = jax.vjp(last, model)[1](cotangent)
     online = etr.etrace_vjp(loss_step, rule)
-    here, trace, pull = state, online.init(model, state, *first), None
+
+    @eqx.filter_jit
+    def step(model, state, trace, *now):
+        _, state, trace, pull = online(model, state, trace, *now)
+        return pull(0.0, cotangent)[0], state, trace
+
+    found, here, trace = None, state, online.init(model, state, *first)
     for t in range(T):
-        _, here, trace, pull = online(model, here, trace, *(x[t] for x in inputs))
-    assert pull is not None
-    assert_close(pull(0.0, cotangent)[0], wanted, 1e-11)
+        found, here, trace = step(model, here, trace, *(x[t] for x in inputs))
+    assert_close(found, wanted, 1e-11)
     assert_close(here, last(model), 1e-12)
 
 
@@ -98,7 +103,8 @@ def test_pp_prop_equals_the_recursion():
         e_x, e_f, h = decay * e_x + x, decay * turn * e_f + 1, new
     online = etr.etrace_grad(loss_step, etr.PPProp(decay))
     start = jnp.zeros(N, complex)
-    found, _, _ = online.scan(jnp.asarray(b), start, online.init(jnp.asarray(b), start, xs[0]), jnp.asarray(xs))
+    run, trace = eqx.filter_jit(online.scan), online.init(jnp.asarray(b), start, xs[0])
+    found, _, _ = run(jnp.asarray(b), start, trace, jnp.asarray(xs))
     np.testing.assert_allclose(found, wanted, rtol=1e-11)
 
 
@@ -176,10 +182,10 @@ def test_of_a_holomorphic_pair_one_half_is_kept(cell, folds, rule):
     shapes = {row.path: row.trace_shape for row in report.rows if row.group is not None}
     reached = 1 if cell is not _holomorphic else 2
     assert len(shapes["b",]) == (reached if folds else reached + 1)
+    wanted = bptt(loss_step, model, state, xs)
+    exact = {row.path: row.exact for row in online.graph(model, state, xs[0]).report(rule).rows}
     for window in (1, 3):
-        found, _, _ = online.scan(model, state, online.init(model, state, xs[0]), xs, window=window)
-        wanted = bptt(loss_step, model, state, xs)
-        exact = {row.path: row.exact for row in online.graph(model, state, xs[0]).report(rule).rows}
+        found, _, _ = eqx.filter_jit(online.scan)(model, state, online.init(model, state, xs[0]), xs, window=window)
         assert exact["a",]
         for name in model:
             if exact[name,]:

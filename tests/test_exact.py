@@ -5,9 +5,9 @@ import functools
 import equinox as eqx
 import numpy as np
 import pytest
-from cases import CASES, reference
+from cases import CASES, reference, trajectory
 from cases.table import T
-from oracle import by_path, relative, trajectory
+from oracle import by_path, relative
 
 import eqx_etrace as etr
 
@@ -48,8 +48,7 @@ def test_report_equals_the_table(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_gradient(name, window):
     losses, gradients, last = online(name, window)
-    loss_step, model, state, inputs = CASES[name].build()
-    wanted_losses, states = trajectory(loss_step, model, state, *inputs)
+    wanted_losses, states = trajectory(name)
     np.testing.assert_allclose(losses, wanted_losses, rtol=1e-12)
     for path, leaf in by_path(eqx.filter(last, eqx.is_inexact_array)).items():
         np.testing.assert_allclose(leaf, by_path(states)[path][-1], rtol=1e-12, atol=1e-14)
@@ -67,8 +66,7 @@ def test_gradient(name, window):
 
 @pytest.mark.parametrize("name", [n for n in NAMES if CASES[n].fires is not None])
 def test_spiking_models_are_alive(name):
-    loss_step, model, state, inputs = CASES[name].build()
-    _, states = trajectory(loss_step, model, state, *inputs)
+    _, states = trajectory(name)
     fires = CASES[name].fires
     assert fires is not None
     rate = float(np.mean(fires(states)))

@@ -80,7 +80,7 @@ def test_gradients_of_a_scan(stretch):
     trace, memory = online.init(model, state, *(x[0] for x in inputs)), probe.init(model, state, *calls[0])
     fidelity, gradients, here = None, None, state
     for call in calls:
-        gradients, new, trace = online.scan(model, here, trace, *call, window=2)
+        gradients, new, trace = eqx.filter_jit(online.scan)(model, here, trace, *call, window=2)
         fidelity, memory = probe(model, here, memory, gradients, *call)
         here = new
     assert fidelity is not None and int(fidelity.step) == 1

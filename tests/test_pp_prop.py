@@ -60,7 +60,7 @@ def test_one_step_back_is_exact():
     for rule in (etr.PPProp(0.8), etr.DRTRL()):
         online = etr.etrace_grad(last_loss, rule)
         state = (h, jnp.asarray(0.0))
-        found.append(online.scan(w, state, online.init(w, state, xs[0], ys[0]), xs, ys)[0])
+        found.append(eqx.filter_jit(online.scan)(w, state, online.init(w, state, xs[0], ys[0]), xs, ys)[0])
     np.testing.assert_allclose(found[0], found[1], rtol=1e-12)
 
 

@@ -15,6 +15,8 @@ from eqx_etrace._gradient import steps_to_keep
 from eqx_etrace._plan import make_plan
 
 B, N, F = 16, 128, 200
+AS_SHIPPED = {"xla_cpu_use_fusion_emitters": True} if jax.__version__.startswith("0.10.") else {}
+"""What the other tests switch off to compile quickly (`conftest`), and might change where memory is used."""
 
 
 class Cell(eqx.Module):
@@ -60,7 +62,7 @@ def compiled(run, online, model, state, trace, *inputs):
         gradients, state, trace = run(eqx.combine(arrays, static), state, trace, *inputs)
         return eqx.filter(gradients, eqx.is_array), state, trace
 
-    return jax.jit(call, donate_argnums=(1, 2)).lower(arrays, state, trace, *inputs).compile()
+    return jax.jit(call, donate_argnums=(1, 2)).lower(arrays, state, trace, *inputs).compile(AS_SHIPPED)
 
 
 def temporary(program):
@@ -192,7 +194,7 @@ def test_one_weight_in_several_places_of_a_window():
     xs = jax.random.normal(key, (12, 3))
     online = etr.etrace_grad(step, etr.DRTRL())
     for window in (1, 4, 5, 12):
-        gradients, _, _ = online.scan(model, state, online.init(model, state, xs[0]), xs, window=window)
+        gradients, _, _ = eqx.filter_jit(online.scan)(model, state, online.init(model, state, xs[0]), xs, window=window)
         wanted = jax.grad(lambda m: total(step, m, state, xs))(model)
         assert_close(gradients, wanted, 1e-12)
 
@@ -215,7 +217,7 @@ def test_a_gradient_of_the_gradient_through_a_window(window):
         return sum(jnp.vdot(g, d) for g, d in zip(*map(jax.tree.leaves, (gradient, direction)), strict=True))
 
     def ours(model):
-        return along(online.scan(model, state, online.init(model, state, xs[0]), xs, window=window)[0])
+        return along(eqx.filter_jit(online.scan)(model, state, online.init(model, state, xs[0]), xs, window=window)[0])
 
     def theirs(model):
         return along(jax.grad(lambda m: total(step, m, state, xs))(model))
@@ -239,8 +241,8 @@ def test_a_chunk_of_steps_is_the_sum_of_its_steps(rule, window):
     """Products left for later are the products of every step, whatever the trace held before."""
     online, model, state, trace, xs = sequence(rule, window)
     assert 1 < steps_to_keep(make_plan(loss_step, rule, model, state, (xs[0],)), 67) < 67
-    _, state, trace = online.scan(model, state, trace, xs[:5])
-    found, last, last_trace = online.scan(model, state, trace, xs)
+    _, state, trace = eqx.filter_jit(online.scan)(model, state, trace, xs[:5])
+    found, last, last_trace = eqx.filter_jit(online.scan)(model, state, trace, xs)
     step, total = eqx.filter_jit(online), None
     for x in xs:
         gradients, state, trace = step(model, state, trace, x)

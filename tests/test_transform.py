@@ -53,11 +53,12 @@ def test_structures(name):
 
 def test_grad_is_value_and_grad_without_the_value():
     loss_step, online, model, state, trace, inputs, now = setup("gru")
-    (_, wanted), state_1, trace_1 = online(model, state, trace, *now)
-    gradients, state_2, trace_2 = etr.etrace_grad(loss_step, RULE)(model, state, trace, *now)
+    without = etr.etrace_grad(loss_step, RULE)
+    (_, wanted), state_1, trace_1 = eqx.filter_jit(online)(model, state, trace, *now)
+    gradients, state_2, trace_2 = eqx.filter_jit(without)(model, state, trace, *now)
     assert_close((gradients, state_2, trace_2), (wanted, state_1, trace_1), 1e-12)
-    (_, wanted), _, _ = online.scan(model, state, trace, *inputs, window=2)
-    assert_close(etr.etrace_grad(loss_step, RULE).scan(model, state, trace, *inputs, window=2)[0], wanted, 1e-12)
+    (_, wanted), _, _ = eqx.filter_jit(online.scan)(model, state, trace, *inputs, window=2)
+    assert_close(eqx.filter_jit(without.scan)(model, state, trace, *inputs, window=2)[0], wanted, 1e-12)
 
 
 @pytest.mark.parametrize("window", [0, 1, 3])
@@ -70,14 +71,14 @@ def test_aux(window):
     np.testing.assert_allclose(loss, value)
     assert aux["name"] == "tag" and aux["n"] == 3 and aux["n"].dtype == jnp.int32
     assert_close(gradients, wanted, 1e-12)
-    ((losses, aux), gradients), _, _ = online.scan(model, state, trace, *inputs)
-    (values, wanted), _, _ = plain.scan(model, state, trace, *inputs)
+    ((losses, aux), gradients), _, _ = eqx.filter_jit(online.scan)(model, state, trace, *inputs)
+    (values, wanted), _, _ = eqx.filter_jit(plain.scan)(model, state, trace, *inputs)
     np.testing.assert_allclose(losses, values)
     np.testing.assert_allclose(aux["loss"], 2 * values)
     assert aux["n"].shape == (T,)
     assert_close(gradients, wanted, 1e-12)
     only = etr.etrace_grad(with_aux(loss_step), RULE, window=window, has_aux=True)
-    (gradients, aux), _, _ = only.scan(model, state, trace, *inputs)
+    (gradients, aux), _, _ = eqx.filter_jit(only.scan)(model, state, trace, *inputs)
     assert aux["loss"].shape == (T,)
     assert_close(gradients, wanted, 1e-12)
 
@@ -183,8 +184,8 @@ def test_vmap_over_a_batch(name, window):
 def test_vmap_over_models():
     _, online, model, state, trace, inputs, _ = setup("indrnn")
     models = jax.tree.map(lambda a: jnp.stack([a, 0.7 * a]), model)
-    (_, found), _, _ = jax.vmap(lambda m: online.scan(m, state, trace, *inputs))(models)
-    (_, alone), _, _ = online.scan(jax.tree.map(lambda a: 0.7 * a, model), state, trace, *inputs)
+    (_, found), _, _ = jax.jit(jax.vmap(lambda m: online.scan(m, state, trace, *inputs)))(models)
+    (_, alone), _, _ = eqx.filter_jit(online.scan)(jax.tree.map(lambda a: 0.7 * a, model), state, trace, *inputs)
     assert_close(jax.tree.map(lambda x: x[1], found), alone)
 
 
@@ -197,7 +198,7 @@ def test_derivative_of_the_gradient(name, window):
 
     def objective(params):
         m = eqx.combine(params, static)
-        (losses, gradients), _, last = online.scan(m, state, trace, *inputs, window=window)
+        (losses, gradients), _, last = eqx.filter_jit(online.scan)(m, state, trace, *inputs, window=window)
         squares = sum(jnp.sum(g**2) for g in jax.tree.leaves(gradients))
         return losses.sum() + squares + sum(jnp.sum(jnp.sin(e)) for e in jax.tree.leaves(last))
 
@@ -223,8 +224,9 @@ def test_any_window_fits_any_length(window):
 
 def test_default_window_is_that_of_the_transform():
     loss_step, online, model, state, trace, inputs, _ = setup("vanilla_rnn", window=3)
-    (_, found), _, _ = online.scan(model, state, trace, *inputs)
-    (_, wanted), _, _ = etr.etrace_value_and_grad(loss_step, RULE).scan(model, state, trace, *inputs, window=3)
+    (_, found), _, _ = eqx.filter_jit(online.scan)(model, state, trace, *inputs)
+    single = etr.etrace_value_and_grad(loss_step, RULE)
+    (_, wanted), _, _ = eqx.filter_jit(single.scan)(model, state, trace, *inputs, window=3)
     assert_close(found, wanted, 1e-12)
 
 
@@ -232,7 +234,7 @@ def test_default_window_is_that_of_the_transform():
 def test_not_a_number_passes_through(window):
     _, online, model, state, trace, inputs, _ = setup("leaky_integrator")
     bad = (inputs[0].at[2, 0].set(jnp.nan), inputs[1])
-    (losses, gradients), _, last = online.scan(model, state, trace, *bad, window=window)
+    (losses, gradients), _, last = eqx.filter_jit(online.scan)(model, state, trace, *bad, window=window)
     assert np.isnan(losses[2:]).all() and not np.isnan(losses[:2]).any()
     assert np.isnan(gradients["W"][:, 0]).all()
     assert np.isnan(jax.tree.leaves(last)[0]).any()
@@ -250,7 +252,7 @@ def test_rule_as_a_function(window):
     chosen = etr.etrace_value_and_grad(loss_step, rule, window=window)
     mine = chosen.init(model, state, *now)
     assert ((("cell", "weight_hh"), 0, "dense") in asked) and all(path[0] == "cell" for path, _, _ in asked)
-    found, wanted = (f.scan(model, state, e, *inputs) for f, e in ((chosen, mine), (online, trace)))
+    found, wanted = (eqx.filter_jit(f.scan)(model, state, e, *inputs) for f, e in ((chosen, mine), (online, trace)))
     assert_close(found, wanted, 1e-12)
 
 
@@ -286,7 +288,7 @@ def test_transform_is_a_pytree_and_a_method():
 def test_reset_clears_the_trace():
     _, online, model, state, trace, inputs, _ = setup("reset_by_where")
     x, done, y = inputs
-    _, state_1, whole = online.scan(model, state, trace, x[:5], done[:5], y[:5])
+    _, state_1, whole = eqx.filter_jit(online.scan)(model, state, trace, x[:5], done[:5], y[:5])
     _, state_2, fresh = online(model, state, trace, x[4], done[4], y[4])
     after = [online(model, s, e, x[5], done[5], y[5])[0] for s, e in ((state_1, whole), (state_2, fresh))]
     assert_close(after[0], after[1], 1e-12)
@@ -302,6 +304,7 @@ def test_frozen_parameters_go_in_as_inputs():
         return loss_step({**trained, **frozen}, state, x, y)
 
     online = etr.etrace_value_and_grad(step, RULE)
-    (_, gradients), _, _ = online.scan(trained, state, online.init(trained, state, x[0], y[0]), x, y, window=T)
+    trace = online.init(trained, state, x[0], y[0])
+    (_, gradients), _, _ = eqx.filter_jit(online.scan)(trained, state, trace, x, y, window=T)
     assert gradients.keys() == {"W"}
     assert_close(gradients["W"], bptt(loss_step, model, state, x, y)["W"])
