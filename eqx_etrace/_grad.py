@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import PyTree
 
 from ._assign import check_rule, Rule
+from ._closed import is_closed, take_closed_step
 from ._compat import definition_line
 from ._gradient import factors_of, Gradient, settle, stacked, steps_to_keep, unrolled, with_past
 from ._graph import ETraceGraph
@@ -169,6 +170,10 @@ def time_steps(inputs: tuple[Any, ...]) -> int:
 
 
 def _one_step(plan: Plan, fixed: Values, arguments: Arguments, values: TraceValues, window: int) -> Found:
+    if is_closed(plan):
+        done = take_closed_step(plan, fixed, arguments, values)
+        aux = (done.aside.aux_inexact, done.aside.aux_rest)
+        return Found(done.out[0], aux, done.gradient, done.new, lambda _: done.values)
     step = take_step(plan, fixed, arguments)
     on_out, on_new = [jnp.ones_like(step.out[0])], [jnp.zeros_like(s) for s in step.new.inexact]
     own, on_old, _ = step.pull(on_out, on_new)

@@ -74,11 +74,11 @@ def with_rows(plan: Plan, gradient: Gradient, rows: Sequence[Inexact[Array, "...
     return Gradient(list(direct.values()), heads, gradient.traces)
 
 
-def factors_of(plan: Plan, taps: Arrays, on_outputs: Arrays) -> dict[int, Factor]:
-    """What the heads of a step, or of a window of steps, met and got back."""
+def factors_of(plan: Plan, taps: Arrays, on_outputs: Sequence[Array | None]) -> dict[int, Factor]:
+    """What the heads of a step, or of a window of steps, met and got back; None for nothing."""
     values = dict(zip(plan.taps, taps, strict=True))
     heads = zip(plan.analysis.body.heads, on_outputs, strict=True)
-    return {use.output: Factor(values[use.data], on_output) for use, on_output in heads}
+    return {use.output: Factor(values[use.data], on_output) for use, on_output in heads if on_output is not None}
 
 
 def settle(plan: Plan, fixed: Values, gradient: Gradient) -> Arrays:

@@ -22,6 +22,7 @@ from ._influence import find_structure, nonlinear_edges, Structure
 from ._layout import Path
 from ._pattern import PatternTooLargeError
 from ._primitive import Links
+from ._read_out import find_read_out, ReadOut
 from ._step import Step
 from ._tail import Cut, find_tail, Knowledge, Site, Tail
 
@@ -78,6 +79,11 @@ class Analysis:
             return find_structure(self.step, self.body)
         except PatternTooLargeError as error:
             return error
+
+    @functools.cached_property
+    def read_out(self) -> ReadOut:
+        """How the output reads the new state."""
+        return find_read_out(self.step, self.fixed, self.body)
 
     @functools.cached_property
     def unfollowed(self) -> tuple[tuple[Cut, ...], ...]:
