@@ -22,7 +22,7 @@ from ._gradient import factors_of, Gradient, with_past
 from ._plan import Plan
 from ._rule import DRTRL
 from ._run import Arguments, Arrays, Carry, effective_weights, no_shifts, Result, step_of, Values
-from ._vjp import influence_entries
+from ._vjp import influence_entries, new_state_of
 from ._window import advance, hand_over, jacobians, TraceValues
 
 
@@ -39,14 +39,13 @@ class ClosedStep(NamedTuple):
 def take_closed_step(plan: Plan, fixed: Values, arguments: Arguments, values: TraceValues) -> ClosedStep:
     """One step of a plan that is closed, with a real scalar as output."""
     a = arguments
-    forward = step_of(plan, fixed, a)
-    variables = effective_weights(plan, fixed), a.state.inexact, a.inputs, no_shifts(plan)
     if plan.influences:
-        (out, new), back, aside = jax.vjp(forward, *variables, has_aux=True)
+        new, back, aside = new_state_of(plan, fixed, a)
         entries = influence_entries(plan, fixed, a, back, aside.taps)
     else:
-        ((out, new), aside), entries = forward(*variables), None
-    own, signal = _read_out(plan, fixed, a, new, aside, [jnp.ones_like(out[0])])
+        variables = effective_weights(plan, fixed), a.state.inexact, a.inputs, no_shifts(plan)
+        ((_, new), aside), entries = step_of(plan, fixed, a)(*variables), None
+    out, own, signal = _read_out(plan, fixed, a, new, aside)
     advanced = advance(plan, values, jacobians(plan, fixed, aside.taps), entries)
     gradient = with_past(plan, own, hand_over(plan, advanced, signal))
     return ClosedStep(out, Carry(new, aside.state_rest), aside, gradient, advanced)
@@ -94,9 +93,9 @@ def _is_followed(plan: Plan, weight: int) -> bool:
 
 
 def _read_out(
-    plan: Plan, fixed: Values, arguments: Arguments, new_state: Arrays, aside: Result, on_out: Arrays
-) -> tuple[Gradient, Arrays]:
-    """The gradient at a fixed new state, and the cotangent of every new state, each with all others fixed."""
+    plan: Plan, fixed: Values, arguments: Arguments, new_state: Arrays, aside: Result
+) -> tuple[Arrays, Gradient, Arrays]:
+    """The output, its gradient at a fixed new state, and its derivative by every new state, all others fixed."""
     step, body, found = plan.analysis.step, plan.analysis.body, plan.analysis.read_out
     avals = step.program.avals
     others = dict(fixed)
@@ -115,6 +114,7 @@ def _read_out(
 
     shifts = {v: jnp.zeros(avals[v].shape, avals[v].dtype) for v in found.heads}
     given = found.given(step, new_state)
-    on_weights, on_new, on_heads = jax.vjp(outputs, effective_weights(plan, fixed), given, shifts)[1](on_out)
+    out, pull = jax.vjp(outputs, effective_weights(plan, fixed), given, shifts)
+    on_weights, on_new, on_heads = pull([jnp.ones_like(x) for x in out])
     heads = [on_heads.get(use.output) for use in body.heads]
-    return Gradient(on_weights, factors_of(plan, aside.taps, heads)), found.by_leaf(on_new, new_state)
+    return out, Gradient(on_weights, factors_of(plan, aside.taps, heads)), found.by_leaf(on_new, new_state)

@@ -75,26 +75,37 @@ def take_step(plan: Plan, fixed: Values, arguments: Arguments) -> OneStep:
         direct, on_old, on_inputs, on_heads = back((on_out, on_new))
         return Gradient(direct, factors_of(plan, aside.taps, on_heads)), on_old, on_inputs
 
+    nothing = [jnp.zeros_like(x) for x in out]
     found = jacobians(plan, fixed, aside.taps)
-    influenced = influence_entries(plan, fixed, arguments, back, aside.taps)
+    influenced = influence_entries(plan, fixed, arguments, lambda on_new: back((nothing, on_new)), aside.taps)
     return OneStep(out, Carry(new, aside.state_rest), aside, pull, found, influenced)
+
+
+def new_state_of(
+    plan: Plan, fixed: Values, arguments: Arguments, cut: frozenset[int] = frozenset()
+) -> tuple[Arrays, Callable[..., Any], Result]:
+    """One step, to be pulled back from its new state alone; derivatives stop at the variables in `cut`."""
+    forward = step_of(plan, fixed, arguments, cut)
+
+    def new(*variables: Arrays) -> tuple[Arrays, Result]:
+        (_, new), aside = forward(*variables)
+        return new, aside
+
+    variables = effective_weights(plan, fixed), arguments.state.inexact, arguments.inputs, no_shifts(plan)
+    return jax.vjp(new, *variables, has_aux=True)
 
 
 def influence_entries(
     plan: Plan, fixed: Values, arguments: Arguments, back: Callable[..., Any], taps: Arrays
 ) -> Entries | None:
-    """What one step does to the influences, from its own pullback; None if there are none."""
+    """What one step does to the influences, from its own pullback of the new state; None if there are none."""
     if not plan.influences:
         return None
     if plan.cut:
-        variables = effective_weights(plan, fixed), arguments.state.inexact, arguments.inputs, no_shifts(plan)
-        _, back, _ = jax.vjp(step_of(plan, fixed, arguments, plan.cut), *variables, has_aux=True)
-    step = plan.analysis.step
-    avals = [step.program.avals[v] for v in step.out_inexact]
-    nothing = [jnp.zeros(a.shape, a.dtype) for a in avals]
+        _, back, _ = new_state_of(plan, fixed, arguments, plan.cut)
 
     def pull(on_new: Arrays) -> tuple[Arrays, Arrays, Arrays]:
-        on_weights, on_old, _, on_heads = back((nothing, on_new))
+        on_weights, on_old, _, on_heads = back(on_new)
         return on_weights, on_old, on_heads
 
     met = dict(zip(plan.taps, taps, strict=True))
@@ -109,8 +120,7 @@ def advance_over(plan: Plan, fixed: Values, window: Arguments, values: TraceValu
     def body(carry: tuple[Carry, TraceValues], now: tuple[Arrays, Arrays]) -> Any:
         state, values = carry
         here = Arguments(window.parameters, window.model_rest, state, *now)
-        variables = effective_weights(plan, fixed), state.inexact, here.inputs, no_shifts(plan)
-        (_, new), back, aside = jax.vjp(step_of(plan, fixed, here), *variables, has_aux=True)
+        new, back, aside = new_state_of(plan, fixed, here)
         found = influence_entries(plan, fixed, here, back, aside.taps)
         return (Carry(new, aside.state_rest), advance_influences(plan, values, found)), None
 

@@ -93,7 +93,7 @@ class ReadOut:
         avals, values = step.program.avals, {}
         for state, h in zip(self.states, new_state, strict=True):
             shape, dtype = avals[state.variable].shape, avals[state.variable].dtype
-            value = h.reshape(-1)[np.argsort(state.order, axis=None)].reshape(shape)
+            value = _rearranged(h, np.argsort(state.order, axis=None)).reshape(shape)
             if state.half == "imag":
                 value = jax.lax.complex(values[state.variable].real, value.astype(h.dtype))
             values[state.variable] = value.astype(dtype)
@@ -101,8 +101,14 @@ class ReadOut:
 
     def by_leaf(self, found: Mapping[int, Array], new_state: Sequence[Array]) -> list[Array]:
         """From cotangents of those variables to those of the leaves."""
-        flat = [state.of(found[state.variable]).reshape(-1)[state.order] for state in self.states]
+        flat = [_rearranged(state.of(found[state.variable]), state.order) for state in self.states]
         return [g.astype(h.dtype) for g, h in zip(flat, new_state, strict=True)]
+
+
+def _rearranged(values: Array, order: Positions) -> Array:
+    """`values.reshape(-1)[order]`; a read in order is none."""
+    in_order = order.size == values.size and (order.ravel() == np.arange(order.size)).all()
+    return values.reshape(order.shape) if in_order else values.reshape(-1)[order]
 
 
 def find_read_out(step: Step, fixed: Set[int], body: Body) -> ReadOut:
