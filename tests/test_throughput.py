@@ -62,8 +62,8 @@ def compiled(run, online, model, state, trace, *inputs):
         gradients, state, trace = run(eqx.combine(arrays, static), state, trace, *inputs)
         return eqx.filter(gradients, eqx.is_array), state, trace
 
-    run = jax.jit(call, donate_argnums=(1, 2), compiler_options=AS_SHIPPED)
-    return run.lower(arrays, state, trace, *inputs).compile()
+    program = jax.jit(call, donate_argnums=(1, 2), compiler_options=AS_SHIPPED)
+    return program.lower(arrays, state, trace, *inputs).compile()
 
 
 def temporary(program):
