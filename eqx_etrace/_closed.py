@@ -17,7 +17,6 @@ from jaxtyping import Array
 
 from ._analysis._dependence import union
 from ._analysis._program import evaluate
-from ._analysis._step import Step
 from ._gradient import factors_of, Gradient, with_past
 from ._plan import Plan
 from ._rule import DRTRL
@@ -58,20 +57,9 @@ def is_closed(plan: Plan) -> bool:
     grouped = {leaf for group in analysis.groups for leaf in group.leaves}
     if not analysis.read_out.is_closed or len(grouped) != len(step.new_states):
         return False
-    if any(
-        _is_cast(step, state.variable, new)
-        for state, new in zip(analysis.read_out.states, step.new_states, strict=True)
-    ):
-        return False
     onward = union(bits, step.new_states)
     parameters = (1 << len(step.parameters)) - 1
     return all(_is_followed(plan, w) for w in analysis.body.weights if bits.get(w, 0) & onward & parameters)
-
-
-def _is_cast(step: Step, variable: int, new: int) -> bool:
-    """Does the output read a new state in another precision than that in which it is kept?"""
-    avals = step.program.avals
-    return jnp.finfo(avals[variable].dtype).dtype != jnp.finfo(avals[new].dtype).dtype
 
 
 def _is_followed(plan: Plan, weight: int) -> bool:

@@ -54,7 +54,8 @@ SHAPED = {
     }.items()
     for primitive in _compat.primitives(name)
 }
-COPIES = frozenset(_compat.primitives("convert_element_type copy reduce_precision"))
+ROUNDS = frozenset(_compat.primitives("convert_element_type reduce_precision"))
+COPIES = ROUNDS | frozenset(_compat.primitives("copy"))
 """Elementwise, and the identity but for rounding."""
 HALVES = _compat.primitives("real imag")
 (SPLIT,) = _compat.primitives("split")

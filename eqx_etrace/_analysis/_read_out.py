@@ -10,7 +10,7 @@ from jaxtyping import Array
 from ._body import Body
 from ._dependence import dependence
 from ._link import indices, Mixing, Positions
-from ._primitive import COPIES, ELEMENTWISE, HALVES, Links
+from ._primitive import COPIES, ELEMENTWISE, HALVES, Links, ROUNDS
 from ._program import Equation, Runnable
 from ._step import Step
 
@@ -27,6 +27,8 @@ class NewState:
     """For each element of the new state, the element of the variable."""
     half: str | None = None
     """Which part of a complex variable it is, `real` or `imag`; None if all of a real one."""
+    is_rounded: bool = False
+    """Is it cast on the way? Then the variable may say more than the new state that is kept."""
 
     def of(self, cotangent: Array) -> Array:
         """The part of the variable's cotangent that belongs to the new state: that of a + ib stands for Re(ct dz)."""
@@ -39,19 +41,20 @@ def find_new_states(step: Step, fixed: Set[int]) -> list[NewState]:
     taken = {*step.states, *step.new_states, *fixed}
 
     def found(new: int) -> NewState:
-        var, order = new, indices(step.program.shape(new))
+        var, order, is_rounded = new, indices(step.program.shape(new)), False
         while True:
             eqn = step.program.producer[var]
             edge = links(eqn, 0, 0) if len(eqn.inputs) == len(eqn.outputs) == 1 else None
             if edge is None or isinstance(edge, Mixing) or eqn.is_custom or eqn.primitive in ELEMENTWISE - COPIES:
-                return NewState(var, order)
+                return NewState(var, order, is_rounded=is_rounded)
             (before,) = eqn.inputs
             if before in taken or before not in step.program.producer:
-                return NewState(var, order)
+                return NewState(var, order, is_rounded=is_rounded)
             moved = edge.forward(indices(step.program.shape(before)), step.program.shape(var)).ravel()
             if not np.array_equal(np.sort(moved), np.arange(np.prod(step.program.shape(before)))):
-                return NewState(var, order)
+                return NewState(var, order, is_rounded=is_rounded)
             taken.add(before)
+            is_rounded |= eqn.primitive in ROUNDS
             var, order = before, moved[order]
 
     states: list[NewState] = []
@@ -86,7 +89,7 @@ class ReadOut:
     heads: frozenset[int]
     """The outputs of the heads among them."""
     is_closed: bool
-    """Does the output depend on the old state through the new one alone?"""
+    """Does the output depend on the old state through the new one alone, as it is kept?"""
 
     def given(self, step: Step, new_state: Sequence[Array]) -> dict[int, Array]:
         """The values of the variables that hold a new state, from its leaves."""
@@ -126,4 +129,5 @@ def find_read_out(step: Step, fixed: Set[int], body: Body) -> ReadOut:
     bits = dependence(dataclasses.replace(step.program, equations=tuple(equations)), Links(step.program), step.states)
     reads_old = any(bits.get(var, 0) for var in step.out_inexact)
     runs = tuple(uses.get(eqn.outputs[0], eqn) for eqn in equations)
-    return ReadOut(tuple(states), runs, heads, not reads_old and not any(eqn.has_effects for eqn in equations))
+    apart = reads_old or any(state.is_rounded for state in states) or any(eqn.has_effects for eqn in equations)
+    return ReadOut(tuple(states), runs, heads, not apart)
