@@ -22,6 +22,7 @@ from ._influence import find_structure, nonlinear_edges, Structure
 from ._layout import Path
 from ._pattern import PatternTooLargeError
 from ._primitive import Links
+from ._program import Equation
 from ._read_out import find_read_out, ReadOut
 from ._step import Step
 from ._tail import Cut, find_tail, Knowledge, Site, Tail
@@ -95,7 +96,7 @@ def analyse(step: Step) -> Analysis:
     program = step.program
     links = Links(program)
     bits = dependence(program, links, [*step.parameters, *step.states])
-    fixed = program.fixed_by((*step.parameters, *step.model_rest), links.is_linear)
+    fixed = _fixed(step, links)
     order = {var: i for i, eqn in enumerate(program.equations) for var in eqn.outputs}
     arrivals = find_arrivals(step, links)
     groups = find_hidden_groups(step, arrivals)
@@ -106,6 +107,16 @@ def analyse(step: Step) -> Analysis:
     dropped = _dropped(step, bits, tails, relations)
     body = find_body(step, bits, fixed)
     return Analysis(step, bits, fixed, body, groups, tails, tuple(sites), relations, dropped)
+
+
+def _fixed(step: Step, links: Links) -> frozenset[int]:
+    """What depends on the model alone. A new state does not count, nor what is made of it: a weight enters it."""
+    new = frozenset(step.new_states)
+
+    def allowed(eqn: Equation) -> bool:
+        return links.is_linear(eqn) and new.isdisjoint(eqn.outputs)
+
+    return step.program.fixed_by((*step.parameters, *step.model_rest), allowed)
 
 
 def _relations(step: Step, bits: Mapping[int, int], sites: Sequence[Site]) -> list[ParamRelation]:

@@ -58,6 +58,18 @@ def named_tuple_state(draw):
 
 
 @case()
+def a_new_state_from_the_model_alone(draw):
+    """Neither the old state nor an input reaches `h`, and a second state is made of it."""
+
+    def cell(m, s, x):
+        h = jnp.tanh(m["p"])
+        o = 0.9 * s["o"] + h * jnp.sum(x) + m["q"]
+        return h * s["h"] + jnp.tanh(o), {"h": h, "o": o}
+
+    return supervised(cell), {"p": draw(N), "q": draw(N)}, {"h": draw(N), "o": draw(N)}, series(draw)
+
+
+@case()
 def counter_key_and_flag_in_the_state(draw):
     def cell(m, s, x):
         key, now = jax.random.split(s["key"])
