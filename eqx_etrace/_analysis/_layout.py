@@ -7,7 +7,7 @@ knows of complex hidden states.
 
 import collections
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import equinox as eqx
@@ -43,15 +43,14 @@ def _as_paths(found: Sequence[Sequence[Any]]) -> tuple[Path, ...]:
 
     A node with one leaf, which it does not name, is that leaf: a quantity is its magnitude.
     """
-    names = ("name", "key", "idx")
     leaves = collections.Counter(tuple(keys[:i]) for keys in found for i in range(len(keys)))
+    return tuple(_as_path(keys, leaves) for keys in found)
 
-    def path(keys: Sequence[Any]) -> Path:
-        alone = [isinstance(k, jtu.FlattenedIndexKey) and leaves[tuple(keys[:i])] == 1 for i, k in enumerate(keys)]
-        named = [k for k, only in zip(keys, alone, strict=True) if not only]
-        return tuple(next(getattr(k, n) for n in names if hasattr(k, n)) for k in named)
 
-    return tuple(map(path, found))
+def _as_path(keys: Sequence[Any], leaves: Mapping[tuple[Any, ...], int]) -> Path:
+    alone = [isinstance(k, jtu.FlattenedIndexKey) and leaves[tuple(keys[:i])] == 1 for i, k in enumerate(keys)]
+    named = [k for k, only in zip(keys, alone, strict=True) if not only]
+    return tuple(next(getattr(k, n) for n in ("name", "key", "idx") if hasattr(k, n)) for k in named)
 
 
 @dataclasses.dataclass(frozen=True)

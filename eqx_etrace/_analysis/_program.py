@@ -133,18 +133,18 @@ class _Inliner:
         for var, value in zip(jaxpr.constvars, consts, strict=True):
             env[var] = self.constant(var.aval, value)
 
-        def read(atom: Any) -> int:
-            return self.constant(atom.aval, atom.val) if isinstance(atom, _compat.Literal) else env[atom]
-
         for eqn in jaxpr.eqns:
-            operands = tuple(read(atom) for atom in eqn.invars)
+            operands = self._read(eqn.invars, env)
             if eqn.primitive in _compat.INLINED:
                 outputs = self._from_call(eqn, operands)
             else:
                 outputs = tuple(self.variable(v.aval) for v in eqn.outvars)
                 self._append(Equation(eqn, operands, outputs))
             env.update(zip(eqn.outvars, outputs, strict=True))
-        return tuple(read(atom) for atom in jaxpr.outvars)
+        return self._read(jaxpr.outvars, env)
+
+    def _read(self, atoms: Sequence[Any], env: Mapping[Any, int]) -> tuple[int, ...]:
+        return tuple(self.constant(a.aval, a.val) if isinstance(a, _compat.Literal) else env[a] for a in atoms)
 
     def _from_call(self, eqn: Any, operands: Sequence[int]) -> tuple[int, ...]:
         start = len(self.equations)

@@ -18,6 +18,7 @@ memory.
 """
 
 import dataclasses
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -136,10 +137,8 @@ def _dense(program: Program, weight: int, eqn: Equation) -> Head:
     shapes = [program.shape(v) for v in eqn.inputs]
     free = [[d for d in range(len(shapes[side])) if d not in (*batch[side], *contracting[side])] for side in (0, 1)]
 
-    def size(side: int, dims: Sequence[int]) -> int:
-        return int(np.prod([shapes[side][d] for d in dims]))
-
-    b, m, n, k = size(w, batch[w]), size(1 - w, free[1 - w]), size(w, free[w]), size(w, contracting[w])
+    axes = [(w, batch[w]), (1 - w, free[1 - w]), (w, free[w]), (w, contracting[w])]
+    b, m, n, k = (math.prod(shapes[side][d] for d in dims) for side, dims in axes)
     x_order = [*batch[1 - w], *free[1 - w], *contracting[1 - w]]
     w_order = [*batch[w], *free[w], *contracting[w]]
     w_shape = [shapes[w][d] for d in w_order]

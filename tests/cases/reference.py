@@ -3,21 +3,32 @@
 import functools
 from typing import Any
 
-from oracle import bptt, by_path
-from oracle import trajectory as roll
+import equinox as eqx
+from oracle import by_path, rollout
 
 from .table import CASES
 
 
 @functools.cache
+def _bptt(name: str) -> tuple[Any, Any]:
+    loss_step, model, state, inputs = CASES[name].build()
+
+    @eqx.filter_jit
+    def run(model):
+        def total(model):
+            losses, states = rollout(loss_step, model, state, *inputs)
+            return losses.sum(), (losses, states)
+
+        return eqx.filter_grad(total, has_aux=True)(model)
+
+    return run(model)
+
+
 def reference(name: str) -> dict[tuple[Any, ...], Any]:
     """The gradient of the summed losses, by path."""
-    loss_step, model, state, inputs = CASES[name].build()
-    return by_path(bptt(loss_step, model, state, *inputs))
+    return by_path(_bptt(name)[0])
 
 
-@functools.cache
 def trajectory(name: str) -> tuple[Any, Any]:
     """The losses, and the state after each step."""
-    loss_step, model, state, inputs = CASES[name].build()
-    return roll(loss_step, model, state, *inputs)
+    return _bptt(name)[1]
