@@ -109,14 +109,14 @@ class Layout:
     def join(self, inexact: Sequence[Any], other: Sequence[Any] | None) -> PyTree:
         """The pytree again; with `other` None, only its inexact arrays and None elsewhere, as gradients are."""
         inexact_left, other_left = iter(inexact), iter(other or ())
-
-        def leaf(array: Any, static: Any) -> Any:
+        leaves: list[Any] = []
+        for array, static in zip(self.arrays, self.static, strict=True):
             if array is None:
-                return None if other is None else static
-            if self._is_halved(array):
-                return jax.lax.complex(next(inexact_left), next(inexact_left))
-            if _is_inexact(array):
-                return next(inexact_left)
-            return None if other is None else next(other_left)
-
-        return jtu.tree_unflatten(self.treedef, map(leaf, self.arrays, self.static))
+                leaves.append(None if other is None else static)
+            elif self._is_halved(array):
+                leaves.append(jax.lax.complex(next(inexact_left), next(inexact_left)))
+            elif _is_inexact(array):
+                leaves.append(next(inexact_left))
+            else:
+                leaves.append(None if other is None else next(other_left))
+        return jtu.tree_unflatten(self.treedef, leaves)
