@@ -105,13 +105,9 @@ def stacked(gradient: Gradient) -> Gradient:
 
 
 def _pulled(use: Use, weight: Array, factor: Factor) -> Array:
-    def head(weight: Array) -> Array:
-        def one(x: Array) -> Array:
-            return use.equation.bind([weight if i == use.operand else x for i in range(2)])[0]
-
-        return jax.vmap(one)(factor.x)
-
-    return jax.vjp(head, weight)[1](factor.on_output)[0]
+    first = use.operand == 0
+    heads = jax.vmap(lambda w, x: use.equation.bind([w, x] if first else [x, w])[0], (None, 0))
+    return jax.vjp(lambda w: heads(w, factor.x), weight)[1](factor.on_output)[0]
 
 
 def unrolled(

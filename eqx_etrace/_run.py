@@ -74,11 +74,11 @@ def effective_weights(plan: Plan, fixed: Values) -> Arrays:
 
 def to_parameters(plan: Plan, arguments: Arguments, on_weights: Arrays) -> Arrays:
     """From cotangents of the effective weights to cotangents of the parameters."""
-
-    def weights(parameters: Arrays) -> Arrays:
-        return effective_weights(plan, prologue(plan, parameters, arguments.model_rest))
-
-    return jax.vjp(weights, arguments.parameters)[1](on_weights)[0]
+    _, pull = jax.vjp(
+        lambda parameters: effective_weights(plan, prologue(plan, parameters, arguments.model_rest)),
+        arguments.parameters,
+    )
+    return pull(on_weights)[0]
 
 
 def run_step(

@@ -17,6 +17,7 @@ os.environ["XLA_FLAGS"] = " ".join(
 
 import jax
 import pytest
+from cases import CASES
 
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_dtype_promotion", "strict")
@@ -34,6 +35,14 @@ def promotion(request):
     shown = request.module.__name__ in ("test_readme", "test_examples", "test_docs")
     with jax.numpy_dtype_promotion("standard" if shown else "strict"):
         yield
+
+
+def pytest_collection_modifyitems(items):
+    """The tests of a case run in one process, which makes its graph and what it is compared with once."""
+    for item in items:
+        name = getattr(item, "callspec", None) and item.callspec.params.get("name")
+        if isinstance(name, str) and name in CASES:
+            item.add_marker(pytest.mark.xdist_group(name))
 
 
 _tests_since = 0

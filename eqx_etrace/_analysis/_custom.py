@@ -80,11 +80,10 @@ def _stage_backward(program: Program, eqn: Equation, operands: list[int], output
 
         return jax.vjp(forward, *[primals[i] for i in operands])[1](cotangents)
 
-    def abstract(var: int) -> jax.ShapeDtypeStruct:
-        return jax.ShapeDtypeStruct(program.shape(var), program.avals[var].dtype)
-
-    primals = [abstract(v) for v in eqn.inputs]
-    return jax.make_jaxpr(backward)(primals, [abstract(eqn.outputs[j]) for j in outputs])
+    arguments = list(eqn.inputs), [eqn.outputs[j] for j in outputs]
+    return jax.make_jaxpr(backward)(
+        *jax.tree.map(lambda v: jax.ShapeDtypeStruct(program.shape(v), program.avals[v].dtype), arguments)
+    )
 
 
 def _follow(program: Program, table: LinkTable, start: int) -> dict[int, Positions]:

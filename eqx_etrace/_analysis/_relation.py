@@ -22,7 +22,6 @@ from ._influence import find_structure, nonlinear_edges, Structure
 from ._layout import Path
 from ._pattern import PatternTooLargeError
 from ._primitive import Links
-from ._program import Equation
 from ._read_out import find_read_out, ReadOut
 from ._step import Step
 from ._tail import Cut, find_tail, Knowledge, Site, Tail
@@ -112,11 +111,9 @@ def analyse(step: Step) -> Analysis:
 def _fixed(step: Step, links: Links) -> frozenset[int]:
     """What depends on the model alone. A new state does not count, nor what is made of it: a weight enters it."""
     new = frozenset(step.new_states)
-
-    def allowed(eqn: Equation) -> bool:
-        return links.is_linear(eqn) and new.isdisjoint(eqn.outputs)
-
-    return step.program.fixed_by((*step.parameters, *step.model_rest), allowed)
+    return step.program.fixed_by(
+        (*step.parameters, *step.model_rest), lambda eqn: links.is_linear(eqn) and new.isdisjoint(eqn.outputs)
+    )
 
 
 def _relations(step: Step, bits: Mapping[int, int], sites: Sequence[Site]) -> list[ParamRelation]:

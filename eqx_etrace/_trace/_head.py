@@ -142,15 +142,11 @@ def _dense(program: Program, weight: int, eqn: Equation) -> Head:
     x_order = [*batch[1 - w], *free[1 - w], *contracting[1 - w]]
     w_order = [*batch[w], *free[w], *contracting[w]]
     w_shape = [shapes[w][d] for d in w_order]
-
-    def to_rows(y: Any) -> Any:
-        return y.reshape(b, n, m).swapaxes(1, 2) if w == 0 else y.reshape(b, m, n)
-
     return Head(
         (b, m, n, k),
         program.shape(eqn.outputs[0]),
         True,
-        to_rows,
+        lambda y: y.reshape(b, n, m).swapaxes(1, 2) if w == 0 else y.reshape(b, m, n),
         lambda x: x.transpose(x_order).reshape(b, m, k),
         lambda flat: flat.reshape(w_shape).transpose(np.argsort(w_order)),
     )

@@ -53,11 +53,8 @@ def linearise(analysis: Analysis, traces: Sequence[Trace], fixed: Values, taps: 
 def _matrix(analysis: Analysis, tail: Tail, decay: Mapping[Edge, Array]) -> Matrix:
     states = range(tail.group.num_states if tail.sites else 0)
     dtype = state_dtype(analysis, tail.group)
-
-    def between(s: int, old: int) -> Array | None:
-        return decay[s, old].astype(dtype) if (s, old) in decay else None
-
-    return tuple(tuple(between(s, old) for old in states) for s in states)
+    found = {edge: d.astype(dtype) for edge, d in decay.items()}
+    return tuple(tuple(found.get((s, old)) for old in states) for s in states)
 
 
 def _entry(analysis: Analysis, trace: Trace, entry: Mapping[Edge, Array]) -> tuple[Array | None, ...]:
