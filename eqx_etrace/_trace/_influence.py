@@ -269,6 +269,6 @@ def _seeds(analysis: Analysis) -> list[Array]:
     for var in analysis.step.new_states:
         shape, dtype = analysis.step.program.shape(var), analysis.step.program.avals[var].dtype
         size = int(np.prod(shape))
-        seeds.append(hot[:, start : start + size].astype(dtype).reshape(-1, *shape))
+        seeds.append(hot[:, start : start + size].astype(dtype).reshape(hot.shape[0], *shape))
         start += size
     return seeds

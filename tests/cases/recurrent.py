@@ -38,6 +38,16 @@ def mixed(mix, draw):
     return supervised(cell), {"W": draw(N, F), "b": draw(N)}, draw(N), series(draw)
 
 
+@case({"u": False, "b": False}, dropped="dot_general")
+def a_state_of_no_elements(draw):
+    def cell(m, s, x):
+        h = jnp.tanh(m["u"] @ s["h"] + m["b"] * x)
+        return h, {"h": h, "none": s["none"]}
+
+    state = {"h": draw(N), "none": jnp.zeros((0, 3))}
+    return supervised(cell), {"u": draw(N, N), "b": draw(N)}, state, series(draw, (N,))
+
+
 @case(False, dropped="cumsum")
 def cumulative_sum_of_the_state(draw):
     return mixed(lambda h: 0.3 * jnp.cumsum(h), draw)
