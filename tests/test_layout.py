@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from eqx_etrace._trace._head import Head
-from eqx_etrace._trace._take import take
+from eqx_etrace._trace._influence import _apply, _FEW
+from eqx_etrace._trace._take import take, take_rows
 
 
 def regular(rng):
@@ -31,6 +32,35 @@ def test_take(seed):
         index = regular(rng)
         values = rng.random(int(index.max(initial=0)) + 1 + rng.integers(0, 5))
         np.testing.assert_array_equal(take(jnp.asarray(values), index), values[index])
+
+
+@pytest.mark.parametrize(
+    "index",
+    [
+        [0, 0, 1, 1, 2, 2],
+        [[[0, 0], [0, 1]], [[1, 1], [2, 2]]],
+        [0, 1, 2],
+        [0, 0, 0],
+        [2, 2, 1, 1, 0, 0],
+        [0, 1, 1, 2],
+        [],
+    ],
+    ids=["in turn", "in turn, of axes", "once", "one row", "backwards", "unequal", "none"],
+)
+def test_take_rows(index):
+    values, index = np.random.default_rng(0).random((3, 2)), np.array(index, int)
+    np.testing.assert_array_equal(take_rows(jnp.asarray(values), index), values[index])
+
+
+@pytest.mark.parametrize("size", [1, 2, _FEW, _FEW + 1])
+@pytest.mark.parametrize("features", [(), (3,)])
+@pytest.mark.parametrize("unit", [1, 1j])
+def test_apply_blocks(size, features, unit):
+    """J e by blocks, few scalars and many, real and complex."""
+    rng = np.random.default_rng(size)
+    jacobian, value = rng.random((5, size, size)), unit * rng.random((5, size, 2, *features))
+    wanted = np.stack([np.tensordot(d, e, 1) for d, e in zip(jacobian, value, strict=True)])
+    np.testing.assert_allclose(_apply(jnp.asarray(jacobian), jnp.asarray(value)), wanted, rtol=1e-14)
 
 
 @pytest.mark.parametrize("lanes", [1, 2, 3, 7, 8, 9, 16, 74, 300, 1156])

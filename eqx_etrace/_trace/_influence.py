@@ -26,11 +26,11 @@ from .._analysis._influence import Source, Structure
 from .._analysis._sparse import Pattern
 from ._head import Head, make_head
 from ._order import after
-from ._take import take
+from ._take import take, take_rows
 from ._trace import widest
 
-_FEW = 4
-"""Up to so many scalars a product of small matrices is written out: XLA on the CPU is slow at many small ones."""
+_FEW = 8
+"""Up to so many scalars J e is written out, a term for each: XLA on the CPU is slow at many small dots."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -125,7 +125,7 @@ class Influence:
 
     def _features(self, x: Inexact[Array, "b m k"]) -> Inexact[Array, "g q f"]:
         b, m, n, k = self.head.shape
-        per_row = x.reshape(b * m, k)[np.maximum(self.rows, 0) // n]
+        per_row = take_rows(x.reshape(b * m, k), np.maximum(self.rows, 0) // n)
         if self.columns is None:
             return per_row
         picked = jnp.take_along_axis(per_row, np.maximum(self.columns, 0), axis=-1)
@@ -135,14 +135,11 @@ class Influence:
 def _apply(jacobian: Inexact[Array, "g r r"], value: Inexact[Array, "g r ..."]) -> Inexact[Array, "g r ..."]:
     """J e, by group."""
     count = value.shape[1]
-    if count > _FEW:
+    if not 0 < count <= _FEW:
         return jnp.einsum("gij,gj...->gi...", jacobian.astype(value.dtype), value)
-
-    def scaled(i: int, j: int) -> Array:
-        d = jacobian[:, i, j].astype(value.dtype)
-        return d.reshape(-1, *(1,) * (value.ndim - 2)) * value[:, j]
-
-    return jnp.stack([sum((scaled(i, j) for j in range(1, count)), scaled(i, 0)) for i in range(count)], axis=1)
+    entries = jacobian.astype(value.dtype).reshape(*jacobian.shape, *(1,) * (value.ndim - 2))
+    terms = [entries[:, :, j] * value[:, j, None] for j in range(count)]
+    return sum(terms[1:], terms[0])
 
 
 class Entries(eqx.Module):

@@ -4,6 +4,7 @@ A gather reads one element at a time. Numbers that are `start + sum_d stride_d i
 that is counted within it, are a reshape, slices and a transposition.
 """
 
+import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jaxtyping import Array, Inexact, Int
@@ -23,6 +24,15 @@ def take(values: Inexact[Array, "..."], index: Int[np.ndarray, "..."]) -> Inexac
         found = lax.pad(found, np.zeros((), found.dtype), [(0, 0, 0)] * (found.ndim - 1) + [(0, more, 0)])
         found = found.reshape(*found.shape[:-1], length, stride)
     return found[..., 0].transpose(np.argsort(order))
+
+
+def take_rows(values: Inexact[Array, "m k"], index: Int[np.ndarray, "..."]) -> Inexact[Array, "... k"]:
+    """`values[index]`; each row in turn, equally often, is a broadcast, which XLA merges with what reads it."""
+    count, k = values.shape
+    times = index.size // max(count, 1)
+    if index.size == count * times and (index.ravel() == np.repeat(np.arange(count), times)).all():
+        return jnp.broadcast_to(values[:, None], (count, times, k)).reshape(*index.shape, k)
+    return values[index]
 
 
 def _strides(index: Int[np.ndarray, "..."]) -> list[int] | None:
