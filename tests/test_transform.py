@@ -211,7 +211,7 @@ def test_derivative_of_the_gradient(name, window):
     assert relative((ahead - behind) / (2 * size), along) < 1e-6
 
 
-@pytest.mark.parametrize("window", [2, 3, 5, T, T + 1, 100])
+@pytest.mark.parametrize("window", [3, 4, 5, T, T + 1])
 def test_any_window_fits_any_length(window):
     loss_step, online, model, state, trace, inputs, _ = setup("counter_key_and_flag_in_the_state")
     (losses, gradients), last, last_trace = eqx.filter_jit(online.scan)(model, state, trace, *inputs, window=window)

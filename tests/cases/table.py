@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-N, F, T, B = 4, 3, 7, 2
+N, F, T, B = 4, 3, 6, 2
 """Units, inputs, steps, batch lanes."""
 
 Build = Callable[["Draw"], tuple[Callable[..., Any], Any, Any, tuple[Any, ...]]]
