@@ -6,7 +6,7 @@ import jax
 import jax.tree_util as jtu
 
 from ._analysis import Analysis, Cut, ParamRelation, Path
-from ._assign import assign, Assignment
+from ._assign import assign, Assignment, TraceTooLargeError
 from ._rule import AbstractPositionRule, AbstractRule, NoTrace
 from ._trace import Influence, make_traces, Trace
 
@@ -124,6 +124,8 @@ class Cost:
     """Multiply-adds of one step on all traces."""
     passes: int
     """Reverse passes of one step, or of a tail, that read its Jacobian."""
+    over_limit: bool
+    """Would `init` refuse the rule, because its traces take more than its limit?"""
 
 
 def cost_of(analysis: Analysis, rule: AbstractRule) -> Cost:
@@ -133,13 +135,22 @@ def cost_of(analysis: Analysis, rule: AbstractRule) -> Cost:
     approximate = {row.path for row in rows if not row.exact}
     size, work = sum(row.trace_bytes for row in rows), sum(row.work for row in rows)
     exact = len({row.path for row in rows} - approximate)
-    return Cost(str(rule), exact, size, work, passes_of(assignment))
+    return Cost(str(rule), exact, size, work, passes_of(assignment), refusal(assignment) is not None)
 
 
 def all_rows(assignment: Assignment) -> tuple[Row, ...]:
     """Of every parameter, in order."""
     account = Account(assignment)
     return tuple(row for p in range(len(assignment.analysis.step.parameters)) for row in account.rows(p))
+
+
+def refusal(assignment: Assignment) -> str | None:
+    """Why `init` would refuse the rules, if it would."""
+    try:
+        assignment.check_limits()
+    except TraceTooLargeError as error:
+        return str(error)
+    return None
 
 
 def passes_of(assignment: Assignment) -> int:

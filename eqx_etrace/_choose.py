@@ -59,8 +59,9 @@ def choose_rule(
 
     One rule for everything if it fits and is exact. Otherwise every parameter first gets the rule of `among` that takes
     the least, as far as memory goes; then as many as possible are made exact, the cheapest first; then the rest gets
-    the first rule of `among` that still fits. A parameter without a relation, such as
-    the first layer of an encoder, has a trace only under a rule for everything; here it keeps the window's gradient.
+    the first rule of `among` that still fits. What not even the least fits for gets `NoTrace()`. A parameter without a
+    relation, such as the first layer of an encoder, has a trace only under a rule for everything; here it keeps the
+    window's gradient.
 
     **Arguments**
 
@@ -119,9 +120,11 @@ def _check_memory(memory: Any) -> int:
 
 
 def _check_ranked(among: Sequence[AbstractRule]) -> tuple[AbstractRule, ...]:
-    ranked = tuple(map(check_rule, among))
+    ranked = tuple(map(check_rule, among)) if isinstance(among, Sequence) else ()
     if not ranked or not all(isinstance(rule, AbstractRule) for rule in ranked):
-        raise TypeError(f"`among` is {among!r}; it must hold rules such as `DRTRL()`, the most exact first.")
+        raise TypeError(
+            f"`among` is {among!r}; it must be a list of rules such as `[RTRL(), DRTRL()]`, the most exact first."
+        )
     return ranked
 
 

@@ -42,7 +42,7 @@ def take_closed_step(plan: Plan, fixed: Values, arguments: Arguments, values: Tr
         new, back, aside = new_state_of(plan, fixed, a)
         entries = influence_entries(plan, fixed, a, back, aside.taps)
     else:
-        variables = effective_weights(plan, fixed), a.state.inexact, a.inputs, no_shifts(plan)
+        variables = effective_weights(plan, fixed), a.state.inexact, no_shifts(plan)
         ((_, new), aside), entries = step_of(plan, fixed, a)(*variables), None
     out, own, signal = _read_out(plan, fixed, a, new, aside)
     advanced = advance(plan, values, jacobians(plan, fixed, aside.taps), entries)

@@ -125,7 +125,13 @@ def scan_sizes(params: dict[str, Any]) -> tuple[int, int]:
     return constants, carried
 
 
-_CONTROL_FLOW = frozenset(primitives("scan cond while"))
+_WHILE = frozenset(primitives("while"))
+_CONTROL_FLOW = frozenset(primitives("scan cond")) | _WHILE
+
+
+def carried_by_while(eqn: Any) -> slice:
+    """The operands of a `while` loop that its body reads; none of any other equation."""
+    return slice(eqn.params["cond_nconsts"], None) if eqn.primitive in _WHILE else slice(0)
 
 
 def inner_jaxprs(eqn: Any) -> list[Any]:

@@ -161,12 +161,17 @@ def time_steps(inputs: tuple[Any, ...]) -> int:
             + ("there is no array among them." if not arrays else "one of them is a scalar and has no axis.")
             + " Pass arrays with a leading time axis; close over what stays the same."
         )
-    lengths = sorted({x.shape[0] for x in arrays})
-    if len(lengths) > 1:
-        raise ValueError(f"The leading time axes of the inputs of `scan` differ: {lengths}. They must have one length.")
-    if lengths[0] == 0:
+    length = arrays[0].shape[0]
+    if any(x.shape[0] != length for x in arrays):
+        named = [(jax.tree_util.keystr(path), x) for path, x in jax.tree_util.tree_leaves_with_path(inputs)]
+        shapes = ", ".join(f"inputs{path} has shape {list(x.shape)}" for path, x in named if eqx.is_array(x))
+        raise ValueError(
+            f"The leading time axes of the inputs of `scan` differ: {shapes}. `scan` takes many steps: every array has "
+            "a time axis first, of one length. For a single step call the transform itself."
+        )
+    if length == 0:
         raise ValueError("The inputs of `scan` have a leading time axis of length 0; there is no step to take.")
-    return lengths[0]
+    return length
 
 
 def _one_step(plan: Plan, fixed: Values, arguments: Arguments, values: TraceValues, window: int) -> Found:
@@ -286,7 +291,7 @@ def etrace_value_and_grad(
     beyond that is said by `ETraceGraph.report`.
 
     **Raises** `TypeError` or `ValueError` for a state that changes across the step, a loss that is no real scalar, a
-    trace of another graph or rule, a window that is negative or no integer.
+    trace of other parameters, groups, sizes or rules, a window that is negative or no integer.
     """
     return ETraceGrad(loss_step, check_rule(rule), check_window(window), has_aux, True)
 

@@ -12,7 +12,7 @@ from jaxtyping import Array, PyTree
 
 from ._analysis import analyse, Analysis, nonlinear_edges, stage_step
 from ._assign import assign, Assignment, Rule
-from ._rule import AbstractPositionRule
+from ._rule import AbstractPositionRule, NoTrace
 from ._trace import Influence, make_traces, tapped, Trace
 
 
@@ -108,12 +108,20 @@ class Plan:
         made, used = _rules(trace.owner), _rules(self.owner)
         if made != used:
             return f"It was made under {made}; this is {used}."
-        other = sorted(set(trace.owner) ^ set(self.owner)) or ["the order of the relations"]
-        return f"They differ in: {'; '.join(other)}."
+        theirs, ours = (
+            "; ".join(name for name in _kept(a) if name not in b) or "nothing else"
+            for a, b in ((trace.owner, self.owner), (self.owner, trace.owner))
+        )
+        return f"It holds {theirs}, where this step needs {ours}."
+
+
+def _kept(owner: tuple[str, ...]) -> list[str]:
+    """Without what the rule keeps no trace of, if it keeps any."""
+    return [name for name in owner if not name.endswith(f" by {NoTrace()}")] or list(owner)
 
 
 def _rules(owner: tuple[str, ...]) -> str:
-    return " and ".join(sorted({name.rpartition(" by ")[2] for name in owner})) or "no rule"
+    return " and ".join(sorted({name.rpartition(" by ")[2] for name in _kept(owner)})) or "no rule"
 
 
 def check_trace(trace: Any) -> None:

@@ -4,9 +4,9 @@ import dataclasses
 import functools
 from collections.abc import Iterable, Sequence
 
-from ._account import all_rows, Cost, cost_of, passes_of, Row
+from ._account import all_rows, Cost, cost_of, passes_of, refusal, Row
 from ._analysis import Analysis, Path, PatternTooLargeError
-from ._assign import assign, Assignment, Rule, TraceTooLargeError
+from ._assign import assign, Rule
 from ._rule import AbstractRule, DRTRL, NoTrace, PPProp, RTRL, SnAp
 
 _ALTERNATIVES: tuple[AbstractRule, ...] = (NoTrace(), PPProp(0.95), DRTRL(), SnAp(1), SnAp(2), RTRL())
@@ -55,7 +55,7 @@ class Report:
         total = len({row.path for row in self.rows})
         head = ("rule for all", "exact", "memory", "work", "passes")
         rows = [
-            (cost.rule, f"{cost.exact} of {total}", show_bytes(cost.trace_bytes), f"{cost.work:,}", str(cost.passes))
+            (cost.rule, f"{cost.exact} of {total}", _memory(cost), f"{cost.work:,}", str(cost.passes))
             for cost in self.alternatives
         ]
         if len(rows) < len(_ALTERNATIVES):
@@ -78,6 +78,10 @@ class Report:
         return lines
 
 
+def _memory(cost: Cost) -> str:
+    return show_bytes(cost.trace_bytes) + (", over its limit" if cost.over_limit else "")
+
+
 def _cells(row: Row) -> tuple[str, ...]:
     times = {shape: row.trace_shape.count(shape) for shape in row.trace_shape}
     shapes = " + ".join((f"{n} x " if n > 1 else "") + str(list(shape)) for shape, n in times.items()) or "-"
@@ -97,15 +101,7 @@ def make_report(analysis: Analysis, rule: Rule) -> Report:
     assignment = assign(analysis, rule)
     rows = all_rows(assignment)
     size, work = sum(row.trace_bytes for row in rows), sum(row.work for row in rows)
-    return Report(rows, size, work, passes_of(assignment), _refusal(assignment), analysis)
-
-
-def _refusal(assignment: Assignment) -> str | None:
-    try:
-        assignment.check_limits()
-    except TraceTooLargeError as error:
-        return str(error)
-    return None
+    return Report(rows, size, work, passes_of(assignment), refusal(assignment), analysis)
 
 
 def _counted(analysis: Analysis, rule: AbstractRule) -> Cost | None:

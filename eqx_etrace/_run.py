@@ -108,12 +108,11 @@ def run_step(
     return (read(step.out_inexact), read(step.new_states)), Result(*map(read, aside))
 
 
-def step_of(
-    plan: Plan, fixed: Values, arguments: Arguments, cut: frozenset[int] = frozenset()
-) -> Callable[[Arrays, Arrays, Arrays, Arrays], Any]:
-    """`run_step` as a function of what it is differentiated by: effective weights, state, inputs, shifts.
+def step_of(plan: Plan, fixed: Values, arguments: Arguments, cut: frozenset[int] = frozenset()) -> Callable[..., Any]:
+    """`run_step` as a function of what it is differentiated by: effective weights, state, shifts, and inputs if given.
 
-    Derivatives stop at the variables in `cut`.
+    Derivatives stop at the variables in `cut`. Inputs are given only where their gradient is asked for: what a step
+    does with them alone (a `while_loop`, say) then need not have a derivative.
 
     A head does not read the weights that are differentiated, but a copy; its output is shifted instead, by zeros. So
     the cotangent of a weight can be made from what the head met and the cotangent of its shift, later, and for many
@@ -122,7 +121,7 @@ def step_of(
     body = plan.analysis.body
     equations = body.held
 
-    def forward(weights: Arrays, state: Arrays, inputs: Arrays, shifts: Arrays) -> Any:
+    def forward(weights: Arrays, state: Arrays, shifts: Arrays, inputs: Arrays | None = None) -> Any:
         known = {**fixed, **dict(zip(body.weights, weights, strict=True))}
         shift_of = {use.output: shift for use, shift in zip(body.heads, shifts, strict=True)}
 
@@ -132,7 +131,8 @@ def step_of(
             return value + shift_of[var] if var in shift_of else value
 
         carry = Carry(state, arguments.state.rest)
-        return run_step(plan, equations, known, carry, (inputs, arguments.inputs_rest), edit)
+        given = arguments.inputs if inputs is None else inputs
+        return run_step(plan, equations, known, carry, (given, arguments.inputs_rest), edit)
 
     return forward
 
@@ -144,7 +144,7 @@ def window_of(plan: Plan, fixed: Values, arguments: Arguments) -> Callable[[Arra
         def one(carry: Carry, now: tuple[Arrays, Arrays, Arrays]) -> tuple[Carry, tuple[Arrays, Result]]:
             inputs, inputs_rest, shift = now
             here = Arguments(arguments.parameters, arguments.model_rest, carry, inputs, inputs_rest)
-            (out, new), aside = step_of(plan, fixed, here)(weights, carry.inexact, inputs, shift)
+            (out, new), aside = step_of(plan, fixed, here)(weights, carry.inexact, shift)
             kept = Result(aside.out_rest, aside.aux_inexact, aside.aux_rest, [], aside.taps)
             return Carry(new, aside.state_rest), (out, kept)
 

@@ -60,20 +60,20 @@ class OneStep(NamedTuple):
     new: Carry
     aside: Result
     pull: Callable[[Arrays, Arrays], tuple[Gradient, Arrays, Arrays]]
-    """From cotangents of outputs and new state to those of effective weights, state and inputs."""
+    """From cotangents of outputs and new state to those of effective weights, state, and inputs if asked for."""
     jacobians: Jacobians
     entries: Entries | None
     """None if no influences are kept."""
 
 
-def take_step(plan: Plan, fixed: Values, arguments: Arguments) -> OneStep:
+def take_step(plan: Plan, fixed: Values, arguments: Arguments, *, by_inputs: bool = False) -> OneStep:
     a = arguments
-    variables = effective_weights(plan, fixed), a.state.inexact, a.inputs, no_shifts(plan)
+    variables = effective_weights(plan, fixed), a.state.inexact, no_shifts(plan), *([a.inputs] if by_inputs else [])
     (out, new), back, aside = jax.vjp(step_of(plan, fixed, a), *variables, has_aux=True)
 
     def pull(on_out: Arrays, on_new: Arrays) -> tuple[Gradient, Arrays, Arrays]:
-        direct, on_old, on_inputs, on_heads = back((on_out, on_new))
-        return Gradient(direct, factors_of(plan, aside.taps, on_heads)), on_old, on_inputs
+        direct, on_old, on_heads, *on_inputs = back((on_out, on_new))
+        return Gradient(direct, factors_of(plan, aside.taps, on_heads)), on_old, on_inputs[0] if by_inputs else []
 
     nothing = [jnp.zeros_like(x) for x in out]
     found = jacobians(plan, fixed, aside.taps)
@@ -91,7 +91,7 @@ def new_state_of(
         (_, new), aside = forward(*variables)
         return new, aside
 
-    variables = effective_weights(plan, fixed), arguments.state.inexact, arguments.inputs, no_shifts(plan)
+    variables = effective_weights(plan, fixed), arguments.state.inexact, no_shifts(plan)
     return jax.vjp(new, *variables, has_aux=True)
 
 
@@ -105,7 +105,7 @@ def influence_entries(
         _, back, _ = new_state_of(plan, fixed, arguments, plan.cut)
 
     def pull(on_new: Arrays) -> tuple[Arrays, Arrays, Arrays]:
-        on_weights, on_old, _, on_heads = back(on_new)
+        on_weights, on_old, on_heads, *_ = back(on_new)
         return on_weights, on_old, on_heads
 
     met = dict(zip(plan.taps, taps, strict=True))
@@ -186,7 +186,7 @@ class ETraceVJP(eqx.Module):
         plan.check(trace)
         arguments = take_arguments(plan, model, state, inputs)
         fixed = fixed_values(plan, arguments)
-        done = take_step(plan, fixed, arguments)
+        done = take_step(plan, fixed, arguments, by_inputs=True)
         values = advance(plan, trace.values, done.jacobians, done.entries)
         estimate = at_window_0(plan, fixed, arguments, done, values) if self.window == 0 else None
         step = plan.analysis.step

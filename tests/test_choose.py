@@ -69,6 +69,27 @@ def test_memory_is_checked(memory, error):
         etr.choose_rule(graph_of(), memory=memory)
 
 
+@pytest.mark.parametrize("among", [etr.RTRL(), [], [etr.DRTRL], "RTRL"], ids=str)
+def test_among_is_checked(among):
+    with pytest.raises(Exception, match="among") as info:
+        etr.choose_rule(graph_of(), memory=100, among=among)
+    assert isinstance(info.value, TypeError) or "TypeCheckError" in type(info.value).__name__
+
+
+def test_alternatives_over_their_limit_are_marked():
+    """A dense network of 300 units in a batch of 16: RTRL would take 8 GB."""
+
+    def step(m, h, x):
+        h = jnp.tanh(h @ m + x)
+        return jnp.sum(h), h
+
+    state = jax.ShapeDtypeStruct((16, 300), jnp.float32)
+    report = etr.compile_graph(step, jax.ShapeDtypeStruct((300, 300), jnp.float32), state, state).report(etr.DRTRL())
+    over = {cost.rule for cost in report.alternatives if cost.over_limit}
+    assert over == {"SnAp(n=2)", "RTRL()"}
+    assert [", over its limit" in line for line in str(report).splitlines() if "RTRL()" in line][-1]
+
+
 def test_a_jacobian_that_is_too_large_is_refused():
     """A state normalised as a whole: each of its scalars depends on all."""
 

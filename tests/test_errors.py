@@ -83,6 +83,14 @@ COMPILE = {
 }
 
 
+def loops(m, h, x):
+    h = jax.lax.while_loop(lambda v: jnp.sum(v**2) > 1, lambda v: 0.5 * v, m["W"] @ x + h)
+    return jnp.sum(h), h
+
+
+COMPILE["while loop"] = (loops, model(), jnp.zeros(N), ValueError, ["while_loop", "test_errors.py", "BPTT", "lax.scan"])
+
+
 def assert_says(info, words):
     message = str(info.value)
     assert all(word in message for word in words), message
@@ -207,7 +215,10 @@ def test_window(name):
 
 
 SERIES = {
-    "different lengths": ((jnp.ones((T, F)), jnp.ones(T + 1)), ["differ", "[4, 5]"]),
+    "different lengths": (
+        (jnp.ones((T, F)), jnp.ones(T + 1)),
+        ["differ", "inputs[0] has shape [4, 2]", "inputs[1] has shape [5]"],
+    ),
     "a scalar": ((jnp.ones((T, F)), jnp.ones(())), ["leading time axis", "scalar"]),
     "no step": ((jnp.ones((0, F)), jnp.ones(0)), ["length 0"]),
     "no arrays": ((None, None), ["leading time axis", "no array"]),

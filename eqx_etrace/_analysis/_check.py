@@ -1,8 +1,12 @@
 """What a step must be, and what to say when it is not."""
 
+from collections.abc import Mapping
 from typing import Any
 
+from .. import _compat
+from ._dependence import union
 from ._layout import Layout
+from ._program import Program
 
 
 def check_pair(result: Any, wanted: str) -> tuple[Any, Any]:
@@ -75,6 +79,17 @@ def check_state(where: str, old: Layout, new: Layout) -> None:
                 f"The leaf {path} of the state changes its dtype across the step {where}, "
                 f"from {before.dtype} to {after.dtype}. "
                 "Give the initial state that dtype, or cast inside the step."
+            )
+
+
+def check_loops(program: Program, bits: Mapping[int, int]) -> None:
+    """Can all credit be pulled back?"""
+    for eqn in program.equations:
+        if union(bits, eqn.outputs) and union(bits, eqn.inputs[_compat.carried_by_while(eqn)]):
+            raise ValueError(
+                f"Credit passes through the `while_loop` at {eqn.source}. JAX has no reverse-mode derivative for it; "
+                "neither BPTT nor a trace can follow. Use `lax.scan`, or a `fori_loop` over a number of steps that is "
+                "a Python integer; or keep credit out of it with `lax.stop_gradient`."
             )
 
 

@@ -16,6 +16,7 @@ import functools
 from collections.abc import Mapping, Sequence
 
 from ._body import Body, find_body
+from ._check import check_loops
 from ._dependence import dependence, union
 from ._hidden_group import find_arrivals, find_hidden_groups, HiddenGroup
 from ._influence import find_structure, nonlinear_edges, Structure
@@ -95,6 +96,7 @@ def analyse(step: Step) -> Analysis:
     program = step.program
     links = Links(program)
     bits = dependence(program, links, [*step.parameters, *step.states])
+    check_loops(program, bits)
     fixed = _fixed(step, links)
     order = {var: i for i, eqn in enumerate(program.equations) for var in eqn.outputs}
     arrivals = find_arrivals(step, links)

@@ -43,6 +43,9 @@ class Step:
     new_states_rest: tuple[int, ...]
 
 
+_BATCH = " To map over a batch use `jax.vmap`, inside the step or around the transform."
+
+
 def stage_step(
     step: Callable[..., Any], model: PyTree, state: PyTree, inputs: tuple[Any, ...], *, has_aux: bool = False
 ) -> Step:
@@ -60,8 +63,7 @@ def stage_step(
         except Exception as error:
             error.add_note(
                 f"This happened while `eqx_etrace` traced the step {where} with state {describe(layouts[1])} and "
-                f"inputs {describe(layouts[2])}. To map over a batch use `jax.vmap`, inside the step or around the "
-                "transform."
+                f"inputs {describe(layouts[2])}." + (_BATCH if "shape" in str(error) else "")
             )
             raise
         out, new_state = check_pair(result, f"The step {where} must return a pair `(out, new_state)`")

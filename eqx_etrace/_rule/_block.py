@@ -27,7 +27,8 @@ class RTRL(AbstractBlockRule):
 
     **Arguments**
 
-    - `limit`: the most bytes that the traces on blocks may take. Above it, `ValueError` says how many they need.
+    - `limit`: the most bytes that the traces on blocks may take, 2^30 (1 GiB) by default. Above it, `ValueError` says
+      how many they need.
 
     Source: Williams and Zipser, "A learning algorithm for continually running fully recurrent neural networks", Neural
     Computation 1989, equation 7, restricted to where it is not zero.
@@ -49,14 +50,15 @@ class SnAp(AbstractBlockRule):
     """The sparse n-step approximation of RTRL.
 
     Of the influence of a weight it keeps that on the scalars of the state which the weight reaches within n steps, with
-    the true Jacobian between them. SnAp(1) keeps the true diagonal, that of the recurrent weights included. Zeros of
+    the true Jacobian between them. SnAp(1) keeps the true diagonal, that of the recurrent weights included; of a weight
+    that reaches several scalars in one step (by a normalisation over units, say) it keeps the block of those. Zeros of
     masked weights count: a weight that a constant mask holds at zero reaches nothing and has no trace. With n large
     enough it is RTRL. A mask is seen where the step closes over it; an array in the model counts as data.
 
     **Arguments**
 
     - `n`: how many steps, at least 1.
-    - `limit`: the most bytes that the traces may take.
+    - `limit`: the most bytes that the traces may take, 2^30 (1 GiB) by default. Above it, as for `RTRL`.
 
     Source: Menick et al., "Practical real time recurrent learning with a sparse approximation", ICLR 2021.
     """

@@ -57,6 +57,18 @@ def fused_gates_split(draw):
 
 
 @case()
+def an_input_through_a_while_loop(draw):
+    """Which has no derivative, and needs none."""
+
+    def cell(m, h, x):
+        x = jax.lax.while_loop(lambda v: jnp.sum(v**2) > 2, lambda v: 0.9 * v, x)
+        h = jnp.tanh(m["w"] * h + m["W"] @ x)
+        return h, h
+
+    return supervised(cell), {"w": draw(N), "W": draw(N, F)}, draw(N), series(draw)
+
+
+@case()
 def scalar_time_constant(draw):
     def cell(m, h, x):
         h = jax.nn.sigmoid(m["tau"]) * h + m["W"] @ x
