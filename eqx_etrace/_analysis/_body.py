@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ._dependence import union
-from ._primitive import CONCATENATE, CONV, DOT
+from ._primitive import CONCATENATE, DOT, meets_data
 from ._program import Equation, Runnable
 from ._step import Step
 
@@ -111,9 +111,8 @@ def find_body(step: Step, bits: Mapping[int, int], fixed: frozenset[int]) -> Bod
     heads = [
         _find_use(step, bits, eqn, i)
         for eqn in equations
-        if eqn.primitive in (DOT, CONV)
         for i, v in enumerate(eqn.inputs)
-        if v in weights and eqn.inputs[1 - i] not in fixed
+        if v in weights and meets_data(eqn, i) and eqn.inputs[1 - i] not in fixed
     ]
     return Body(equations, tuple(sorted(weights)), tuple(heads))
 

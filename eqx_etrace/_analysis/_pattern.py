@@ -111,11 +111,15 @@ def _scan(program: Program, eqn: Equation, operands: Sequence[Pattern | None]) -
     for _ in range(length):
         out = _run(inner, [*operands[:constants], *carry, *over])
         grown = [_either(a, b) for a, b in zip(carry, out[:carried], strict=True)]
-        if [p is None or p.nnz for p in carry] == [p is None or p.nnz for p in grown]:
+        if list(map(_entries, carry)) == list(map(_entries, grown)):
             break
         carry = grown
     stacked = [None if p is None or not length else sp.vstack([p] * length).tocsr() for p in out[carried:]]
     return [*carry, *stacked]
+
+
+def _entries(pattern: Pattern | None) -> int:
+    return 0 if pattern is None else pattern.nnz
 
 
 def _fold(pattern: Pattern, length: int, shape: tuple[int, ...]) -> Pattern:

@@ -67,6 +67,13 @@ JOINED = frozenset(_compat.primitives("concatenate stack pad"))
 UNSTACK = frozenset(_compat.primitives("unstack"))
 
 
+def meets_data(eqn: Equation, operand: int) -> bool:
+    """Is a weight that is this operand the weight of a head: that of a contraction, or the kernel of a convolution?"""
+    if eqn.primitive is CONV:
+        return operand == 1 and eqn.params["batch_group_count"] == 1
+    return eqn.primitive is DOT
+
+
 def broadcasts(eqn: Equation) -> bool:
     """Does the equation broadcast its operands without saying so?"""
     return eqn.primitive in ELEMENTWISE

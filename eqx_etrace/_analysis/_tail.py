@@ -20,7 +20,7 @@ import numpy as np
 
 from ._hidden_group import Arrivals, HiddenGroup
 from ._link import agree, MANY, merge, Mixing, NONE, Positions
-from ._primitive import CONV, DOT, Links
+from ._primitive import DOT, Links, meets_data
 from ._program import Equation
 from ._step import Step
 
@@ -217,10 +217,7 @@ class _Search:
         return None if found is None or (found == NONE).all() else found
 
     def _is_head(self, eqn: Equation, operand: int) -> bool:
-        if eqn.primitive is CONV:
-            supported = eqn.inputs[1] == operand and eqn.params["batch_group_count"] == 1
-        else:
-            supported = eqn.primitive is DOT
+        supported = meets_data(eqn, eqn.inputs.index(operand))
         return supported and operand in self.known.fixed and any(v not in self.known.fixed for v in eqn.inputs)
 
     def _cut(self, edge: Edge, operand: int, how: str) -> None:

@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from .table import B, case, F, N, series, supervised
+from .table import B, case, F, N, series, supervised, T
 
 
 @case(False, dropped="dot_general")
@@ -215,3 +215,36 @@ def loop_of_no_steps(draw):
         return h, h
 
     return supervised(cell), {"a": draw(N), "v": draw(N, F)}, draw(N), series(draw)
+
+
+@case(False, dropped="broadcast_in_dim")
+def one_scalar_through_an_inner_loop(draw):
+    """The loop's carry first depends on nothing, then on one element."""
+
+    def cell(m, h, x):
+        c = lax.fori_loop(0, 3, lambda i, c: 0.5 * c + h[0], 0.0)
+        h = jnp.tanh(0.4 * c + 0.3 * h + m["W"] @ x)
+        return h, h
+
+    return supervised(cell), {"W": draw(N, F)}, draw(N), series(draw)
+
+
+@case(False, dropped="conv_general_dilated")
+def a_weight_as_what_a_kernel_is_slid_over(draw):
+    """`jnp.convolve` slides its second operand over the first: here the state over the weight."""
+
+    def cell(m, h, x):
+        h = jnp.tanh(jnp.convolve(m["w"], h, mode="same") + 0.3 * h + m["W"] @ x)
+        return h, h
+
+    return supervised(cell), {"w": draw(N), "W": draw(N, F)}, draw(N), series(draw)
+
+
+@case(False, dropped="conv_general_dilated")
+def a_kernel_over_groups_of_examples(draw):
+    def cell(m, h, x):
+        y = lax.conv_general_dilated(x[:, None], m["K"], (1,), "SAME", batch_group_count=2)[0]
+        h = jnp.tanh(y.mean(1) + 0.4 * h[::-1])
+        return h, h
+
+    return supervised(cell), {"K": draw(2, 1, 3)}, draw(2), (draw(T, 2, 4), draw(T, 2))
