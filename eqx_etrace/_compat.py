@@ -129,15 +129,16 @@ _WHILE = frozenset(primitives("while"))
 _CONTROL_FLOW = frozenset(primitives("scan cond")) | _WHILE
 
 
-def carried_by_while(eqn: Any) -> slice:
-    """The operands of a `while` loop that its body reads; none of any other equation."""
-    return slice(eqn.params["cond_nconsts"], None) if eqn.primitive in _WHILE else slice(0)
-
-
-def inner_jaxprs(eqn: Any) -> list[Any]:
-    """The bodies of a loop, the branches of a conditional."""
-    if eqn.primitive not in _CONTROL_FLOW:
+def inner_jaxprs(eqn: Any, among: frozenset[Primitive] = _CONTROL_FLOW) -> list[Any]:
+    """The bodies of a loop, the branches of a conditional; of other equations that hold any, if asked for."""
+    if eqn.primitive not in among:
         return []
     params = eqn.params.values()
     held = [item for value in params for item in (value if isinstance(value, tuple | list) else (value,))]
     return [item for item in held if hasattr(item, "eqns")]
+
+
+def has_while(eqn: Any) -> bool:
+    """Is it a `while` loop, or holds one?"""
+    inside = (inner for held in inner_jaxprs(eqn, _CONTROL_FLOW | INLINED) for inner in held.eqns)
+    return eqn.primitive in _WHILE or any(map(has_while, inside))

@@ -1,12 +1,17 @@
 """What a step must be, and what to say when it is not."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array
+
 from .. import _compat
-from ._dependence import union
+from ._dependence import dependence
 from ._layout import Layout
-from ._program import Program
+from ._primitive import Links
+from ._program import Equation, Program
 
 
 def check_pair(result: Any, wanted: str) -> tuple[Any, Any]:
@@ -82,15 +87,39 @@ def check_state(where: str, old: Layout, new: Layout) -> None:
             )
 
 
-def check_loops(program: Program, bits: Mapping[int, int]) -> None:
-    """Can all credit be pulled back?"""
-    for eqn in program.equations:
-        if union(bits, eqn.outputs) and union(bits, eqn.inputs[_compat.carried_by_while(eqn)]):
+def check_loops(program: Program, bits: Mapping[int, int], targets: Sequence[int]) -> None:
+    """Can all credit of `targets` be pulled back? `bits` says what depends on what is trained, or carries credit."""
+    for eqn in filter(_compat.has_while, program.equations):
+        onward = dependence(program, Links(program), eqn.outputs)
+        reached = [j for j in range(len(eqn.outputs)) if any(onward.get(v, 0) >> j & 1 for v in targets)]
+        moved = [i for i, v in enumerate(eqn.inputs) if bits.get(v, 0)]
+        if reached and moved and not _has_pullback(program, eqn, moved, reached):
+            inside = "" if eqn.name == "while" else f" inside the `{eqn.name}`"
             raise ValueError(
-                f"Credit passes through the `while_loop` at {eqn.source}. JAX has no reverse-mode derivative for it; "
-                "neither BPTT nor a trace can follow. Use `lax.scan`, or a `fori_loop` over a number of steps that is "
-                "a Python integer; or keep credit out of it with `lax.stop_gradient`."
+                f"Credit passes through the `while_loop`{inside} at {eqn.source}. JAX has no reverse-mode derivative "
+                "for it; neither BPTT nor a trace can follow. Use `lax.scan`, or a `fori_loop` over a number of steps "
+                "that is a Python integer; or keep credit out of it with `lax.stop_gradient`."
             )
+
+
+def _has_pullback(program: Program, eqn: Equation, moved: Sequence[int], reached: Sequence[int]) -> bool:
+    """Does JAX pull cotangents of the outputs `reached` back to the operands `moved`?"""
+
+    def pull(*operands: Any) -> Any:
+        def run(*given: Array) -> list[Array]:
+            new = dict(zip(moved, given, strict=True))
+            out = eqn.bind([new.get(i, operand) for i, operand in enumerate(operands)])
+            return [out[j] for j in reached]
+
+        out, back = jax.vjp(run, *(operands[i] for i in moved))
+        return back([jnp.ones_like(y) for y in out])
+
+    avals = [program.avals[v] for v in eqn.inputs]
+    try:
+        jax.eval_shape(pull, *(jax.ShapeDtypeStruct(a.shape, a.dtype) for a in avals))
+    except ValueError:
+        return False
+    return True
 
 
 def _leaf(array: Any, static: Any) -> str:

@@ -96,7 +96,7 @@ def analyse(step: Step) -> Analysis:
     program = step.program
     links = Links(program)
     bits = dependence(program, links, [*step.parameters, *step.states])
-    check_loops(program, bits)
+    check_loops(program, bits, (*step.out_inexact, *step.new_states))
     fixed = _fixed(step, links)
     order = {var: i for i, eqn in enumerate(program.equations) for var in eqn.outputs}
     arrivals = find_arrivals(step, links)
