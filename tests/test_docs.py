@@ -29,11 +29,11 @@ def run(cell, namespace):
 
 
 def test_the_page_of_the_three_networks(monkeypatch, capsys):
-    """Every cell runs; each network has its text, report and picture, and learns both ways, here in 16 updates."""
+    """Every cell runs; each network has its text, report and picture, and learns both ways, here in 30 updates."""
     matplotlib.use("Agg")
     monkeypatch.syspath_prepend(str(EXAMPLES))
     training = load("training")
-    monkeypatch.setattr(training, "train", functools.partial(training.train, updates=16))
+    monkeypatch.setattr(training, "train", functools.partial(training.train, updates=30))
     monkeypatch.setitem(sys.modules, "training", training)
     cells = json.loads((EXAMPLES / "three_networks.ipynb").read_text())["cells"]
     assert not any(cell.get("outputs") for cell in cells), "what is shown is computed, not stored"
@@ -45,7 +45,7 @@ def test_the_page_of_the_three_networks(monkeypatch, capsys):
     assert len(figures) == 3
     for line in (line for figure in figures for line in figure.axes[0].lines):
         losses = np.asarray(line.get_ydata())
-        assert (np.diff(losses) < 0).all() and losses[-1] < 0.99 * losses[0], line.get_label()
+        assert losses[-1] < 0.97 * losses[0], line.get_label()
     text = capsys.readouterr().out
     assert text.count("The hidden groups are:") == 4
     assert text.count("rule for all") == 3

@@ -88,7 +88,15 @@ def loops(m, h, x):
     return jnp.sum(h), h
 
 
-COMPILE["while loop"] = (loops, model(), jnp.zeros(N), ValueError, ["while_loop", "test_errors.py", "BPTT", "lax.scan"])
+def loops_inside(m, h, x):
+    h = m["W"] @ x + h
+    h, _ = jax.lax.scan(lambda h, _: (loops({"W": jnp.zeros((N, F))}, h, x)[1], None), h, None, 2)
+    return jnp.sum(h), h
+
+
+SAYS = ["`while_loop`", "test_errors.py", "BPTT", "lax.scan", "lax.stop_gradient"]
+COMPILE["while loop"] = (loops, model(), jnp.zeros(N), ValueError, SAYS)
+COMPILE["while loop in a scan"] = (loops_inside, model(), jnp.zeros(N), ValueError, [*SAYS, "inside the `scan`"])
 
 
 def assert_says(info, words):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from cases import CASES
 from cases.table import T
-from oracle import assert_close, bptt, relative
+from oracle import assert_close, bptt, by_path, relative
 
 import eqx_etrace as etr
 
@@ -211,7 +211,7 @@ def test_derivative_of_the_gradient(name, window):
     assert relative((ahead - behind) / (2 * size), along) < 1e-6
 
 
-@pytest.mark.parametrize("window", [3, 4, 5, T, T + 1])
+@pytest.mark.parametrize("window", [2, 3, 4, 5, T, T + 1, 100])
 def test_any_window_fits_any_length(window):
     loss_step, online, model, state, trace, inputs, _ = setup("counter_key_and_flag_in_the_state")
     (losses, gradients), last, last_trace = eqx.filter_jit(online.scan)(model, state, trace, *inputs, window=window)
@@ -220,6 +220,58 @@ def test_any_window_fits_any_length(window):
     (_, _), state_1, trace_1 = eqx.filter_jit(online.scan)(model, state, trace, *inputs)
     assert_close(last_trace, trace_1)
     assert (jax.random.key_data(last["key"]) == jax.random.key_data(state_1["key"])).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "rule"),
+    [
+        ("indrnn", etr.DRTRL()),
+        ("linear_recurrent_unit", etr.DRTRL()),
+        ("conv2d_batched", etr.DRTRL()),
+        ("gru", etr.RTRL()),
+        ("two_recurrent_layers", etr.RTRL()),
+    ],
+)
+def test_a_last_window_that_is_shorter(name, rule):
+    """Windows of 4 in 6 steps, where the trace is exact: on positions, complex, of patches, and on blocks."""
+    loss_step, model, state, inputs = CASES[name].build()
+    online = etr.etrace_grad(loss_step, rule)
+    trace = online.init(model, state, *(x[0] for x in inputs))
+    exact = {row.path for row in online.graph(model, state, *(x[0] for x in inputs)).report(rule).rows if row.exact}
+    found, _, last = eqx.filter_jit(online.scan)(model, state, trace, *inputs, window=4)
+    wanted = by_path(bptt(loss_step, model, state, *inputs))
+    assert exact and max(relative(by_path(found)[path], wanted[path]) for path in exact) < 1e-9
+    _, _, rolled = eqx.filter_jit(online.scan)(model, state, trace, *inputs, window=1)
+    assert_close(last, rolled, 1e-9)
+
+
+def test_a_while_loop_may_make_what_is_not_differentiated():
+    loss_step, _, model, state, _, inputs, now = setup("indrnn")
+
+    def with_aux(m, s, *inputs):
+        loss, new = loss_step(m, s, *inputs)
+        return (loss, jax.lax.while_loop(lambda c: jnp.sum(c**2) > 0.1, lambda c: 0.9 * c, new)), new
+
+    online = etr.etrace_grad(with_aux, RULE, has_aux=True)
+    (found, small), _, _ = eqx.filter_jit(online.scan)(model, state, online.init(model, state, *now), *inputs)
+    assert 0 < float(jnp.sum(small[-1] ** 2)) <= 0.1
+    assert_close(found, bptt(loss_step, model, state, *inputs))
+
+
+@pytest.mark.parametrize("rule", [RULE, etr.RTRL()], ids=str)
+def test_a_while_loop_may_compare_with_the_state(rule):
+    """No derivative flows into it, though D-RTRL's report is on the safe side."""
+
+    def step(m, h, x):
+        level = jax.lax.while_loop(lambda v: v < 0.5, lambda v: v + jnp.where(h.sum() > 0, 0.2, 0.1), 0.0)
+        h = jnp.tanh(m * h + x + level)
+        return jnp.sum(h**2), h
+
+    m, h, xs = jnp.asarray([0.5, -0.3]), jnp.zeros(2), jnp.linspace(-2, 2, 8).reshape(4, 2)
+    online = etr.etrace_grad(step, rule)
+    for window in (1, 2):
+        found, _, _ = eqx.filter_jit(online.scan)(m, h, online.init(m, h, xs[0]), xs, window=window)
+        assert_close(found, bptt(step, m, h, xs))
 
 
 def test_default_window_is_that_of_the_transform():

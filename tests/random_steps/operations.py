@@ -264,6 +264,20 @@ def convolve(c, a, b, k):
 
 
 @operation
+def convolve_over_a_weight(c, a, b, k):
+    x, w = like(a, (3,)), c.weight(k, (4,))
+    return jnp.convolve(w, x, mode="same") if k % 2 else jnp.convolve(w, 0.1 + jnp.tanh(x) + like(b, (3,)))
+
+
+@operation
+def substeps_of_a_scalar(c, a, b, k):
+    """From nothing, by one element."""
+    one, w = jnp.ravel(a)[k % a.size], c.weight(k, ())
+    found = lax.fori_loop(0, 3, lambda i, v: 0.5 * v + (w * one if k % 2 else one), jnp.zeros((), one.dtype))
+    return found if k % 3 else found + 0.3 * b
+
+
+@operation
 def embed(c, a, b, k):
     return a * like(c.weight(k, (3, 2))[c.index], a.shape)
 
