@@ -1,11 +1,12 @@
 """What is only a matter of speed is checked against the plain expression: reads by number, contractions by block."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from eqx_etrace._trace._head import Head
-from eqx_etrace._trace._influence import _apply, _FEW
+from eqx_etrace._trace._small_dots import _FEW, apply_blocks, written_out
 from eqx_etrace._trace._take import take, take_rows
 
 
@@ -60,7 +61,55 @@ def test_apply_blocks(size, features, unit):
     rng = np.random.default_rng(size)
     jacobian, value = rng.random((5, size, size)), unit * rng.random((5, size, 2, *features))
     wanted = np.stack([np.tensordot(d, e, 1) for d, e in zip(jacobian, value, strict=True)])
-    np.testing.assert_allclose(_apply(jnp.asarray(jacobian), jnp.asarray(value)), wanted, rtol=1e-14)
+    np.testing.assert_allclose(apply_blocks(jnp.asarray(jacobian), jnp.asarray(value)), wanted, rtol=1e-14)
+
+
+DOTS = [
+    ("hij,hj->hi", (5, 2, 4), (5, 4)),
+    ("jih,jh->ih", (4, 2, 5), (4, 5)),
+    ("hi,hi->h", (5, 3), (5, 3)),
+    ("abij,bakji->abk", (2, 3, 1, 4), (3, 2, 5, 4, 1)),
+    ("chi,hij->chj", (6, 5, 7), (5, 7, 2)),
+    ("aibj,jckab->aibck", (2, 3, 2, 2), (2, 3, 2, 2, 2)),
+    ("hij,hjk->hik", (2, 1, 1), (2, 1, 3)),
+]
+
+
+def count_dots(function, *arguments):
+    return str(jax.make_jaxpr(function)(*arguments)).count("dot_general")
+
+
+@pytest.mark.parametrize(("formula", "left", "right"), DOTS)
+@pytest.mark.parametrize("unit", [1, 1j])
+def test_small_dots(formula, left, right, unit):
+    """Inside `jit` and `vmap`, beside other operations, with batches and sums over axes at any place."""
+    rng = np.random.default_rng(0)
+    a, b = unit * rng.random((3, *left)), unit * rng.random(right)
+
+    def function(a, b):
+        return {"out": jnp.sin(jax.vmap(lambda x: jnp.einsum(formula, x, b))(a)), "b": b}
+
+    assert count_dots(function, a, b) == 1 and count_dots(written_out(function), a, b) == 0
+    wanted = np.stack([np.sin(np.einsum(formula, x, b)) for x in a])
+    found = written_out(function)(jnp.asarray(a), jnp.asarray(b))
+    np.testing.assert_allclose(found["out"], wanted, rtol=1e-13)
+    np.testing.assert_array_equal(found["b"], b)
+
+
+@pytest.mark.parametrize(
+    ("formula", "left", "right"),
+    [("hij,hj->hi", (5, 2, _FEW), (5, _FEW)), ("ij,j->i", (2, 3), (3,)), ("hij,hj->hi", (5, 2, 0), (5, 0))],
+    ids=["many terms", "one pair", "no terms"],
+)
+def test_other_dots_stay(formula, left, right):
+    arrays = np.ones(left), np.ones(right)
+    assert count_dots(written_out(lambda a, b: jnp.einsum(formula, a, b)), *arrays) == 1
+
+
+def test_small_dots_add_up_in_the_dtype_asked_for():
+    a, b = jnp.asarray([[256.0, 1, 1]], jnp.bfloat16), jnp.ones((1, 3), jnp.bfloat16)
+    dot = written_out(lambda a, b: jnp.einsum("hi,hi->h", a, b, preferred_element_type=jnp.float32))(a, b)
+    assert dot.dtype == jnp.float32 and dot[0] == 258
 
 
 @pytest.mark.parametrize("lanes", [1, 2, 3, 7, 8, 9, 16, 74, 300, 1156])

@@ -26,11 +26,9 @@ from .._analysis._influence import Source, Structure
 from .._analysis._sparse import Pattern
 from ._head import Head, make_head
 from ._order import after
+from ._small_dots import apply_blocks, written_out
 from ._take import take, take_rows
 from ._trace import widest
-
-_FEW = 8
-"""Up to so many scalars J e is written out, a term for each: XLA on the CPU is slow at many small dots."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -90,7 +88,7 @@ class Influence:
         x: Inexact[Array, "b m k"] | None,
     ) -> Inexact[Array, "g r ..."]:
         new = entry if x is None else entry[..., None] * self._features(x)[:, None]
-        return _apply(jacobian, value) + new
+        return apply_blocks(jacobian, value) + new
 
     def contract(self, value: Inexact[Array, "g r ..."], signal: Inexact[Array, " n"]) -> Inexact[Array, "..."]:
         """The cotangent of the effective weight, from one of every scalar of the state."""
@@ -130,16 +128,6 @@ class Influence:
             return per_row
         picked = jnp.take_along_axis(per_row, np.maximum(self.columns, 0), axis=-1)
         return jnp.where(self.columns >= 0, picked, 0)
-
-
-def _apply(jacobian: Inexact[Array, "g r r"], value: Inexact[Array, "g r ..."]) -> Inexact[Array, "g r ..."]:
-    """J e, by group."""
-    count = value.shape[1]
-    if not 0 < count <= _FEW:
-        return jnp.einsum("gij,gj...->gi...", jacobian.astype(value.dtype), value)
-    entries = jacobian.astype(value.dtype).reshape(*jacobian.shape, *(1,) * (value.ndim - 2))
-    terms = [entries[:, :, j] * value[:, j, None] for j in range(count)]
-    return sum(terms[1:], terms[0])
 
 
 class Entries(eqx.Module):
@@ -231,7 +219,7 @@ def entries(
     the values of what heads met, by variable.
     """
     colours = analysis.structure.colours
-    on_weights, on_old, on_heads = jax.vmap(back)(_seeds(analysis))
+    on_weights, on_old, on_heads = written_out(jax.vmap(back))(_seeds(analysis))
     old = jnp.concatenate([leaf.reshape(leaf.shape[0], -1) for leaf in on_old], axis=1)
     heads = {use.output: ct for use, ct in zip(analysis.body.heads, on_heads, strict=True)}
     weights = dict(zip(analysis.body.weights, on_weights, strict=True))
