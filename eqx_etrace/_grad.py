@@ -278,8 +278,9 @@ def etrace_value_and_grad(
       relations only: a parameter without one, such as the first layer of an encoder, has a trace only under one `RTRL`
       or `SnAp` for everything.
     - `window`: how many of the most recent steps are differentiated exactly, in reverse mode, before credit is handed
-      to the trace. 1 is online learning, T is BPTT; 0 is the literature's estimator, without the exact step. A window
-      never reaches back beyond the call it is used in.
+      to the trace. 1 is online learning, T is BPTT; 0 is the literature's estimator, without the exact step: it misses
+      what the loss takes from the old state other than through the new one. A window never reaches back beyond the call
+      it is used in.
     - `has_aux`: the step returns `((loss, aux), new_state)`.
 
     **Returns**

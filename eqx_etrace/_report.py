@@ -17,8 +17,9 @@ class Report:
     """What a rule computes for each parameter; `str()` is a table.
 
     `rows` has one row per parameter and hidden group in which it has a trace, or one without a group. `exact`: the
-    gradient is that of BPTT. `approximate`: credit beyond the window is dropped, as listed below the table. `window
-    only`: there is no trace. A trace that serves several parameters is counted once, and `shared` by the others.
+    gradient is that of BPTT, at any window from 1 on, and at 0 where the output reads the state through the new state
+    alone. `approximate`: credit beyond the window is dropped, as listed below the table. `window only`: there is no
+    trace. A trace that serves several parameters is counted once, and `shared` by the others.
     """
 
     rows: tuple[Row, ...]
