@@ -48,9 +48,15 @@ class Report:
                 f"{self.passes} reverse pass{'' if self.passes == 1 else 'es'} for the Jacobian.",
                 *([] if self.refusal is None else [f"Refused by `init`: {self.refusal}"]),
                 *self._dropped_lines(),
+                *self._window_0_lines(),
                 *self._alternative_lines(),
             ]
         )
+
+    def _window_0_lines(self) -> list[str]:
+        if self.analysis.read_out.is_closed:
+            return []
+        return ["", "At window 0 credit is missed that the output takes from the state other than through the new one."]
 
     def _alternative_lines(self) -> list[str]:
         total = len({row.path for row in self.rows})

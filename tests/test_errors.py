@@ -37,6 +37,10 @@ def shape(m, s, x):
     return jnp.sum(s["h"]), {"h": cell(m, s["h"], x)[:, None]}
 
 
+def lanes(m, h, x):
+    return jnp.sum(h), h + jnp.ones((2, 1)) * cell(m, h, x)
+
+
 def dtype(m, s, x):
     return jnp.sum(s["h"]), {"h": cell(m, s["h"], x).astype(jnp.float32)}
 
@@ -59,6 +63,13 @@ H = {"h": jnp.zeros(N)}
 COMPILE = {
     "state structure": (structure, model(), jnp.zeros(N), ValueError, ["structure", "structure", "test_errors.py"]),
     "state shape": (shape, model(), H, ValueError, ["('h',)", "shape", "(3,)", "(3, 1)", "test_errors.py"]),
+    "state of one array": (
+        lanes,
+        model(),
+        jnp.zeros(N),
+        ValueError,
+        ["The state changes its shape", "(2, 3)", "inputs"],
+    ),
     "state dtype": (dtype, model(), H, TypeError, ["('h',)", "dtype", "float64", "float32", "cast"]),
     "python float in the state": (
         float_leaf,

@@ -135,6 +135,25 @@ def test_window_zero_differs_from_window_one_through_recurrent_weights():
     assert relative(zero["R"], one["R"]) > 1e-3
 
 
+def test_the_report_says_what_window_zero_misses():
+    """A loss that reads the old state beside the new one; its gradient at window 0 is another."""
+
+    def step(model, h, x):
+        new = model["a"] * h + x
+        return jnp.sum(jnp.sin(new + model["c"] * h)), new
+
+    def usual(model, h, x):
+        new = step(model, h, x)[1]
+        return jnp.sum(jnp.sin(new)), new
+
+    model, state, xs = {"a": jnp.array([0.5, -0.9]), "c": jnp.array([0.7, 0.3])}, jnp.ones(2), jnp.ones((4, 2)) / 3
+    for function, misses in ((step, True), (usual, False)):
+        report = etr.compile_graph(function, model, state, xs[0]).report(etr.RTRL())
+        zero, one = (online(function, model, state, (xs,), window)[0] for window in (0, 1))
+        assert_close(one, bptt(function, model, state, xs))
+        assert ("At window 0" in str(report)) == misses == (relative(zero["a"], one["a"]) > 1e-3)
+
+
 def stored_in(how, back):
     """A cell whose loss reads its state before it is cast, reshaped or copied for the next step."""
 

@@ -9,7 +9,7 @@ from jaxtyping import Array
 
 from .. import _compat
 from ._dependence import dependence
-from ._layout import Layout
+from ._layout import Layout, Path
 from ._primitive import Links
 from ._program import Equation, Program
 
@@ -65,26 +65,30 @@ def check_state(where: str, old: Layout, new: Layout) -> None:
         if before is None and after is None:
             if was is not now and was != now:
                 raise ValueError(
-                    f"The static leaf {path} of the state changes across the step {where}, from {was!r} to {now!r}. "
+                    f"{_named(path)}, which is static, changes across the step {where}, from {was!r} to {now!r}. "
                     "Make it an array (`jnp.asarray`) if it is to change."
                 )
         elif before is None or after is None:
             raise TypeError(
-                f"The leaf {path} of the state is {_leaf(before, was)} before the step {where} and "
+                f"{_named(path)} is {_leaf(before, was)} before the step {where} and "
                 f"{_leaf(after, now)} after it. Make it an array (`jnp.asarray`) in the initial state."
             )
         elif before.shape != after.shape:
             raise ValueError(
-                f"The leaf {path} of the state changes its shape across the step {where}, "
-                f"from {before.shape} to {after.shape}. "
-                "A hidden state keeps its shape; give the initial state the shape that the step returns."
+                f"{_named(path)} changes its shape across the step {where}, from {before.shape} to {after.shape}. "
+                "A hidden state keeps its shape; give the initial state the shape that the step returns, or the step "
+                "inputs without the axis that the state has not."
             )
         elif before.dtype != after.dtype:
             raise TypeError(
-                f"The leaf {path} of the state changes its dtype across the step {where}, "
+                f"{_named(path)} changes its dtype across the step {where}, "
                 f"from {before.dtype} to {after.dtype}. "
                 "Give the initial state that dtype, or cast inside the step."
             )
+
+
+def _named(path: Path) -> str:
+    return f"The leaf {path} of the state" if path else "The state"
 
 
 def check_loops(program: Program, bits: Mapping[int, int], targets: Sequence[int]) -> None:

@@ -22,17 +22,24 @@ from ._program import Equation, flatten, Program
 
 LinkTable = Callable[[Equation, int, int], Link | None]
 
-# Linear in all operands together, where those that the cotangent does not touch are zero: `x + 0`, not `x + 1`.
+# Which operands an operation is linear in together, where those that the cotangent does not touch are zero: `x + 0`,
+# not `x + 1`.
 _LINEAR = frozenset(
     _compat.primitives(
         "add sub add_jaxvals neg copy real imag complex conj reduce_sum reshape squeeze transpose rev slice "
         "broadcast_in_dim split unstack stack concatenate pad optimization_barrier sharding_constraint name "
-        "stop_gradient"
+        "stop_gradient cumsum reduce_window_sum fft"
     )
 )
+_LINEAR_IN = {
+    **dict.fromkeys(_LINEAR, slice(None)),
+    **dict.fromkeys(_compat.primitives("div gather dynamic_slice"), slice(1)),
+    **dict.fromkeys(_compat.primitives("dynamic_update_slice"), slice(2)),
+    **dict.fromkeys(_compat.primitives("scatter_add"), slice(0, None, 2)),
+    **dict.fromkeys(_compat.primitives("select_n triangular_solve"), slice(1, None)),
+}
 _LINEAR_IN_ONE = frozenset(_compat.primitives("mul dot_general conv_general_dilated"))
-_LINEAR_IN_FIRST = frozenset(_compat.primitives("div gather dynamic_slice"))
-(_SELECT,) = _compat.primitives("select_n")
+(_SOLVE,) = _compat.primitives("linear_solve")
 (_CAST,) = _compat.primitives("convert_element_type")
 _BY_VALUE = frozenset(_compat.primitives("stop_gradient"))
 """Primitives without a derivative that pass their operand on."""
@@ -98,7 +105,7 @@ def _follow(program: Program, table: LinkTable, start: int) -> dict[int, Positio
                 if edge is None:
                     continue
                 shape = program.shape(output)
-                found = indices(shape) * 0 + MANY if isinstance(edge, Mixing) else edge.forward(labels[operand], shape)
+                found = np.full(shape, MANY) if isinstance(edge, Mixing) else edge.forward(labels[operand], shape)
                 labels[output] = merge(labels[output], found) if output in labels else found
     return labels
 
@@ -130,17 +137,20 @@ def _is_linear(program: Program, start: Sequence[int]) -> bool:
 
 
 def _is_linear_step(program: Program, eqn: Equation, hit: list[int]) -> bool:
-    rest_is_zero = all(_is_zero(program, v) for i, v in enumerate(eqn.inputs) if i not in hit)
-    if eqn.primitive is _SELECT:
-        return 0 not in hit and all(_is_zero(program, v) for i, v in enumerate(eqn.inputs) if i and i not in hit)
     if eqn.primitive is _CAST:
         old, new = program.avals[eqn.inputs[0]].dtype, program.avals[eqn.outputs[0]].dtype
         return jnp.issubdtype(new, jnp.inexact) and _holds(new, old)
-    return (
-        (eqn.primitive in _LINEAR and rest_is_zero)
-        or (eqn.primitive in _LINEAR_IN_ONE and len(hit) == 1)
-        or (eqn.primitive in _LINEAR_IN_FIRST and hit == [0])
-    )
+    if eqn.primitive in _LINEAR_IN_ONE:
+        return len(hit) == 1
+    together = range(len(eqn.inputs))[_linear_operands(eqn)]
+    return set(together).issuperset(hit) and all(_is_zero(program, eqn.inputs[i]) for i in together if i not in hit)
+
+
+def _linear_operands(eqn: Equation) -> slice:
+    if eqn.primitive is _SOLVE:
+        matrices = sum(eqn.params["const_lengths"])  # then the right-hand sides; an auxiliary output may be anything
+        return slice(matrices, None) if len(eqn.inputs) - matrices == len(eqn.outputs) else slice(0)
+    return slice(0) if eqn.primitive is None else _LINEAR_IN.get(eqn.primitive, slice(0))
 
 
 def _holds(wide: np.dtype, narrow: np.dtype) -> bool:

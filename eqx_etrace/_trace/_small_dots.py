@@ -15,6 +15,7 @@ from jaxtyping import Array, Inexact
 
 from .. import _compat
 from .._analysis._program import Equation, evaluate, flatten
+from ._trace import widest
 
 _FEW = 8
 """From so many terms on a `dot_general` is as fast."""
@@ -69,5 +70,6 @@ def _sum_of_products(left: Array, right: Array, eqn: Equation, dtype: Any) -> Ar
     rows, columns = ([x.shape[i] for i in f] for x, f in zip((left, right), free, strict=True))
     a = left.transpose(*contracted[0], *batch[0], *free[0]).reshape(count, *lead, *rows, *(1 for _ in columns))
     b = right.transpose(*contracted[1], *batch[1], *free[1]).reshape(count, *lead, *(1 for _ in rows), *columns)
-    terms = [a[k].astype(dtype) * b[k].astype(dtype) for k in range(count)]
-    return sum(terms[1:], terms[0])
+    wide = widest(left.dtype, right.dtype, dtype)
+    terms = [a[k].astype(wide) * b[k].astype(wide) for k in range(count)]
+    return sum(terms[1:], terms[0]).astype(dtype)

@@ -1,0 +1,92 @@
+"""Backward rules that are linear in the cotangent are followed by `RTRL`, others are reported: each beside BPTT."""
+
+import jax
+import jax.numpy as jnp
+import pytest
+from cases.rules import ruled
+from jax import lax
+from oracle import assert_close, bptt, relative
+
+import eqx_etrace as etr
+
+N, T = 4, 4
+LOWER = jnp.eye(N) + jnp.tril(0.1 + 0.05 * jnp.arange(N * N, dtype=float).reshape(N, N))
+FULL = LOWER + 0.3 * LOWER.T
+PLACES = jnp.array([1, 0, 1, 3])
+
+LINEAR = {
+    "running_sum": lambda h, ct: jnp.cumsum(ct),
+    "sums_over_a_window": lambda h, ct: lax.reduce_window(ct, 0.0, lax.add, (2,), (1,), "SAME"),
+    "fourier_transform": lambda h, ct: jnp.fft.fft(ct).real / 2,
+    "scattered": lambda h, ct: jnp.zeros_like(ct).at[PLACES].add(ct),
+    "scattered_onto_itself": lambda h, ct: (0.5 * ct).at[PLACES].add(ct),
+    "written_over": lambda h, ct: lax.dynamic_update_slice(ct, 2 * ct[:2], (1,)),
+    "written_over_by_zeros": lambda h, ct: lax.dynamic_update_slice(ct, jnp.zeros(2), (1,)),
+    "triangular_solve": lambda h, ct: jax.scipy.linalg.solve_triangular(LOWER + jnp.diag(h**2), ct, lower=True),
+    "solve": lambda h, ct: jnp.linalg.solve(FULL + jnp.diag(h**2), ct),
+    "solve_by_a_function": lambda h, ct: by_function(lambda b: jnp.linalg.solve(FULL, b), ct),
+}
+NONLINEAR = {
+    "scattered_onto_ones": lambda h, ct: jnp.ones_like(ct).at[PLACES].add(ct),
+    "ones_scattered_onto_it": lambda h, ct: ct.at[PLACES].add(jnp.ones_like(ct)),
+    "written_over_by_ones": lambda h, ct: lax.dynamic_update_slice(ct, jnp.ones(2), (1,)),
+    "triangular_matrix": lambda h, ct: jax.scipy.linalg.solve_triangular(LOWER + jnp.diag(ct**2), h, lower=True),
+    "matrix": lambda h, ct: jnp.linalg.solve(FULL + jnp.diag(ct**2), h),
+    "matrix_and_right_hand_side": lambda h, ct: jnp.linalg.solve(FULL + jnp.diag(ct**2), ct),
+    "aside_of_a_solve": lambda h, ct: by_function(lambda b: (jnp.linalg.solve(FULL, b), jnp.sum(b**2)), ct)[1] * ct,
+}
+
+
+def by_function(solve, b):
+    has_aux = isinstance(jax.eval_shape(solve, b), tuple)
+    return lax.custom_linear_solve(lambda v: FULL @ v, b, lambda _, b: solve(b), lambda _, b: solve(b), has_aux=has_aux)
+
+
+def gradients(cell, key):
+    """By RTRL and by BPTT, and whether all are called exact."""
+    draws = [jax.random.normal(k, shape) for k, shape in zip(jax.random.split(key, 4), SHAPES, strict=True)]
+    model, state, xs = {"a": draws[0], "w": 0.5 * draws[1]}, draws[2], draws[3]
+
+    def loss_step(model, h, x):
+        h = cell(model, h, x)
+        return jnp.sum(jnp.sin(h)), h
+
+    online = etr.etrace_grad(loss_step, etr.RTRL())
+    report = online.graph(model, state, xs[0]).report(etr.RTRL())
+    found, _, _ = jax.jit(online.scan)(model, state, online.init(model, state, xs[0]), xs)
+    return found, bptt(loss_step, model, state, xs), all(row.exact for row in report.rows)
+
+
+SHAPES = (N,), (N, N), (N,), (T, N)
+
+
+@pytest.mark.parametrize("name", LINEAR)
+def test_a_linear_rule_is_followed(name, key):
+    call = ruled(LINEAR[name])
+    found, wanted, is_exact = gradients(lambda m, h, x: jnp.tanh(call(m["a"] * h) + m["w"] @ x), key)
+    assert is_exact
+    assert_close(found, wanted)
+
+
+@pytest.mark.parametrize("name", NONLINEAR)
+def test_a_rule_that_is_not_linear_is_said(name, key):
+    call = ruled(NONLINEAR[name])
+    found, wanted, is_exact = gradients(lambda m, h, x: jnp.tanh(call(m["a"] * h) + m["w"] @ x), key)
+    assert not is_exact
+    assert max(relative(found[k], wanted[k]) for k in wanted) > 1e-6
+
+
+def test_a_state_found_as_a_root(key):
+    """Its derivative is JAX's own rule, by a linear solve."""
+
+    def cell(m, h, x):
+        return lax.custom_root(
+            lambda z: z - jnp.tanh(0.3 * z * m["a"] + 0.5 * h + m["w"] @ x),
+            jnp.zeros(N),
+            lambda f, z: lax.fori_loop(0, 60, lambda _, z: z - f(z), z),
+            lambda g, y: jnp.linalg.solve(jax.jacobian(g)(y), y),
+        )
+
+    found, wanted, is_exact = gradients(cell, key)
+    assert is_exact
+    assert_close(found, wanted)
