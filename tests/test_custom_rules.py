@@ -18,6 +18,7 @@ LINEAR = {
     "running_sum": lambda h, ct: jnp.cumsum(ct),
     "sums_over_a_window": lambda h, ct: lax.reduce_window(ct, 0.0, lax.add, (2,), (1,), "SAME"),
     "fourier_transform": lambda h, ct: jnp.fft.fft(ct).real / 2,
+    "read_with_zeros_beyond": lambda h, ct: ct.at[jnp.array([3, 9, 1, 1])].get(mode="fill", fill_value=0.0),
     "scattered": lambda h, ct: jnp.zeros_like(ct).at[PLACES].add(ct),
     "scattered_onto_itself": lambda h, ct: (0.5 * ct).at[PLACES].add(ct),
     "written_over": lambda h, ct: lax.dynamic_update_slice(ct, 2 * ct[:2], (1,)),
@@ -27,6 +28,7 @@ LINEAR = {
     "solve_by_a_function": lambda h, ct: by_function(lambda b: jnp.linalg.solve(FULL, b), ct),
 }
 NONLINEAR = {
+    "read_with_ones_beyond": lambda h, ct: ct.at[jnp.array([3, 9, 1, 1])].get(mode="fill", fill_value=1.0),
     "scattered_onto_ones": lambda h, ct: jnp.ones_like(ct).at[PLACES].add(ct),
     "ones_scattered_onto_it": lambda h, ct: ct.at[PLACES].add(jnp.ones_like(ct)),
     "written_over_by_ones": lambda h, ct: lax.dynamic_update_slice(ct, jnp.ones(2), (1,)),

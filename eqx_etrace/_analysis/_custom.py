@@ -150,6 +150,8 @@ def _linear_operands(eqn: Equation) -> slice:
     if eqn.primitive is _SOLVE:
         matrices = sum(eqn.params["const_lengths"])  # then the right-hand sides; an auxiliary output may be anything
         return slice(matrices, None) if len(eqn.inputs) - matrices == len(eqn.outputs) else slice(0)
+    if eqn.params.get("fill_value"):  # what a `gather` reads out of bounds
+        return slice(0)
     return slice(0) if eqn.primitive is None else _LINEAR_IN.get(eqn.primitive, slice(0))
 
 
