@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from random_steps import New, Op, Program, programs, reduced
 from random_steps.check import check, check_steps, RULES, WINDOWS
 
-DRAWS = int(os.environ.get("ETRACE_DRAWS", "3"))
+DRAWS = int(os.environ.get("ETRACE_DRAWS", "6"))
 """Steps per part. The long run, on two cores: `ETRACE_DRAWS=500 python -m pytest -n 2 tests/test_random_steps.py`."""
 SEED = int(os.environ.get("ETRACE_SEED", "0"))
 """Other steps."""
