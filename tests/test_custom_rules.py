@@ -35,6 +35,7 @@ NONLINEAR = {
     "triangular_matrix": lambda h, ct: jax.scipy.linalg.solve_triangular(LOWER + jnp.diag(ct**2), h, lower=True),
     "matrix": lambda h, ct: jnp.linalg.solve(FULL + jnp.diag(ct**2), h),
     "matrix_and_right_hand_side": lambda h, ct: jnp.linalg.solve(FULL + jnp.diag(ct**2), ct),
+    "product_that_is_rounded": lambda h, ct: lax.dot(FULL, ct, preferred_element_type=jnp.bfloat16).astype(float),
     "aside_of_a_solve": lambda h, ct: by_function(lambda b: (jnp.linalg.solve(FULL, b), jnp.sum(b**2)), ct)[1] * ct,
 }
 

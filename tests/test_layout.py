@@ -112,6 +112,12 @@ def test_small_dots_add_up_in_the_dtype_asked_for():
     assert dot.dtype == jnp.float32 and dot[0] == 258
 
 
+def test_small_dots_are_rounded_once():
+    a, b = jnp.asarray([[257.0, -256]], jnp.float32), jnp.ones((1, 2), jnp.float32)
+    dot = written_out(lambda a, b: jnp.einsum("hi,hi->h", a, b, preferred_element_type=jnp.bfloat16))(a, b)
+    assert dot.dtype == jnp.bfloat16 and dot[0] == 1
+
+
 @pytest.mark.parametrize("lanes", [1, 2, 3, 7, 8, 9, 16, 74, 300, 1156])
 def test_contract(lanes):
     """Lanes one by one in blocks, and as whole blocks where there are too many: two traces at once."""

@@ -76,8 +76,8 @@ def check_state(where: str, old: Layout, new: Layout) -> None:
         elif before.shape != after.shape:
             raise ValueError(
                 f"{_named(path)} changes its shape across the step {where}, from {before.shape} to {after.shape}. "
-                "A hidden state keeps its shape; give the initial state the shape that the step returns, or the step "
-                "inputs without the axis that the state has not."
+                "A hidden state keeps its shape; give the initial state the shape that the step returns, or drop the "
+                "axis of the inputs that the state does not have."
             )
         elif before.dtype != after.dtype:
             raise TypeError(

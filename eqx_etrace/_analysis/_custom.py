@@ -28,7 +28,7 @@ _LINEAR = frozenset(
     _compat.primitives(
         "add sub add_jaxvals neg copy real imag complex conj reduce_sum reshape squeeze transpose rev slice "
         "broadcast_in_dim split unstack stack concatenate pad optimization_barrier sharding_constraint name "
-        "stop_gradient cumsum reduce_window_sum fft"
+        "stop_gradient cumsum reduce_window_sum fft convert_element_type"
     )
 )
 _LINEAR_IN = {
@@ -40,7 +40,6 @@ _LINEAR_IN = {
 }
 _LINEAR_IN_ONE = frozenset(_compat.primitives("mul dot_general conv_general_dilated"))
 (_SOLVE,) = _compat.primitives("linear_solve")
-(_CAST,) = _compat.primitives("convert_element_type")
 _BY_VALUE = frozenset(_compat.primitives("stop_gradient"))
 """Primitives without a derivative that pass their operand on."""
 
@@ -137,9 +136,10 @@ def _is_linear(program: Program, start: Sequence[int]) -> bool:
 
 
 def _is_linear_step(program: Program, eqn: Equation, hit: list[int]) -> bool:
-    if eqn.primitive is _CAST:
-        old, new = program.avals[eqn.inputs[0]].dtype, program.avals[eqn.outputs[0]].dtype
-        return jnp.issubdtype(new, jnp.inexact) and _holds(new, old)
+    if not all(
+        _holds(program.avals[out].dtype, program.avals[eqn.inputs[i]].dtype) for out in eqn.outputs for i in hit
+    ):
+        return False  # what is rounded on the way
     if eqn.primitive in _LINEAR_IN_ONE:
         return len(hit) == 1
     together = range(len(eqn.inputs))[_linear_operands(eqn)]
@@ -156,7 +156,9 @@ def _linear_operands(eqn: Equation) -> slice:
 
 
 def _holds(wide: np.dtype, narrow: np.dtype) -> bool:
-    """Is every number of one dtype a number of the other?"""
+    """Is every number of one dtype a number of the other, both inexact?"""
+    if not all(jnp.issubdtype(dtype, jnp.inexact) for dtype in (wide, narrow)):
+        return False
     a, b = jnp.finfo(wide), jnp.finfo(narrow)
     return a.nmant >= b.nmant and a.maxexp >= b.maxexp
 
@@ -167,6 +169,6 @@ def _is_zero(program: Program, var: int) -> bool:
         value = program.constants[var]
         return not isinstance(value, Tracer) and not np.asarray(value).any()
     eqn = program.producer.get(var)
-    if eqn is None or eqn.primitive not in (_LINEAR | {_CAST}):
+    if eqn is None or eqn.primitive not in _LINEAR:
         return False
     return all(_is_zero(program, v) for v in eqn.inputs)

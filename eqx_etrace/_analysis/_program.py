@@ -31,7 +31,7 @@ class Equation:
     origin: Any = None
     """The user's equation that this one was written out for, if it is not theirs."""
 
-    @functools.cached_property
+    @property
     def primitive(self) -> _compat.Primitive | None:
         return None if self.jaxpr_eqn is None else self.jaxpr_eqn.primitive
 
