@@ -20,6 +20,8 @@ class Row:
     """The hidden group; None without a trace."""
     exact: bool
     """Is the parameter's gradient equal to BPTT, in exact arithmetic and at any window from 1?"""
+    exact_at_window_0: bool
+    """And at window 0, where the learning signal is the derivative by the new states that its traces are of?"""
     dropped: tuple[Cut, ...]
     """The credit that the rule drops for this parameter: the operation and the user's line."""
     trace_shape: tuple[tuple[int, ...], ...]
@@ -46,6 +48,7 @@ class Account:
         sites = [r for r in analysis.relations if r.parameter == p]
         influences = [i for i in self.assignment.influences if analysis.bits.get(i.source.weight, 0) >> p & 1]
         dropped = self._dropped(p, sites, influences)
+        exact, at_0 = not dropped, not dropped and not self._is_passed_by(sites, influences)
         path = self.analysis.step.model.inexact_paths[p]
         found = []
         for group in sorted({r.group for r in sites}.union(*map(self._groups, influences))) or [None]:
@@ -62,13 +65,26 @@ class Account:
             names = {type(self.rules[r.site]).__name__ for r in sites if r.group == group and not blocks}
             names |= {type(self.assignment.blocks[i.source.weight]).__name__ for i in blocks}
             shapes += [i.shape for i in blocks]
-            found.append(Row(path, group, not dropped, dropped, tuple(shapes), size, work, ", ".join(sorted(names))))
+            rule = ", ".join(sorted(names))
+            found.append(Row(path, group, exact, at_0, dropped, tuple(shapes), size, work, rule))
         return found
 
+    def _leaves(self, influence: Influence) -> set[int]:
+        """The hidden states that an influence reaches."""
+        return set(self.analysis.structure.leaf[influence.slots[influence.slots >= 0]].tolist())
+
     def _groups(self, influence: Influence) -> set[int]:
-        """The hidden groups that an influence reaches."""
-        leaves = set(self.analysis.structure.leaf[influence.slots[influence.slots >= 0]].tolist())
-        return {g.index for g in self.analysis.groups if leaves & set(g.leaves)}
+        return {g.index for g in self.analysis.groups if self._leaves(influence) & set(g.leaves)}
+
+    def _is_passed_by(self, sites: list[ParamRelation], influences: list[Influence]) -> bool:
+        """Does the output take past credit from the old states of these traces other than through their new ones?"""
+        analysis, blocks = self.analysis, self.assignment.blocks
+        by_position = {r.group for r in sites if analysis.sites[r.site].weight not in blocks}
+        kept = [leaf for group in by_position for leaf in analysis.groups[group].leaves]
+        on_blocks = [leaf for influence in influences for leaf in self._leaves(influence)]
+        return any(analysis.past_tails >> leaf & 1 for leaf in kept) or any(
+            analysis.past_new >> leaf & 1 for leaf in on_blocks
+        )
 
     def _new(self, kind: str, numbers: list[int]) -> list[int]:
         found = [n for n in dict.fromkeys(numbers) if (kind, n) not in self.counted]

@@ -17,9 +17,9 @@ class Report:
     """What a rule computes for each parameter; `str()` is a table.
 
     `rows` has one row per parameter and hidden group in which it has a trace, or one without a group. `exact`: the
-    gradient is that of BPTT, at any window from 1 on, and at 0 where the output reads the state through the new state
-    alone. `approximate`: credit beyond the window is dropped, as listed below the table. `window only`: there is no
-    trace. A trace that serves several parameters is counted once, and `shared` by the others.
+    gradient is that of BPTT, at any window from 1 on, and at 0 where no line below the table says otherwise.
+    `approximate`: credit beyond the window is dropped, as listed below the table. `window only`: there is no trace. A
+    trace that serves several parameters is counted once, and `shared` by the others.
     """
 
     rows: tuple[Row, ...]
@@ -54,9 +54,13 @@ class Report:
         )
 
     def _window_0_lines(self) -> list[str]:
-        if self.analysis.read_out.is_closed:
+        missed = dict.fromkeys(row.path for row in self.rows if row.exact and not row.exact_at_window_0)
+        if not missed:
             return []
-        return ["", "At window 0 credit is missed that the output takes from the state other than through the new one."]
+        what = (
+            "At window 0, credit is missed that the output takes from the old state past the new states of the traces"
+        )
+        return ["", f"{what}   (for {_named(list(missed))})"]
 
     def _alternative_lines(self) -> list[str]:
         total = len({row.path for row in self.rows})
@@ -80,9 +84,12 @@ class Report:
             return []
         lines = ["", "Beyond the window, credit is dropped:"]
         for (what, group), paths in served.items():
-            named = ", ".join(map(str, paths[:4])) + (f" and {len(paths) - 4} more" if len(paths) > 4 else "")
-            lines.append(f"   into group {group}: {what}   (for {named})")
+            lines.append(f"   into group {group}: {what}   (for {_named(paths)})")
         return lines
+
+
+def _named(paths: Sequence[Path]) -> str:
+    return ", ".join(map(str, paths[:4])) + (f" and {len(paths) - 4} more" if len(paths) > 4 else "")
 
 
 def _memory(cost: Cost) -> str:

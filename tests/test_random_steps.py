@@ -111,6 +111,17 @@ ONCE_FAILED = {
         "RTRL",
         1,
     ),
+    "new_state_made_past_the_trace": (
+        Program(
+            (((3,), False), ((4,), False)),
+            (Op("select", 0, 2, 0), Op("jitted", 1, 0, 0)),
+            (New(0, 0), New(0, 4)),
+            0,
+            0,
+        ),
+        "RTRL",
+        0,
+    ),
 }
 """Steps that random draws found, and what they failed under."""
 

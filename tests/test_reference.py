@@ -30,8 +30,8 @@ def first(inputs):
     return tuple(x[0] for x in inputs)
 
 
-def online(loss_step, model, state, inputs, window):
-    transform = etr.etrace_value_and_grad(loss_step, etr.DRTRL())
+def online(loss_step, model, state, inputs, window, rule=None):
+    transform = etr.etrace_value_and_grad(loss_step, rule or etr.DRTRL())
     trace = transform.init(model, state, *first(inputs))
     (_, gradients), _, trace = eqx.filter_jit(transform.scan)(model, state, trace, *inputs, window=window)
     return gradients, trace
@@ -135,23 +135,68 @@ def test_window_zero_differs_from_window_one_through_recurrent_weights():
     assert relative(zero["R"], one["R"]) > 1e-3
 
 
-def test_the_report_says_what_window_zero_misses():
-    """A loss that reads the old state beside the new one; its gradient at window 0 is another."""
+def reads_the_old_state(m, s, x):
+    new = m["a"] * s["h"] + x
+    return jnp.sum(jnp.sin(new + m["c"] * s["h"])), {**s, "h": new}
 
-    def step(model, h, x):
-        new = model["a"] * h + x
-        return jnp.sum(jnp.sin(new + model["c"] * h)), new
 
-    def usual(model, h, x):
-        new = step(model, h, x)[1]
-        return jnp.sum(jnp.sin(new)), new
+def reads_the_new_state(m, s, x):
+    new = m["a"] * s["h"] + x
+    return jnp.sum(jnp.sin(new)), {**s, "h": new}
 
-    model, state, xs = {"a": jnp.array([0.5, -0.9]), "c": jnp.array([0.7, 0.3])}, jnp.ones(2), jnp.ones((4, 2)) / 3
-    for function, misses in ((step, True), (usual, False)):
-        report = etr.compile_graph(function, model, state, xs[0]).report(etr.RTRL())
-        zero, one = (online(function, model, state, (xs,), window)[0] for window in (0, 1))
-        assert_close(one, bptt(function, model, state, xs))
-        assert ("At window 0" in str(report)) == misses == (relative(zero["a"], one["a"]) > 1e-3)
+
+def records_a_mix_of_the_old_state(m, s, x):
+    """The record is a new state, and the loss reads it; but no later step does."""
+    record = jnp.tanh(m["c"][:, None] * s["h"]).sum(1)
+    return jnp.sum(jnp.sin(record)), {"h": m["a"] * s["h"] + x, "record": record}
+
+
+def records_a_mix_of_the_new_state(m, s, x):
+    new = m["a"] * s["h"] + x
+    record = jnp.tanh(m["c"][:, None] * new).sum(1)
+    return jnp.sum(jnp.sin(record)), {"h": new, "record": record}
+
+
+def records_a_mix_that_nothing_reads(m, s, x):
+    new = records_a_mix_of_the_old_state(m, s, x)[1]
+    return jnp.sum(jnp.sin(new["h"])), new
+
+
+def rounds_its_state(m, s, x):
+    loss, new = reads_the_new_state(m, s, x)
+    return loss, {**new, "h": new["h"].astype(jnp.float32).astype(float)}
+
+
+MISSED_AT_0 = {
+    (reads_the_old_state, etr.DRTRL()): True,
+    (reads_the_old_state, etr.RTRL()): True,
+    (reads_the_old_state, etr.SnAp(1)): True,
+    (reads_the_new_state, etr.DRTRL()): False,
+    (reads_the_new_state, etr.SnAp(1)): False,
+    (records_a_mix_of_the_old_state, etr.DRTRL()): True,
+    (records_a_mix_of_the_old_state, etr.RTRL()): True,  # as DRTRL, which is exact at any other window
+    (records_a_mix_of_the_old_state, etr.SnAp(2)): False,  # has a trace of the record, too
+    (records_a_mix_of_the_new_state, etr.DRTRL()): False,
+    (records_a_mix_of_the_new_state, etr.SnAp(2)): False,
+    (records_a_mix_that_nothing_reads, etr.DRTRL()): False,
+    (rounds_its_state, etr.DRTRL()): False,
+}
+
+
+@pytest.mark.parametrize(("step", "rule"), MISSED_AT_0, ids=lambda x: getattr(x, "__name__", str(x)))
+def test_the_report_says_what_window_zero_misses(step, rule):
+    model = {"a": jnp.array([0.5, -0.9]), "c": jnp.array([0.7, 0.3])}
+    state, xs = {"h": jnp.ones(2), "record": jnp.zeros(2)}, jax.random.normal(jax.random.key(5), (4, 2))
+    report = etr.compile_graph(step, model, state, xs[0]).report(rule)
+    zero, one = (online(step, model, state, (xs,), window, rule)[0] for window in (0, 1))
+    bound = 1e-6 if step is rounds_its_state else 1e-11
+    assert relative(one["a"], bptt(step, model, state, xs)["a"]) < bound
+    rows = [row for row in report.rows if row.path == ("a",)]
+    assert all(row.exact for row in rows)
+    misses = MISSED_AT_0[step, rule]
+    assert {row.exact_at_window_0 for row in rows} == {not misses}
+    assert ("At window 0" in str(report)) == misses
+    assert relative(zero["a"], one["a"]) > 1e-3 if misses else relative(zero["a"], one["a"]) < bound
 
 
 def stored_in(how, back):

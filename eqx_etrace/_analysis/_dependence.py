@@ -1,20 +1,25 @@
 """What depends on what, as far as derivatives are concerned: one set of bits per variable."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 
 from ._primitive import Links
 from ._program import Program
 
 
-def dependence(program: Program, links: Links, sources: Sequence[int]) -> Mapping[int, int]:
-    """Bit i of a variable is set if it depends, differentiably, on `sources[i]`. Absent means 0."""
+def dependence(
+    program: Program, links: Links, sources: Sequence[int], held: Set[int] = frozenset()
+) -> Mapping[int, int]:
+    """Bit i of a variable is set if it depends, differentiably, on `sources[i]`. Absent means 0.
+
+    What goes through a variable that is `held` does not count.
+    """
     bits = {var: 1 << i for i, var in enumerate(sources)}
     for eqn in program.equations:
         for i, operand in enumerate(eqn.inputs):
             if operand not in bits:
                 continue
             for j, output in enumerate(eqn.outputs):
-                if links(eqn, i, j) is not None:
+                if output not in held and links(eqn, i, j) is not None:
                     bits[output] = bits.get(output, 0) | bits[operand]
     return bits
 

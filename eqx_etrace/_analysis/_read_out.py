@@ -88,6 +88,8 @@ class ReadOut:
     """What the output needs and the new state does not already hold."""
     heads: frozenset[int]
     """The outputs of the heads among them."""
+    past_new: Mapping[int, int]
+    """The old states that each variable depends on other than through a new one: one bit per state."""
     is_closed: bool
     """Does the output depend on the old state through the new one alone, as it is kept?"""
 
@@ -126,8 +128,8 @@ def find_read_out(step: Step, fixed: Set[int], body: Body) -> ReadOut:
     equations.reverse()
     uses = {use.output: use for use in body.heads}
     heads = frozenset(eqn.outputs[0] for eqn in equations if eqn.outputs[0] in uses)
-    bits = dependence(dataclasses.replace(step.program, equations=tuple(equations)), Links(step.program), step.states)
-    reads_old = any(bits.get(var, 0) for var in step.out_inexact)
+    past_new = dependence(step.program, Links(step.program), step.states, held)
+    reads_old = any(past_new.get(var, 0) for var in step.out_inexact)
     runs = tuple(uses.get(eqn.outputs[0], eqn) for eqn in equations)
     apart = reads_old or any(state.is_rounded for state in states) or any(eqn.has_effects for eqn in equations)
-    return ReadOut(tuple(states), runs, heads, not apart)
+    return ReadOut(tuple(states), runs, heads, past_new, not apart)

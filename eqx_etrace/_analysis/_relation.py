@@ -87,6 +87,16 @@ class Analysis:
         return find_read_out(self.step, self.fixed, self.body)
 
     @functools.cached_property
+    def past_new(self) -> int:
+        """The old states, as bits, from which the output takes something other than through a new state."""
+        return union(self.read_out.past_new, self.step.out_inexact)
+
+    @functools.cached_property
+    def past_tails(self) -> int:
+        """These, and those from which a new state that the output reads takes something over a cut edge."""
+        return self.past_new | union(self.read_out.past_new, _cut_before_the_output(self))
+
+    @functools.cached_property
     def unfollowed(self) -> tuple[tuple[Cut, ...], ...]:
         """For each parameter, the credit that no Jacobian follows: calls whose rule is not linear."""
         return _unfollowed(self.step, self.bits, self.body)
@@ -156,6 +166,19 @@ def _tails_that_matter(step: Step, bits: Mapping[int, int], tails: Sequence[Tail
             return [tails[i] for i in sorted(live)]
         live.update(more)
         needed |= union(bits, [step.new_states[leaf] for i in more for leaf in tails[i].group.leaves])
+
+
+def _cut_before_the_output(analysis: Analysis) -> list[int]:
+    """The operands of cut edges into new states that the output reads."""
+    step, states = analysis.step, [state.variable for state in analysis.read_out.states]
+    order = list(dict.fromkeys(states))  # the halves of a complex state have one variable
+    seen = union(dependence(step.program, Links(step.program), order), step.out_inexact)
+    return [
+        cut.operand
+        for tail in analysis.tails
+        if any(seen >> order.index(states[leaf]) & 1 for leaf in tail.group.leaves)
+        for cut in tail.cuts
+    ]
 
 
 def _unfollowed(step: Step, bits: Mapping[int, int], body: Body) -> tuple[tuple[Cut, ...], ...]:
