@@ -13,7 +13,7 @@ import eqx_etrace as etr
 
 from .program import Program, T
 
-RULES = {
+RULES: dict[str, Any] = {
     "NoTrace": etr.NoTrace(),
     "PPProp": etr.PPProp(0.9),
     "DRTRL": etr.DRTRL(),
@@ -21,7 +21,9 @@ RULES = {
     "SnAp-2": etr.SnAp(2),
     "SnAp-9": etr.SnAp(9),
     "RTRL": etr.RTRL(),
+    "chosen": None,
 }
+"""`chosen`: by relation, what fits into a part of the memory of RTRL, which depends on the step."""
 WINDOWS = (0, 1, 2, T)
 TOLERANCE = 1e-8
 
@@ -47,15 +49,26 @@ def reference(program: Program, window: int) -> dict[Any, np.ndarray]:
     return {path: np.asarray(g) for path, g in by_path(gradient).items()}
 
 
+def transform(program: Program, rule: str) -> etr.ETraceGrad:
+    loss_step, model, state, inputs = built(program)
+    if rule != "chosen":
+        return etr.etrace_grad(loss_step, RULES[rule])
+    graph = etr.compile_graph(loss_step, model, state, *(x[0] for x in inputs))
+    memory = (1 + program.seed) * graph.report(etr.RTRL()).trace_bytes // 4
+    chosen = etr.choose_rule(graph, memory=memory)
+    assert graph.report(chosen).trace_bytes <= memory
+    return etr.etrace_grad(loss_step, chosen)
+
+
 def check(program: Program, rule: str, window: int) -> None:
     """Assert what the report promises, and what holds under every rule."""
-    loss_step, model, state, inputs = built(program)
+    _, model, state, inputs = built(program)
     wanted = reference(program, T)
     scale = {path: np.abs(g).max(initial=0) + 1e-6 * _largest(wanted) + 1e-12 for path, g in wanted.items()}
-    online = etr.etrace_grad(loss_step, RULES[rule])
+    online = transform(program, rule)
     trace = online.init(model, state, *(x[0] for x in inputs))
     gradients, last, trace = eqx.filter_jit(online.scan)(model, state, trace, *inputs, window=window)
-    report = online.graph(model, state, *(x[0] for x in inputs)).report(RULES[rule])
+    report = online.graph(model, state, *(x[0] for x in inputs)).report(online.rule)
     found = {path: np.asarray(g) for path, g in by_path(gradients).items()}
     exact = {row.path: row.exact if window > 0 else row.exact_at_window_0 for row in report.rows}
 
@@ -83,8 +96,8 @@ def check(program: Program, rule: str, window: int) -> None:
 
 def check_steps(program: Program, rule: str) -> None:
     """One call per step gives what a scan over windows of one step gives."""
-    loss_step, model, state, inputs = built(program)
-    online = etr.etrace_grad(loss_step, RULES[rule])
+    _, model, state, inputs = built(program)
+    online = transform(program, rule)
     start = online.init(model, state, *(x[0] for x in inputs))
     wanted, wanted_state, wanted_trace = eqx.filter_jit(online.scan)(model, state, start, *inputs)
     step, trace, total = eqx.filter_jit(online), start, jax.tree.map(jnp.zeros_like, model)
