@@ -22,8 +22,9 @@ RULES: dict[str, Any] = {
     "SnAp-9": etr.SnAp(9),
     "RTRL": etr.RTRL(),
     "chosen": None,
+    "mixed": None,
 }
-"""`chosen`: by relation, what fits into a part of the memory of RTRL, which depends on the step."""
+"""Made for the step: `chosen`, what fits into a part of the memory of RTRL; `mixed`, another for every parameter."""
 WINDOWS = (0, 1, 2, T)
 TOLERANCE = 1e-8
 
@@ -51,13 +52,31 @@ def reference(program: Program, window: int) -> dict[Any, np.ndarray]:
 
 def transform(program: Program, rule: str) -> etr.ETraceGrad:
     loss_step, model, state, inputs = built(program)
-    if rule != "chosen":
-        return etr.etrace_grad(loss_step, RULES[rule])
     graph = etr.compile_graph(loss_step, model, state, *(x[0] for x in inputs))
-    memory = (1 + program.seed) * graph.report(etr.RTRL()).trace_bytes // 4
-    chosen = etr.choose_rule(graph, memory=memory)
-    assert graph.report(chosen).trace_bytes <= memory
-    return etr.etrace_grad(loss_step, chosen)
+    made = {"chosen": chosen, "mixed": mixed}[rule](graph, program.seed) if RULES[rule] is None else RULES[rule]
+    return etr.etrace_grad(loss_step, made)
+
+
+def chosen(graph: etr.ETraceGraph, seed: int) -> Any:
+    memory = (1 + seed) * graph.report(etr.RTRL()).trace_bytes // 4
+    rule = etr.choose_rule(graph, memory=memory)
+    assert graph.report(rule).trace_bytes <= memory
+    return rule
+
+
+def mixed(graph: etr.ETraceGraph, seed: int) -> Any:
+    rules = [rule for rule in RULES.values() if rule is not None]
+    paths = sorted({r.path for r in graph.relations}, key=str)
+
+    def rule(relation: etr.ParamRelation) -> Any:
+        return rules[(seed + 3 * paths.index(relation.path)) % len(rules)]
+
+    try:
+        graph.report(rule)
+    except ValueError as error:  # parameters that share a weight must have one rule
+        assert "shares its effective weight" in str(error) or "relations of one weight" in str(error)
+        return rules[seed]
+    return rule
 
 
 def check(program: Program, rule: str, window: int) -> None:
