@@ -1,5 +1,6 @@
 """The graph of a step: its hidden groups, and where each parameter enters them."""
 
+import dataclasses
 import math
 from collections.abc import Callable
 from typing import Any
@@ -98,7 +99,7 @@ class ETraceGraph:
         return [*lines, *([] if self._associations() else ["   none"]), ""]
 
     def _why_exact(self, var: int) -> str:
-        if self._analysis.bits.get(var, 0) & union(self._analysis.bits, self._analysis.step.out_inexact):
+        if self._analysis.bits.get(var, 0) & union(self._analysis.bits, self._analysis.step.pulled):
             return "reaches no later step: its gradient is exact"
         return "reaches the output of no step by a path that has a derivative: its gradient is zero"
 
@@ -147,9 +148,12 @@ def compile_graph(step: Callable[..., Any], model: PyTree, state: PyTree, *input
     - `model`, `state`, `inputs`: pytrees of arrays or of `jax.ShapeDtypeStruct`s. The inexact arrays of `model` are the
       parameters, those of `state` the hidden states.
 
-    **Returns** an `ETraceGraph`.
+    **Returns** an `ETraceGraph`. What its report calls exact is the gradient of the output, if that is a loss (one real
+    scalar), as in `etrace_grad`; else that of the output and of all of the new state, which may get a cotangent in
+    `etrace_vjp`. The `.graph` of a transform is about that transform.
 
     **Raises** `ValueError` or `TypeError` for a model without parameters, a step without a hidden state, a step that
     does not return a pair, a state whose structure, shape or dtype changes across the step.
     """
-    return ETraceGraph(analyse(stage_step(step, model, state, inputs)))
+    staged = stage_step(step, model, state, inputs)
+    return ETraceGraph(analyse(dataclasses.replace(staged, pulls_state=not staged.is_loss)))

@@ -141,8 +141,10 @@ def make_plan(
     inputs: tuple[Any, ...],
     *,
     has_aux: bool = False,
+    pulls_state: bool = False,
 ) -> Plan:
-    analysis = analyse(stage_step(step, model, state, inputs, has_aux=has_aux))
+    staged = stage_step(step, model, state, inputs, has_aux=has_aux)
+    analysis = analyse(dataclasses.replace(staged, pulls_state=pulls_state))
     found = assign(analysis, rule)
     found.check_limits()
     edges = nonlinear_edges(analysis.step, analysis.body) if found.influences else []

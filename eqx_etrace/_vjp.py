@@ -182,7 +182,7 @@ class ETraceVJP(eqx.Module):
     ) -> tuple[PyTree, PyTree, ETrace, Pullback]:
         """One step: `out, state, trace, pullback`."""
         check_trace(trace)
-        plan = make_plan(self.step, self.rule, model, state, inputs)
+        plan = self._plan(model, state, inputs)
         plan.check(trace)
         arguments = take_arguments(plan, model, state, inputs)
         fixed = fixed_values(plan, arguments)
@@ -209,11 +209,14 @@ class ETraceVJP(eqx.Module):
 
     def init(self, model: PyTree, state: PyTree, *inputs: Any) -> ETrace:
         """The traces before the first step: zeros."""
-        return make_plan(self.step, self.rule, model, state, inputs).init()
+        return self._plan(model, state, inputs).init()
 
     def graph(self, model: PyTree, state: PyTree, *inputs: Any) -> ETraceGraph:
         """The graph of the step."""
-        return ETraceGraph(make_plan(self.step, self.rule, model, state, inputs).analysis)
+        return ETraceGraph(self._plan(model, state, inputs).analysis)
+
+    def _plan(self, model: PyTree, state: PyTree, inputs: tuple[Any, ...]) -> Plan:
+        return make_plan(self.step, self.rule, model, state, inputs, pulls_state=True)
 
 
 def etrace_vjp(step: Callable[..., Any], rule: Rule, *, window: int = 1) -> ETraceVJP:
@@ -231,7 +234,8 @@ def etrace_vjp(step: Callable[..., Any], rule: Rule, *, window: int = 1) -> ETra
 
     **Returns**
 
-    `f(model, state, trace, *inputs) -> out, state, trace, pullback`, with `f.init` and `f.graph`.
+    `f(model, state, trace, *inputs) -> out, state, trace, pullback`, with `f.init` and `f.graph`. What the report of
+    `f.graph` calls exact is exact for any cotangent of the output and of the new state.
     `pullback(out_cotangent, state_cotangent=None) -> model_grads, input_grads`; gradients have None wherever there is
     no inexact array.
     """

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, HealthCheck, Phase, seed, settings
 from hypothesis import strategies as st
 from random_steps import New, Op, Program, programs, reduced
-from random_steps.check import check, check_steps, RULES, WINDOWS
+from random_steps.check import check, check_pullback, check_steps, RULES, WINDOWS
 
 DRAWS = int(os.environ.get("ETRACE_DRAWS", "6"))
 """Steps per part. The long run, on two cores: `ETRACE_DRAWS=500 python -m pytest -n 2 tests/test_random_steps.py`."""
@@ -52,6 +52,8 @@ def check_all(program, rule, window, by_steps):
     check(program, rule, window)
     if by_steps and window == 1:
         check_steps(program, rule)
+    if by_steps and window < 2:
+        check_pullback(program, rule, window)
 
 
 def fails(*arguments):

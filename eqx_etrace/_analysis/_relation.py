@@ -7,8 +7,8 @@ D-RTRL keeps, of the true influence recursion
 the aligned part of the diagonal blocks and the immediate terms of the sites. Whatever else there is enters
 the tail of some group H over a cut edge. So for a parameter theta nothing is missing if and only if no
 cut edge into the tail of a group that matters carries theta, or the old state of a group that theta has
-a trace in. A group matters if its old state reaches the output, or another group that matters. All of it is
-structure, no numbers.
+a trace in. A group matters if its old state reaches what gets a cotangent (the output, and under `etrace_vjp` the
+new state), or another group that matters. All of it is structure, no numbers.
 """
 
 import dataclasses
@@ -157,8 +157,8 @@ def _old_state_bits(step: Step, group: HiddenGroup) -> int:
 
 
 def _tails_that_matter(step: Step, bits: Mapping[int, int], tails: Sequence[Tail], old: Sequence[int]) -> list[Tail]:
-    """Those whose old state reaches the output, in this step or through later ones."""
-    needed = union(bits, step.out_inexact)
+    """Those whose old state reaches what gets a cotangent, in this step or through later ones."""
+    needed = union(bits, step.pulled)
     live: set[int] = set()
     while True:
         more = [i for i in range(len(tails)) if i not in live and old[i] & needed]
@@ -169,14 +169,14 @@ def _tails_that_matter(step: Step, bits: Mapping[int, int], tails: Sequence[Tail
 
 
 def _cut_before_the_output(analysis: Analysis) -> list[int]:
-    """The operands of cut edges into new states that the output reads."""
+    """The operands of cut edges into new states that the output reads, or that get a cotangent of their own."""
     step, states = analysis.step, [state.variable for state in analysis.read_out.states]
     order = list(dict.fromkeys(states))  # the halves of a complex state have one variable
     seen = union(dependence(step.program, Links(step.program), order), step.out_inexact)
     return [
         cut.operand
         for tail in analysis.tails
-        if any(seen >> order.index(states[leaf]) & 1 for leaf in tail.group.leaves)
+        if step.pulls_state or any(seen >> order.index(states[leaf]) & 1 for leaf in tail.group.leaves)
         for cut in tail.cuts
     ]
 

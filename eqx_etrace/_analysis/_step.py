@@ -41,6 +41,19 @@ class Step:
     aux_rest: tuple[int, ...]
     new_states: tuple[int, ...]
     new_states_rest: tuple[int, ...]
+    pulls_state: bool = False
+    """May the new state get a cotangent beside the output? Then credit into all of it counts."""
+
+    @property
+    def pulled(self) -> tuple[int, ...]:
+        """What may get a cotangent."""
+        return (*self.out_inexact, *self.new_states) if self.pulls_state else self.out_inexact
+
+    @property
+    def is_loss(self) -> bool:
+        """Is the output one real scalar?"""
+        avals = [self.program.avals[v] for v in self.out_inexact]
+        return len(self.out.arrays) == 1 and [(a.shape, a.dtype.kind) for a in avals] == [((), "f")]
 
 
 _BATCH = " To map over a batch use `jax.vmap`, inside the step or around the transform."

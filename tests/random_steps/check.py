@@ -50,11 +50,13 @@ def reference(program: Program, window: int) -> dict[Any, np.ndarray]:
     return {path: np.asarray(g) for path, g in by_path(gradient).items()}
 
 
-def transform(program: Program, rule: str) -> etr.ETraceGrad:
+def transform(make: Any, program: Program, rule: str) -> Any:
+    """Of `etrace_grad` or `etrace_vjp`."""
     loss_step, model, state, inputs = built(program)
-    graph = etr.compile_graph(loss_step, model, state, *(x[0] for x in inputs))
-    made = {"chosen": chosen, "mixed": mixed}[rule](graph, program.seed) if RULES[rule] is None else RULES[rule]
-    return etr.etrace_grad(loss_step, made)
+    if RULES[rule] is not None:
+        return make(loss_step, RULES[rule])
+    graph = make(loss_step, etr.DRTRL()).graph(model, state, *(x[0] for x in inputs))
+    return make(loss_step, {"chosen": chosen, "mixed": mixed}[rule](graph, program.seed))
 
 
 def chosen(graph: etr.ETraceGraph, seed: int) -> Any:
@@ -84,7 +86,7 @@ def check(program: Program, rule: str, window: int) -> None:
     _, model, state, inputs = built(program)
     wanted = reference(program, T)
     scale = {path: np.abs(g).max(initial=0) + 1e-6 * _largest(wanted) + 1e-12 for path, g in wanted.items()}
-    online = transform(program, rule)
+    online = transform(etr.etrace_grad, program, rule)
     trace = online.init(model, state, *(x[0] for x in inputs))
     gradients, last, trace = eqx.filter_jit(online.scan)(model, state, trace, *inputs, window=window)
     report = online.graph(model, state, *(x[0] for x in inputs)).report(online.rule)
@@ -116,7 +118,7 @@ def check(program: Program, rule: str, window: int) -> None:
 def check_steps(program: Program, rule: str) -> None:
     """One call per step gives what a scan over windows of one step gives."""
     _, model, state, inputs = built(program)
-    online = transform(program, rule)
+    online = transform(etr.etrace_grad, program, rule)
     start = online.init(model, state, *(x[0] for x in inputs))
     wanted, wanted_state, wanted_trace = eqx.filter_jit(online.scan)(model, state, start, *inputs)
     step, trace, total = eqx.filter_jit(online), start, jax.tree.map(jnp.zeros_like, model)
@@ -128,6 +130,41 @@ def check_steps(program: Program, rule: str) -> None:
         assert np.abs(np.asarray(a - b)).max(initial=0) < 1e-10 * largest
     for a, b in zip(*map(jax.tree.leaves, ((state, trace), (wanted_state, wanted_trace))), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-10)
+
+
+def check_pullback(program: Program, rule: str, window: int) -> None:
+    """With cotangents of the new state beside that of the loss, what is called exact is BPTT of the two together."""
+    loss_step, model, state, inputs = built(program)
+    leaves = jax.tree.leaves(state)
+    cotangents = [
+        jnp.cos(jnp.arange(s.size)).reshape(s.shape).astype(s.dtype) * (i + 0.5) for i, s in enumerate(leaves)
+    ]
+    cotangent = jax.tree.unflatten(jax.tree.structure(state), cotangents)
+
+    def both(model: Any, state: Any, *inputs: Any) -> Any:
+        loss, new = loss_step(model, state, *inputs)
+        return loss + sum(jnp.sum((c * s).real) for c, s in zip(cotangents, jax.tree.leaves(new), strict=True)), new
+
+    wanted = {path: np.asarray(g) for path, g in by_path(bptt(both, model, state, *inputs)).items()}
+    online = transform(functools.partial(etr.etrace_vjp, window=window), program, rule)
+
+    @eqx.filter_jit
+    def run(model: Any, state: Any, trace: Any, *now: Any) -> Any:
+        loss, state, trace, pullback = online(model, state, trace, *now)
+        return pullback(jnp.ones_like(loss), cotangent)[0], state, trace
+
+    first = [x[0] for x in inputs]
+    rows = online.graph(model, state, *first).report(online.rule).rows
+    trace, total = online.init(model, state, *first), jax.tree.map(jnp.zeros_like, model)
+    for t in range(T):
+        gradients, state, trace = run(model, state, trace, *(x[t] for x in inputs))
+        total = jax.tree.map(jnp.add, total, gradients)
+    for row in rows:
+        if row.exact if window else row.exact_at_window_0:
+            error = np.abs(np.asarray(by_path(total)[row.path]) - wanted[row.path]).max(initial=0)
+            scale = np.abs(wanted[row.path]).max(initial=0) + 1e-6 * _largest(wanted) + 1e-12
+            assert error < TOLERANCE * scale, (row.path, "is not BPTT with cotangents of the state", error / scale)
+        assert row.exact or rule != "RTRL" or not program.is_linear
 
 
 def _largest(tree: Any) -> float:
