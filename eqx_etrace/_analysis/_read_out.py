@@ -55,7 +55,7 @@ def find_new_states(step: Step, fixed: Set[int]) -> list[NewState]:
                 return NewState(var, order, is_rounded=is_rounded)
             taken.add(before)
             is_rounded |= eqn.primitive in ROUNDS
-            var, order = before, moved[order]
+            var, order = before, np.asarray(moved[order])  # of no axes NumPy makes a scalar
 
     states: list[NewState] = []
     for leaves in step.state.parts:

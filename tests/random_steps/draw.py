@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from .operations import OPERATIONS
-from .program import New, Op, Program, STATES
+from .program import New, Op, Program, STATES, WAYS
 
 
 def programs() -> st.SearchStrategy[Program]:
@@ -29,7 +29,7 @@ def draw(rng: random.Random) -> Program:
 
     states = tuple((rng.choice(STATES), rng.random() < 0.25) for _ in range(rng.randint(1, 3)))
     ops = tuple(op() for _ in range(rng.randint(1, 8)))
-    news = tuple(New(number(), rng.randrange(6)) for _ in states)
+    news = tuple(New(number(), rng.randrange(WAYS)) for _ in states)
     return Program(states, ops, news, number(), rng.randrange(4))
 
 

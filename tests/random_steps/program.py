@@ -15,6 +15,9 @@ from .operations import like, NONLINEAR, OPERATIONS, real
 T = 5
 STATES: tuple[tuple[int, ...], ...] = ((4,), (3,), (2, 3), (2, 2), (), (1, 4))
 INPUT = 3
+WAYS = 7
+AS_IT_IS = WAYS - 1
+"""Ways of making a new state; the last is another value itself, such as an old state or another new one."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,6 +99,8 @@ def _last(pool: list[jax.Array], back: int) -> jax.Array:
 
 
 def _advanced(old: jax.Array, value: jax.Array, how: int) -> jax.Array:
+    if how == AS_IT_IS:
+        return like(value if jnp.iscomplexobj(old) else real(value), old.shape).astype(old.dtype)
     if jnp.iscomplexobj(old):
         value = like(value, old.shape).astype(old.dtype)
         squashed = value / (1 + jnp.abs(value)).astype(old.dtype)
