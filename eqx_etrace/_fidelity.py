@@ -81,8 +81,8 @@ class FidelityProbe(eqx.Module):
     def __check_init__(self) -> None:
         if not isinstance(self.online, ETraceGrad):
             raise TypeError(
-                f"`online` is a {type(self.online).__name__}; it must be what `etrace_grad` or `etrace_value_and_grad` "
-                "returns."
+                "`online` must be what `etrace_grad` or `etrace_value_and_grad` returns; found "
+                f"`{type(self.online).__name__}`."
             )
         stretch = 1 if self.stretch is None else self.stretch
         if isinstance(self.every, int) and self.every < 1:

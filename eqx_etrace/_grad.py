@@ -279,8 +279,8 @@ def etrace_value_and_grad(
       or `SnAp` for everything.
     - `window`: how many of the most recent steps are differentiated exactly, in reverse mode, before credit is handed
       to the trace. 1 is online learning, T is BPTT; 0 is the literature's estimator, without the exact step: it misses
-      what the loss takes from the old state other than through the new one. A window never reaches back beyond the call
-      it is used in.
+      what the loss takes from the old state other than through the new states that a trace is of (the report says for
+      which parameters). A window never reaches back beyond the call it is used in.
     - `has_aux`: the step returns `((loss, aux), new_state)`.
 
     **Returns**
