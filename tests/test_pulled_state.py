@@ -97,6 +97,16 @@ def test_what_is_called_exact_is_exact_for_cotangents_of_the_state(step, rule):
 
 def test_the_graph_of_a_step_without_a_loss_counts_all_of_the_state():
     model, state, xs = setup()
-    for step, exact in ((gives_nothing, False), (reads_one_of_two, True), (reads_all, True)):
+
+    def in_half_precision(m, s, x):
+        loss, s = reads_one_of_two(m, s, x)
+        return loss.astype(jnp.bfloat16), s
+
+    def with_a_second_output(m, s, x):
+        loss, s = reads_one_of_two(m, s, x)
+        return (loss, loss), s
+
+    losses = (reads_one_of_two, True), (in_half_precision, True), (reads_all, True)
+    for step, exact in (*losses, (gives_nothing, False), (with_a_second_output, False)):
         rows = etr.compile_graph(step, model, state, xs[0]).report(etr.DRTRL()).rows
         assert all(row.exact for row in rows) == exact

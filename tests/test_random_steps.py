@@ -124,6 +124,7 @@ ONCE_FAILED = {
         "RTRL",
         0,
     ),
+    "complex_state_made_of_a_real_value": (Program((((1, 4), True),), (), (New(0, 6),), 1, 0), "SnAp-1", 0),
     "scalar_that_is_an_element_of_another_value": (Program((((), False),), (), (New(0, 6),), 1, 0), "RTRL", 1),
 }
 """Steps that random draws found, and what they failed under."""

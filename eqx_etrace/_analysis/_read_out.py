@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence, Set
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
@@ -48,7 +49,8 @@ def find_new_states(step: Step, fixed: Set[int]) -> list[NewState]:
             if edge is None or isinstance(edge, Mixing) or eqn.is_custom or eqn.primitive in ELEMENTWISE - COPIES:
                 return NewState(var, order, is_rounded=is_rounded)
             (before,) = eqn.inputs
-            if before in taken or before not in step.program.producer:
+            becomes_complex = len({jnp.iscomplexobj(step.program.avals[v]) for v in (var, before)}) > 1
+            if before in taken or before not in step.program.producer or becomes_complex:
                 return NewState(var, order, is_rounded=is_rounded)
             moved = edge.forward(indices(step.program.shape(before)), step.program.shape(var)).ravel()
             if not np.array_equal(np.sort(moved), np.arange(np.prod(step.program.shape(before)))):

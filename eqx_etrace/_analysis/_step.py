@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from jaxtyping import PyTree
 
 from .. import _compat
@@ -53,7 +54,8 @@ class Step:
     def is_loss(self) -> bool:
         """Is the output one real scalar?"""
         avals = [self.program.avals[v] for v in self.out_inexact]
-        return len(self.out.arrays) == 1 and [(a.shape, a.dtype.kind) for a in avals] == [((), "f")]
+        is_scalar = len(self.out.arrays) == 1 and [a.shape for a in avals] == [()]
+        return is_scalar and jnp.issubdtype(avals[0].dtype, jnp.floating)
 
 
 _BATCH = " To map over a batch use `jax.vmap`, inside the step or around the transform."
