@@ -70,7 +70,8 @@ class FidelityProbe(eqx.Module):
       and a call is a call of `scan`, of always as many steps.
 
     **Raises** `TypeError` or `ValueError` for what is no transform, a stretch that does not lie between two
-    measurements, inputs or gradients of other shapes; `ValueError` from `init` where RTRL does not fit.
+    measurements, inputs or gradients of other shapes; `ValueError` from `init` where RTRL does not fit
+    or is not exact (a backward rule that is not linear).
     """
 
     online: ETraceGrad

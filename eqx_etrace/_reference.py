@@ -49,12 +49,21 @@ class Shadow(AbstractReference):
     def init(self, model: PyTree, state: PyTree, inputs: tuple[Any, ...]) -> PyTree:
         first = jax.tree.map(lambda x: x[0] if eqx.is_array(x) else x, inputs) if self.over_scan else inputs
         try:
+            self._check(model, state, first)
             return self._exact.init(model, state, *first)
         except (TraceTooLargeError, PatternTooLargeError) as error:
             raise ValueError(
                 "RTRL does not fit beside this learner, so it cannot be measured by it; give the probe `stretch=`, "
                 f"for BPTT through so many stored calls. {error}"
             ) from error
+
+    def _check(self, model: PyTree, state: PyTree, inputs: tuple[Any, ...]) -> None:
+        for row in self._exact.graph(model, state, *inputs).report(RTRL()).rows:
+            if not row.exact:
+                raise ValueError(
+                    f"RTRL is not exact here ({row.path}: {row.dropped[0]}), so it is no measure; give the "
+                    "probe `stretch=`, for BPTT through so many stored calls."
+                )
 
     def follow(
         self, model: PyTree, state: PyTree, memory: PyTree, inputs: tuple[Any, ...], count: Int[Array, ""]

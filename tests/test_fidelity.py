@@ -105,6 +105,17 @@ def test_an_error_of_the_step_is_its_own():
         etr.FidelityProbe(online, every=2, over_scan=True).init(jnp.ones(2), jnp.ones(2), jnp.ones(2), jnp.ones(4))
 
 
+def test_rtrl_that_is_not_exact_is_no_measure():
+    """It would measure 1 for itself."""
+    loss_step, model, state, inputs = CASES["custom_vjp_that_clips"].build()
+    online, first = etr.etrace_grad(loss_step, etr.RTRL()), [x[0] for x in inputs]
+    with pytest.raises(
+        ValueError, match=r"RTRL is not exact here .*is not linear at approximate.py:\d+.*give the probe `stretch=`"
+    ):
+        etr.FidelityProbe(online, every=2).init(model, state, *first)
+    etr.FidelityProbe(online, every=2, stretch=2).init(model, state, *first)
+
+
 def test_rtrl_that_does_not_fit_says_so():
     """A dense layer of 512 units beside its limit of memory."""
     model, state = {"w": jnp.ones((512, 512))}, jnp.ones((16, 512))
