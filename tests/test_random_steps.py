@@ -125,6 +125,12 @@ ONCE_FAILED = {
         0,
     ),
     "complex_state_made_of_a_real_value": (Program((((1, 4), True),), (), (New(0, 6),), 1, 0), "SnAp-1", 0),
+    "states_of_two_precisions": (
+        Program((((4,), False), ((3,), False)), (), (New(0, 0), New(0, 0)), 1, 0, 1),
+        "SnAp-1",
+        1,
+    ),
+    "complex_state_kept_in_less": (Program((((3,), True),), (), (New(0, 0),), 2, 0, 1), "DRTRL", 0),
     "scalar_that_is_an_element_of_another_value": (Program((((), False),), (), (New(0, 6),), 1, 0), "RTRL", 1),
 }
 """Steps that random draws found, and what they failed under."""

@@ -102,7 +102,8 @@ class ReadOut:
             shape, dtype = avals[state.variable].shape, avals[state.variable].dtype
             value = _rearranged(h, np.argsort(state.order, axis=None)).reshape(shape)
             if state.half == "imag":
-                value = jax.lax.complex(values[state.variable].real, value.astype(h.dtype))
+                real = values[state.variable].real
+                value = jax.lax.complex(real, value.astype(real.dtype))
             values[state.variable] = value.astype(dtype)
         return values
 

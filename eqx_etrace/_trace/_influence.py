@@ -220,7 +220,7 @@ def entries(
     """
     colours = analysis.structure.colours
     on_weights, on_old, on_heads = written_out(jax.vmap(back))(_seeds(analysis))
-    old = jnp.concatenate([leaf.reshape(leaf.shape[0], -1) for leaf in on_old], axis=1)
+    old = jax.vmap(as_scalars)(on_old)
     heads = {use.output: ct for use, ct in zip(analysis.body.heads, on_heads, strict=True)}
     weights = dict(zip(analysis.body.weights, on_weights, strict=True))
     jacobian, entry, x = [], [], []
@@ -244,7 +244,8 @@ def _where(kept: Bool[np.ndarray, "..."], values: Inexact[Array, "..."]) -> Inex
 
 def as_scalars(leaves: list[Inexact[Array, "..."]]) -> Inexact[Array, " n"]:
     """Cotangents of a state, as those of its scalars."""
-    return jnp.concatenate([leaf.reshape(-1) for leaf in leaves])
+    dtype = widest(*(leaf.dtype for leaf in leaves))
+    return jnp.concatenate([leaf.reshape(-1).astype(dtype) for leaf in leaves])
 
 
 def _seeds(analysis: Analysis) -> list[Array]:

@@ -26,7 +26,16 @@ RULES: dict[str, Any] = {
 }
 """Made for the step: `chosen`, what fits into a part of the memory of RTRL; `mixed`, another for every parameter."""
 WINDOWS = (0, 1, 2, T)
-TOLERANCE = 1e-8
+
+
+def tolerance(program: Program) -> float:
+    """Of gradients, relative to the largest element."""
+    return 3e-4 if program.narrow else 1e-8
+
+
+def scale_of(program: Program, gradient: np.ndarray, all_gradients: Any) -> float:
+    """What an error is measured by: the largest element, and a little of those of other gradients, which make it."""
+    return float(np.abs(gradient).max(initial=0) + (1e-3 if program.narrow else 1e-6) * _largest(all_gradients) + 1e-12)
 
 
 @functools.lru_cache(2)
@@ -85,7 +94,8 @@ def check(program: Program, rule: str, window: int) -> None:
     """Assert what the report promises, and what holds under every rule."""
     _, model, state, inputs = built(program)
     wanted = reference(program, T)
-    scale = {path: np.abs(g).max(initial=0) + 1e-6 * _largest(wanted) + 1e-12 for path, g in wanted.items()}
+    scale = {path: scale_of(program, g, wanted) for path, g in wanted.items()}
+    bound = tolerance(program)
     online = transform(etr.etrace_grad, program, rule)
     trace = online.init(model, state, *(x[0] for x in inputs))
     gradients, last, trace = eqx.filter_jit(online.scan)(model, state, trace, *inputs, window=window)
@@ -99,11 +109,13 @@ def check(program: Program, rule: str, window: int) -> None:
 
     assert found.keys() == wanted.keys() == exact.keys()
     for path in found:
-        assert np.isfinite(found[path]).all() or not np.isfinite(wanted[path]).all(), path
+        if not np.isfinite(wanted[path]).all():
+            continue  # without its optimisations, which the tests go without, XLA finds a NaN at times, in BPTT, too
+        assert np.isfinite(found[path]).all(), path
         if exact[path] or window == T:
-            assert error(path, wanted) < TOLERANCE, (path, "is not BPTT", error(path, wanted))
+            assert error(path, wanted) < bound, (path, "is not BPTT", error(path, wanted))
         if rule == "NoTrace":
-            assert error(path, reference(program, window)) < TOLERANCE, (path, "is not truncated BPTT")
+            assert error(path, reference(program, window)) < bound, (path, "is not truncated BPTT")
         if not found[path].any():
             within = np.abs(reference(program, window)[path]).max(initial=0)
             assert within <= 1e-6 * scale[path], (path, "is silently zero")
@@ -125,11 +137,11 @@ def check_steps(program: Program, rule: str) -> None:
     for t in range(T):
         gradients, state, trace = step(model, state, trace, *(x[t] for x in inputs))
         total = jax.tree.map(jnp.add, total, gradients)
-    largest = _largest(wanted) + 1e-12
+    largest, close = _largest(wanted) + 1e-12, 1e-4 if program.narrow else 1e-9
     for a, b in zip(*map(jax.tree.leaves, (total, wanted)), strict=True):
-        assert np.abs(np.asarray(a - b)).max(initial=0) < 1e-10 * largest
+        np.testing.assert_allclose(a, b, rtol=0, atol=close * largest)
     for a, b in zip(*map(jax.tree.leaves, ((state, trace), (wanted_state, wanted_trace))), strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-10)
+        np.testing.assert_allclose(a, b, rtol=close, atol=close)
 
 
 def check_pullback(program: Program, rule: str, window: int) -> None:
@@ -143,7 +155,8 @@ def check_pullback(program: Program, rule: str, window: int) -> None:
 
     def both(model: Any, state: Any, *inputs: Any) -> Any:
         loss, new = loss_step(model, state, *inputs)
-        return loss + sum(jnp.sum((c * s).real) for c, s in zip(cotangents, jax.tree.leaves(new), strict=True)), new
+        pairs = zip(cotangents, jax.tree.leaves(new), strict=True)
+        return loss + sum(jnp.sum((c * s).real).astype(loss.dtype) for c, s in pairs), new
 
     wanted = {path: np.asarray(g) for path, g in by_path(bptt(both, model, state, *inputs)).items()}
     online = transform(functools.partial(etr.etrace_vjp, window=window), program, rule)
@@ -160,12 +173,14 @@ def check_pullback(program: Program, rule: str, window: int) -> None:
         gradients, state, trace = run(model, state, trace, *(x[t] for x in inputs))
         total = jax.tree.map(jnp.add, total, gradients)
     for row in rows:
-        if row.exact if window else row.exact_at_window_0:
+        is_exact = row.exact if window else row.exact_at_window_0
+        if is_exact and np.isfinite(wanted[row.path]).all():
             error = np.abs(np.asarray(by_path(total)[row.path]) - wanted[row.path]).max(initial=0)
-            scale = np.abs(wanted[row.path]).max(initial=0) + 1e-6 * _largest(wanted) + 1e-12
-            assert error < TOLERANCE * scale, (row.path, "is not BPTT with cotangents of the state", error / scale)
+            error /= scale_of(program, wanted[row.path], wanted)
+            assert error < tolerance(program), (row.path, "is not BPTT with cotangents of the state", error)
         assert row.exact or rule != "RTRL" or not program.is_linear
 
 
 def _largest(tree: Any) -> float:
-    return max((float(np.abs(np.asarray(g)).max(initial=0)) for g in jax.tree.leaves(tree)), default=0.0)
+    sizes = (float(np.abs(np.asarray(g)).max(initial=0)) for g in jax.tree.leaves(tree))
+    return max((size for size in sizes if np.isfinite(size)), default=0.0)

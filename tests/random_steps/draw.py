@@ -30,7 +30,7 @@ def draw(rng: random.Random) -> Program:
     states = tuple((rng.choice(STATES), rng.random() < 0.25) for _ in range(rng.randint(1, 3)))
     ops = tuple(op() for _ in range(rng.randint(1, 8)))
     news = tuple(New(number(), rng.randrange(WAYS)) for _ in states)
-    return Program(states, ops, news, number(), rng.randrange(4))
+    return Program(states, ops, news, number(), rng.randrange(4), rng.choice((0, 0, 0, rng.randrange(8))))
 
 
 def reduced(program: Program, fails: Callable[[Program], bool]) -> Program:
@@ -58,8 +58,9 @@ def _simpler(program: Program) -> Iterator[Program]:
     for i, new in enumerate(program.news):
         if (other := New(0, 0)) != new:
             yield but(news=_with(program.news, i, other))
-    if (program.loss, program.seed) != (1, 0):
+    if (program.loss, program.seed, program.narrow) != (1, 0, 0):
         yield but(loss=1, seed=0)
+        yield but(narrow=0)
 
 
 def _without(items: tuple[Any, ...], i: int) -> tuple[Any, ...]:

@@ -49,6 +49,8 @@ class Program:
     loss: int
     """What the loss reads besides the new states, and how weights are made from parameters."""
     seed: int
+    narrow: int = 0
+    """Bit i: state i is kept in single precision, whatever the step computes in."""
 
     @property
     def is_linear(self) -> bool:
@@ -58,7 +60,7 @@ class Program:
     def build(self) -> tuple[Callable[..., Any], Any, Any, tuple[Any, ...]]:
         """loss_step, model, state, inputs over time."""
         rng = np.random.default_rng(self.seed)
-        state = tuple(_normal(rng, shape, complex if z else float, 0.5) for shape, z in self.states)
+        state = self._stored(tuple(_normal(rng, shape, complex if z else float, 0.5) for shape, z in self.states))
         inputs = (
             _normal(rng, (T, INPUT), float, 1.0),
             jnp.asarray(rng.random(T) < 0.5),
@@ -75,7 +77,12 @@ class Program:
     def step(self, model: Any, state: Any, x: Any, flag: Any, index: Any) -> Any:
         return self.run(_Weights(model, {}, self.loss), state, x, flag, index)
 
+    def _stored(self, state: Any) -> Any:
+        single = {True: jnp.complex64, False: jnp.float32}
+        return tuple(s.astype(single[jnp.iscomplexobj(s)]) if self.narrow >> i & 1 else s for i, s in enumerate(state))
+
     def run(self, weights: "_Weights", state: Any, x: Any, flag: Any, index: Any) -> Any:
+        state = tuple(s.astype(complex if jnp.iscomplexobj(s) else float) for s in state)
         c = dataclasses.replace(weights, flag=flag, index=index)
         pool = [x, *state, c.weight(self.seed, (4, INPUT)) @ x]
         halves = np.array_split(np.arange(len(self.ops)), len(self.news))
@@ -91,7 +98,7 @@ class Program:
         if self.loss % 3 == 0:
             flat = jnp.concatenate([jnp.ravel(real(v)) for v in new])
             loss += jnp.sum(jnp.tanh(c.weight(0, (2, flat.size)) @ flat) ** 2)
-        return loss, tuple(new)
+        return loss, self._stored(new)
 
 
 def _last(pool: list[jax.Array], back: int) -> jax.Array:
