@@ -48,7 +48,7 @@ def pytest_collection_modifyitems(items):
 
 
 def pytest_collection_finish():
-    """Collect garbage less often: tracing makes many objects and few cycles, and it took a fifth of the time."""
+    """Collect garbage less often: tracing makes many objects and few cycles, and it took a tenth of the time."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(100_000, 20, 100)

@@ -1,5 +1,6 @@
 """Random steps under random rules and windows: what the report calls exact is BPTT, and nothing is silently zero."""
 
+import dataclasses
 import os
 
 import jax
@@ -69,8 +70,10 @@ def test_a_failing_step_is_reduced_to_what_fails():
     states = (((4,), True), ((), False), ((2, 3), False))
     ops = Op("add", 1, 2, 9), Op("mix", 2, 1, 50), Op("add", 0, 0, 4)
     program = Program(states, ops, (New(3, 1), New(0, 2), New(5, 5)), 3, 2)
-    small = reduced(program, lambda p: ((), False) in p.states and any(op.name == "mix" for op in p.ops))
-    assert small == Program((((), False),), (Op("mix", 0, 0, 0),), (New(0, 0),), 1, 0)
+    smallest = Program((((), False),), (Op("mix", 0, 0, 0),), (New(0, 0),), 1, 0)
+    for start in (program, dataclasses.replace(program, narrow=5), dataclasses.replace(smallest, narrow=1)):
+        small = reduced(start, lambda p: ((), False) in p.states and any(op.name == "mix" for op in p.ops))
+        assert small == smallest
 
 
 ONCE_FAILED = {
@@ -131,6 +134,17 @@ ONCE_FAILED = {
         1,
     ),
     "complex_state_kept_in_less": (Program((((3,), True),), (), (New(0, 0),), 2, 0, 1), "DRTRL", 0),
+    "not_a_number_where_it_is_compiled": (
+        Program(
+            (((3,), True),),
+            (Op("dense_over_rows", 1, 0, 0), Op("pool", 0, 0, 0), Op("mix_real", 1, 0, 2)),
+            (New(0, 0),),
+            1,
+            2,
+        ),
+        "DRTRL",
+        1,
+    ),
     "scalar_that_is_an_element_of_another_value": (Program((((), False),), (), (New(0, 6),), 1, 0), "RTRL", 1),
 }
 """Steps that random draws found, and what they failed under."""

@@ -91,7 +91,21 @@ def mixed(graph: etr.ETraceGraph, seed: int) -> Any:
 
 
 def check(program: Program, rule: str, window: int) -> None:
-    """Assert what the report promises, and what holds under every rule."""
+    """Assert what the report promises, and what holds under every rule.
+
+    Compiled without optimisations, as in the tests, XLA gives a NaN for BPTT of one step of some thousands, where it
+    has a number otherwise. Such a step is run without compilation.
+    """
+    if all(np.isfinite(g).all() for g in reference(program, T).values()):
+        return _check(program, rule, window)
+    reference.cache_clear()
+    with jax.disable_jit():
+        assert all(np.isfinite(g).all() for g in reference(program, T).values()), "BPTT is not finite"
+        _check(program, rule, window)
+    reference.cache_clear()
+
+
+def _check(program: Program, rule: str, window: int) -> None:
     _, model, state, inputs = built(program)
     wanted = reference(program, T)
     scale = {path: scale_of(program, g, wanted) for path, g in wanted.items()}
@@ -109,8 +123,6 @@ def check(program: Program, rule: str, window: int) -> None:
 
     assert found.keys() == wanted.keys() == exact.keys()
     for path in found:
-        if not np.isfinite(wanted[path]).all():
-            continue  # without its optimisations, which the tests go without, XLA finds a NaN at times, in BPTT, too
         assert np.isfinite(found[path]).all(), path
         if exact[path] or window == T:
             assert error(path, wanted) < bound, (path, "is not BPTT", error(path, wanted))
@@ -137,11 +149,12 @@ def check_steps(program: Program, rule: str) -> None:
     for t in range(T):
         gradients, state, trace = step(model, state, trace, *(x[t] for x in inputs))
         total = jax.tree.map(jnp.add, total, gradients)
-    largest, close = _largest(wanted) + 1e-12, 1e-4 if program.narrow else 1e-9
+    largest = _largest(wanted) + 1e-12
+    close, rtol, atol = (1e-4, 1e-4, 1e-4) if program.narrow else (1e-10, 1e-9, 1e-10)
     for a, b in zip(*map(jax.tree.leaves, (total, wanted)), strict=True):
         np.testing.assert_allclose(a, b, rtol=0, atol=close * largest)
     for a, b in zip(*map(jax.tree.leaves, ((state, trace), (wanted_state, wanted_trace))), strict=True):
-        np.testing.assert_allclose(a, b, rtol=close, atol=close)
+        np.testing.assert_allclose(a, b, rtol=rtol, atol=atol)
 
 
 def check_pullback(program: Program, rule: str, window: int) -> None:
@@ -173,8 +186,7 @@ def check_pullback(program: Program, rule: str, window: int) -> None:
         gradients, state, trace = run(model, state, trace, *(x[t] for x in inputs))
         total = jax.tree.map(jnp.add, total, gradients)
     for row in rows:
-        is_exact = row.exact if window else row.exact_at_window_0
-        if is_exact and np.isfinite(wanted[row.path]).all():
+        if row.exact if window else row.exact_at_window_0:
             error = np.abs(np.asarray(by_path(total)[row.path]) - wanted[row.path]).max(initial=0)
             error /= scale_of(program, wanted[row.path], wanted)
             assert error < tolerance(program), (row.path, "is not BPTT with cotangents of the state", error)
@@ -182,5 +194,4 @@ def check_pullback(program: Program, rule: str, window: int) -> None:
 
 
 def _largest(tree: Any) -> float:
-    sizes = (float(np.abs(np.asarray(g)).max(initial=0)) for g in jax.tree.leaves(tree))
-    return max((size for size in sizes if np.isfinite(size)), default=0.0)
+    return max((float(np.abs(np.asarray(g)).max(initial=0)) for g in jax.tree.leaves(tree)), default=0.0)

@@ -58,8 +58,9 @@ def _simpler(program: Program) -> Iterator[Program]:
     for i, new in enumerate(program.news):
         if (other := New(0, 0)) != new:
             yield but(news=_with(program.news, i, other))
-    if (program.loss, program.seed, program.narrow) != (1, 0, 0):
+    if (program.loss, program.seed) != (1, 0):
         yield but(loss=1, seed=0)
+    if program.narrow:
         yield but(narrow=0)
 
 
