@@ -25,7 +25,7 @@ def after(first: Sequence[Inexact[Array, "..."]], then: Tree) -> Tree:
     if not read:
         return then
 
-    def look(i: Array, never: Bool[Array, ""]) -> Bool[Array, ""]:
+    def look(i: int | Array, never: Bool[Array, ""]) -> Bool[Array, ""]:
         for array in read:
             one = jax.lax.dynamic_index_in_dim(array, jnp.minimum(i, array.size - 1), keepdims=False).real
             never = never | ((one > 0) & (one < 0))
