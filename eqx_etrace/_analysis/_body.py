@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ._dependence import union
-from ._primitive import CONCATENATE, DOT, meets_data
+from ._primitive import CONCATENATE, DOT, meets_data, TRANSPOSE
 from ._program import Equation, Runnable
 from ._step import Step
 
@@ -28,6 +28,14 @@ class Run:
 
 
 @dataclasses.dataclass(frozen=True)
+class Transposed:
+    """A variable as the transpose of one made before."""
+
+    source: int
+    permutation: tuple[int, ...]
+
+
+@dataclasses.dataclass(frozen=True)
 class Use:
     """One head: an effective weight in a contraction or a convolution with data."""
 
@@ -38,6 +46,8 @@ class Use:
     """The data in pieces, where it is a concatenation along a contracted axis; else in one."""
     axes: tuple[int, int]
     """That axis of the weight, and of the data."""
+    transposed: Transposed
+    """Where the weight is read: before it is transposed, which XLA makes part of the product if it is done there."""
 
     @property
     def weight(self) -> int:
@@ -68,7 +78,8 @@ class Use:
     def bind(self, operands: Sequence[Any]) -> list[Any]:
         """The equation, as a sum over runs: where the data has no derivative, reverse mode then makes no product."""
         data, terms = iter(operands[len(self.runs) :]), []
-        for weight, run in zip(operands, self.runs, strict=False):
+        for held, run in zip(operands, self.runs, strict=False):
+            weight = jax.lax.transpose(held, self.transposed.permutation)
             parts = [next(data) for _ in run.parts]
             x = parts[0] if len(parts) == 1 else jnp.concatenate(parts, self.axes[1])
             (y,) = self.equation.bind([weight, x] if self.operand == 0 else [x, weight])
@@ -95,9 +106,9 @@ class Body:
         """The copies of the weights that heads read."""
         found = {}
         for use in self.heads:
-            weight = fixed[use.weight]
+            weight, axis = fixed[use.transposed.source], use.transposed.permutation[use.axes[0]]
             for (_, start, stop), run in zip(use.held, use.runs, strict=True):
-                piece = weight if len(use.runs) == 1 else jax.lax.slice_in_dim(weight, start, stop, axis=use.axes[0])
+                piece = weight if len(use.runs) == 1 else jax.lax.slice_in_dim(weight, start, stop, axis=axis)
                 found[use.weight, run.start, run.stop] = piece
         return found
 
@@ -118,8 +129,8 @@ def find_body(step: Step, bits: Mapping[int, int], fixed: frozenset[int]) -> Bod
 
 
 def _find_use(step: Step, bits: Mapping[int, int], eqn: Equation, operand: int) -> Use:
-    data = eqn.inputs[1 - operand]
-    whole = Use(eqn, operand, (Run(0, 0, (data,)),), (0, 0))
+    data, transposed = eqn.inputs[1 - operand], _before_transposes(step, eqn.inputs[operand])
+    whole = Use(eqn, operand, (Run(0, 0, (data,)),), (0, 0), transposed)
     joined = step.program.producer.get(data)
     if joined is None or joined.primitive is not CONCATENATE or eqn.primitive is not DOT:
         return whole
@@ -135,4 +146,12 @@ def _find_use(step: Step, bits: Mapping[int, int], eqn: Equation, operand: int) 
         members = list(group)
         start = runs[-1].stop if runs else 0
         runs.append(Run(start, int(stops[members[-1]]), tuple(joined.inputs[i] for i in members)))
-    return whole if len(runs) == 1 else Use(eqn, operand, tuple(runs), (axis, along))
+    return whole if len(runs) == 1 else Use(eqn, operand, tuple(runs), (axis, along), transposed)
+
+
+def _before_transposes(step: Step, weight: int) -> Transposed:
+    permutation = tuple(range(len(step.program.shape(weight))))
+    while (made := step.program.producer.get(weight)) is not None and made.primitive is TRANSPOSE:
+        permutation = tuple(made.params["permutation"][i] for i in permutation)
+        (weight,) = made.inputs
+    return Transposed(weight, permutation)
