@@ -14,8 +14,8 @@ from ._primitive import CONCATENATE, DOT, meets_data, TRANSPOSE
 from ._program import Equation, Runnable
 from ._step import Step
 
-Held = tuple[int, int, int]
-"""A copy of a weight, cut out along the axis that it shares with the data: (the weight, start, stop)."""
+Held = tuple[int, int, int, int]
+"""A copy of a weight, cut out along an axis that it shares with the data: (the weight, the axis, start, stop)."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,7 +73,7 @@ class Use:
     @property
     def held(self) -> tuple[Held, ...]:
         """The copies of the weight that it reads."""
-        return tuple((self.weight, run.start, run.stop) for run in self.runs)
+        return tuple((self.weight, self.axes[0], run.start, run.stop) for run in self.runs)
 
     def bind(self, operands: Sequence[Any]) -> list[Any]:
         """The equation, as a sum over runs: where the data has no derivative, reverse mode then makes no product."""
@@ -107,9 +107,9 @@ class Body:
         found = {}
         for use in self.heads:
             weight, axis = fixed[use.transposed.source], use.transposed.permutation[use.axes[0]]
-            for (_, start, stop), run in zip(use.held, use.runs, strict=True):
-                piece = weight if len(use.runs) == 1 else jax.lax.slice_in_dim(weight, start, stop, axis=axis)
-                found[use.weight, run.start, run.stop] = piece
+            for held in use.held:
+                *_, start, stop = held
+                found[held] = weight if len(use.runs) == 1 else jax.lax.slice_in_dim(weight, start, stop, axis=axis)
         return found
 
 

@@ -20,6 +20,16 @@ def mgu(draw):
 
 
 @case(False, dropped="dot_general")
+def a_weight_on_both_sides_of_joined_data(draw):
+    def cell(m, h, x):
+        z = jnp.concatenate([x, h])
+        h = jnp.tanh(z @ m["w"] + m["w"] @ z)[F:]
+        return h, h
+
+    return supervised(cell), {"w": draw(F + N, F + N)}, draw(N), series(draw)
+
+
+@case(False, dropped="dot_general")
 def heads_of_a_block_diagonal_network(draw):
     def cell(m, h, x):
         h = jnp.tanh(jnp.einsum("hij,hj->hi", m["w"], h) + jnp.einsum("hij,j->hi", m["v"], x))

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from ._table import complex_operation, like, operation
+from ._table import complex_operation, kind_of, like, operation, real
 
 
 @complex_operation
@@ -19,6 +19,28 @@ def dense_over_rows(c, a, b, k):
     rows = like(a, (2, 3))
     w = c.weight(k, (3, 3), rows.dtype)
     return (rows @ w, jnp.einsum("ij,kj->ki", w, rows), jax.vmap(lambda r: w @ r)(rows))[k % 3]
+
+
+@complex_operation
+def dense_over_joined(c, a, b, k):
+    """Rows joined of pieces, with a derivative and without, meet a weight from one side or from both."""
+    pieces = np.ones((2, 1)), like(a, (2, 2)), like(b, (2, 1))
+    rows = jnp.concatenate([piece.astype(kind_of(a, b)) for piece in pieces], 1)
+    w = c.weight(k, (4, 4), rows.dtype)
+    return (rows @ w, rows @ w.T, w @ rows.T, rows @ w + (w @ rows.T).T)[k % 4]
+
+
+@complex_operation
+def transposed_heads(c, a, b, k):
+    h = like(a, (2, 2))
+    w = c.weight(k, (2, 2, 2), h.dtype)
+    first, second = ((1, 2, 0), (2, 1, 0), (0, 2, 1), (1, 0, 2))[k % 4], ((2, 0, 1), (2, 1, 0), (1, 0, 2))[k % 3]
+    w = jnp.transpose(jnp.transpose(w, first), second)
+    return (
+        jnp.einsum("hij,hj->hi", w, h)
+        if k % 2
+        else jnp.einsum("bi,bj,ijk->bk", h, like(real(b, k), (2, 2)).astype(h.dtype), w)
+    )
 
 
 @complex_operation
