@@ -30,7 +30,7 @@ class Row:
     trace_bytes: int
     """The memory of its trace, 0 where it shares the trace of an earlier row."""
     work: int
-    """Multiply-adds of one step on its trace, counted where the memory is."""
+    """Multiply-adds of one step on its trace, by which it advances and is contracted; counted where the memory is."""
     rule: str
 
 

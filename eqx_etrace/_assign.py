@@ -9,6 +9,7 @@ from ._analysis import Analysis, ParamRelation, Zeros
 from ._rule import AbstractBlockRule, AbstractPositionRule, AbstractRule, DRTRL, NoTrace, RTRL
 from ._trace import Influence, make_influence
 
+_SMALLER = "`SnAp(1)`, "
 _KINDS = (AbstractPositionRule, AbstractBlockRule)
 Rule = AbstractRule | Callable[[ParamRelation], AbstractRule]
 
@@ -47,9 +48,9 @@ class Assignment:
             raise TraceTooLargeError(
                 f"{rule} needs {needed:,} bytes for its traces, more than its limit of {rule.most_bytes:,}. "
                 f"The largest is that of {names}, {largest.shape}: each of its elements influences {scalars} scalars "
-                "of the state. "
-                f"Raise the limit (`{type(rule).__name__}(..., limit=...)`), or use `SnAp(n)` with a smaller n, "
-                "`DRTRL()`, or `PPProp(decay)`, which approximate; `ETraceGraph.report` gives the memory of each."
+                "of the state.",
+                f"Raise the limit (`{_with_limit(rule, needed)}`), or use {_SMALLER if rule.steps != 1 else ''}"
+                "`DRTRL()` or `PPProp(decay)`, which approximate; `ETraceGraph.report` gives the memory of each.",
             )
 
     def names(self, weight: int) -> list[str]:
@@ -59,7 +60,15 @@ class Assignment:
 
 
 class TraceTooLargeError(ValueError):
-    """The traces of a rule take more than its limit."""
+    """The traces of a rule take more than its limit: what they take, and what to do."""
+
+    def __str__(self) -> str:
+        return " ".join(map(str, self.args))
+
+
+def _with_limit(rule: AbstractBlockRule, limit: int) -> str:
+    steps = "" if rule.steps is None else f"{rule.steps}, "
+    return f"{type(rule).__name__}({steps}limit={limit})"
 
 
 def check_rule(rule: Any) -> Any:

@@ -21,6 +21,9 @@ from jax.extend.core import (
     ClosedJaxpr as ClosedJaxpr,
 )
 from jax.extend.core import (
+    Jaxpr as Jaxpr,
+)
+from jax.extend.core import (
     Literal as Literal,
 )
 from jax.extend.core import (
@@ -129,16 +132,23 @@ _WHILE = frozenset(primitives("while"))
 _CONTROL_FLOW = frozenset(primitives("scan cond")) | _WHILE
 
 
-def inner_jaxprs(eqn: Any, among: frozenset[Primitive] = _CONTROL_FLOW) -> list[Any]:
-    """The bodies of a loop, the branches of a conditional; of other equations that hold any, if asked for."""
-    if eqn.primitive not in among:
-        return []
+def inner_jaxprs(eqn: Any) -> list[Any]:
+    """What an equation runs: the body of a loop, the branches of a conditional, the matrix of a linear solve."""
     params = eqn.params.values()
     held = [item for value in params for item in (value if isinstance(value, tuple | list) else (value,))]
     return [item for item in held if hasattr(item, "eqns")]
 
 
+def is_collective(eqn: Any) -> bool:
+    """Does it reach over a named axis, such as that of a `jax.vmap` around the step?"""
+    names = [eqn.params.get("axis_name", ()), eqn.params.get("axes", ())]
+    named = [name for some in names for name in (some if isinstance(some, tuple | list) else (some,))]
+    return any(name is not None and not isinstance(name, int) for name in named)
+
+
 def has_while(eqn: Any) -> bool:
     """Is it a `while` loop, or holds one?"""
-    inside = (inner for held in inner_jaxprs(eqn, _CONTROL_FLOW | INLINED) for inner in held.eqns)
+    if eqn.primitive not in _CONTROL_FLOW | INLINED:
+        return False
+    inside = (inner for held in inner_jaxprs(eqn) for inner in held.eqns)
     return eqn.primitive in _WHILE or any(map(has_while, inside))

@@ -16,15 +16,19 @@ from ._reference import AbstractReference, Shadow, Stretch
 
 
 class Fidelity(eqx.Module):
-    """How an online gradient compares with the exact one; NaN before the first measurement."""
+    """How an online gradient compares with the exact one; NaN before the first measurement.
+
+    `cosine` and `norm_ratio` are pytrees of scalars in the structure of the gradient. The cosine is NaN where one of
+    the two gradients is zero, the ratio where both are: before the first spike, or where the loss of the measured call
+    is masked. `step` is the call at which it was measured, counted from 0; -1 before the first.
+    """
 
     cosine: PyTree[Float[Array, ""] | None]
-    """Per parameter, in the structure of the gradient; NaN where one of the two gradients is zero, as it is before the
-    first spike."""
+    """Per parameter: that of the angle between the two."""
     norm_ratio: PyTree[Float[Array, ""] | None]
     """Per parameter: the norm of the online gradient by that of the exact one."""
     step: Int[Array, ""]
-    """The call (of the step, or of `scan`) at which it was measured, counted from 0; -1 before the first."""
+    """The call, of the step or of `scan`."""
 
 
 class ProbeState(eqx.Module):
@@ -46,6 +50,9 @@ class FidelityProbe(eqx.Module):
         ...
         gradients, new_state, trace = online(model, state, trace, x, y)
         fidelity, memory = probe(model, state, memory, gradients, x, y)     # model and state before the step
+
+    What is measured is the gradient of one call: the loss of that step alone, or that of all steps of one `scan`. Call
+    both inside one `eqx.filter_jit`. With the state *after* the step a rule that is exact measures less than 1.
 
     What is exact is found in one of two ways.
 
@@ -86,10 +93,12 @@ class FidelityProbe(eqx.Module):
                 f"`{type(self.online).__name__}`."
             )
         stretch = 1 if self.stretch is None else self.stretch
-        if isinstance(self.every, int) and self.every < 1:
+        if any(isinstance(n, bool) or not isinstance(n, int) for n in (self.every, stretch)):
+            raise TypeError(
+                f"`every` is {self.every!r} and `stretch` {self.stretch!r}; both count calls and must be integers."
+            )
+        if self.every < 1:
             raise ValueError(f"`every` is {self.every}; it counts calls between two measurements, at least 1.")
-        if not all(isinstance(n, int) for n in (self.every, stretch)):
-            raise TypeError(f"`every` is {self.every!r} and `stretch` {self.stretch!r}; both count calls, as integers.")
         if not 1 <= stretch <= self.every:
             raise ValueError(
                 f"`stretch` is {self.stretch} and `every` is {self.every}; a stretch has at least one call and lies "
@@ -117,7 +126,7 @@ class FidelityProbe(eqx.Module):
         """After every call: the latest measurement, and what to carry. `model` and `state` are those *before* it."""
         if not isinstance(memory, ProbeState):
             raise TypeError(
-                f"The third argument must be a `ProbeState` made by `.init`; found a {type(memory).__name__}. The "
+                f"The third argument must be a `ProbeState` made by `.init`; found `{type(memory).__name__}`. The "
                 "arguments are `(model, state, memory, gradients, *inputs)`."
             )
         if isinstance(memory.memory, ETrace) != (self.stretch is None):

@@ -96,7 +96,11 @@ class ETraceGrad(eqx.Module):
         length = time_steps(inputs)
         steps = min(self.window if window is None else check_window(window), length)
         first = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype) if eqx.is_array(x) else x, inputs)
-        plan = self._plan(model, state, first)
+        try:
+            plan = self._plan(model, state, first)
+        except Exception as error:
+            error.add_note(f"`scan` took the leading axis of every array among its inputs, {length}, for time.")
+            raise
         plan.check(trace)
         arguments = take_arguments(plan, model, state, inputs)
         fixed = fixed_values(plan, arguments)
@@ -140,7 +144,9 @@ def _check_loss(plan: Plan, where: str, has_aux: bool) -> None:
     arrays = [a for a in step.out.arrays if a is not None]
     leaves = len(step.out.arrays)
     advice = "" if has_aux else " To return more than the loss, return `((loss, aux), state)` and pass `has_aux=True`."
-    if leaves != 1 or not arrays:
+    if leaves == 1 and not arrays:
+        raise TypeError(f"The loss of {where} must be one scalar array; it is the Python value {step.out.static[0]!r}.")
+    if leaves != 1:
         raise TypeError(f"The loss of {where} must be one scalar array; it is a pytree with {leaves} leaves.{advice}")
     loss = arrays[0]
     if loss.shape != ():

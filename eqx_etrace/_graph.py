@@ -1,6 +1,7 @@
 """The graph of a step: its hidden groups, and where each parameter enters them."""
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -8,10 +9,11 @@ from typing import Any
 import jax.numpy as jnp
 from jaxtyping import PyTree
 
+from ._account import Cost
 from ._analysis import analyse, Analysis, HiddenGroup, ParamRelation, Path, stage_step, union
 from ._assign import check_rule, Rule
 from ._draw import Drawing, make_picture, render
-from ._report import make_report, Report, show_bytes
+from ._report import count_alternatives, make_report, Report, show_bytes
 from ._rule import AbstractRule, DRTRL
 
 _USUAL = DRTRL()
@@ -38,8 +40,16 @@ class ETraceGraph:
         print(self)
 
     def report(self, rule: Rule) -> Report:
-        """What `rule` computes for each parameter: exact or not, what is dropped, what it costs."""
-        return make_report(self._analysis, check_rule(rule))
+        """What `rule` computes for each parameter: exact or not, what is dropped, what it costs.
+
+        **Raises** `ValueError` under `RTRL` or `SnAp` for a step whose Jacobian is too large to write down. Traces that
+        take more than the limit of a rule are no error here: `Report.refusal` says what `init` would.
+        """
+        return make_report(self._analysis, check_rule(rule), lambda: self._alternatives)
+
+    @functools.cached_property
+    def _alternatives(self) -> tuple[Cost, ...]:
+        return count_alternatives(self._analysis)
 
     def draw(self, rule: Rule = _USUAL) -> Drawing:
         """A picture: hidden groups with their states, the parameters that enter them, and what flows between them.

@@ -1,6 +1,7 @@
 """The learning signal of window 0: dl/dh at the new states, each with the group's other new states held fixed.
 
-A shift is added to every new state where it is computed, and the output is differentiated with respect to the shifts.
+A shift is added to every new state where it is computed, and what gets a cotangent, the output and in `etrace_vjp` the
+new state, is differentiated with respect to the shifts: one new state may be made of another.
 """
 
 from collections.abc import Callable
@@ -18,8 +19,8 @@ from ._run import Arguments, Arrays, run_step, Values
 
 def new_state_signal(
     plan: Plan, fixed: Values, arguments: Arguments, new_state: Arrays, *, hold_all: bool = False
-) -> Callable[[Arrays], Arrays]:
-    """From output cotangents to the learning signal of every new state.
+) -> Callable[[Arrays, Arrays], Arrays]:
+    """From cotangents of the output, and of the new state if it may have any, to the signal of every new state.
 
     Groups in which one new state reads another are taken one at a time, with their new states replaced by their values,
     so that no credit is counted twice. With `hold_all` every new state has all the others held fixed, whatever its
@@ -28,12 +29,13 @@ def new_state_signal(
     body, sources = plan.analysis.body, plan.analysis.read_out.states
     values = plan.analysis.read_out.given(plan.analysis.step, new_state)
 
-    def outputs(shifts: dict[int, Array], held: frozenset[int]) -> Arrays:
+    def outputs(shifts: dict[int, Array], held: frozenset[int]) -> tuple[Arrays, Arrays]:
         def edit(var: int, value: Any) -> Any:
             return (values[var] if var in held else value) + shifts[var] if var in shifts else value
 
         inputs = (arguments.inputs, arguments.inputs_rest)
-        return run_step(plan, body.equations, fixed, arguments.state, inputs, edit)[0][0]
+        (out, new), _ = run_step(plan, body.equations, fixed, arguments.state, inputs, edit)
+        return out, new if plan.analysis.step.pulls_state else []
 
     pulls = []
     everything = [(list(range(len(sources))), True)]
@@ -43,10 +45,10 @@ def new_state_signal(
         held = frozenset(variables) if hold else frozenset()
         pulls.append(jax.vjp(lambda shifts, held=held: outputs(shifts, held), shifts)[1])
 
-    def signal(out_cotangents: Arrays) -> Arrays:
+    def signal(on_out: Arrays, on_new: Arrays) -> Arrays:
         found: dict[int, Array] = {}
         for pull in pulls:
-            found |= pull(out_cotangents)[0]
+            found |= pull((on_out, on_new if plan.analysis.step.pulls_state else []))[0]
         return plan.analysis.read_out.by_leaf(found, new_state)
 
     return signal

@@ -1,6 +1,7 @@
 """Everything that is settled before numbers flow: the analysis, the layout of each trace, the rule of each."""
 
 import dataclasses
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +11,7 @@ import jax.numpy as jnp
 import jax.tree_util as jtu
 from jaxtyping import Array, PyTree
 
-from ._analysis import analyse, Analysis, nonlinear_edges, stage_step
+from ._analysis import analyse, Analysis, Layout, stage_step, unfollowed_edges
 from ._assign import assign, Assignment, Rule
 from ._rule import AbstractPositionRule, NoTrace
 from ._trace import Influence, make_traces, tapped, Trace
@@ -78,12 +79,10 @@ class Plan:
 
     @property
     def inputs(self) -> tuple[str, ...]:
-        layout = self.analysis.step.inputs
-        return tuple(
-            f"input {path[0]}{list(path[1:]) or ''} {list(array.shape)}"
-            for path, array in zip(layout.paths, layout.arrays, strict=True)
-            if array is not None
-        )
+        step = self.analysis.step
+        arrays = [(path, a) for path, a in zip(step.inputs.paths, step.inputs.arrays, strict=True) if a is not None]
+        given = [f"input {path[0]}{list(path[1:]) or ''} {list(array.shape)}" for path, array in arrays]
+        return (*given, *_values("input", step.inputs), *_values("state", step.state))
 
     def check(self, trace: ETrace) -> None:
         """Is this a trace of this graph and this rule?"""
@@ -93,8 +92,7 @@ class Plan:
         if trace.inputs != self.inputs:
             raise ValueError(
                 f"The inputs of one step are {', '.join(self.inputs) or 'none'} here, but this trace was made for "
-                f"{', '.join(trace.inputs) or 'none'}. `scan` takes one step's inputs from the leading axis of every "
-                "array among its inputs; close over what stays the same, frozen parameters for example."
+                f"{', '.join(trace.inputs) or 'none'}. {self._advice(trace)}"
             )
         expected = jax.eval_shape(self.init)
         for name, found, wanted in zip(self.owner, trace.values, expected.values, strict=True):
@@ -103,6 +101,18 @@ class Plan:
                     f"The trace of {name} belongs to another graph: it holds {_show(found)}, this step needs "
                     f"{_show(wanted)}. {advice}"
                 )
+
+    def _advice(self, trace: ETrace) -> str:
+        differ = set(self.inputs) ^ set(trace.inputs)
+        if any(" = " in name for name in differ):
+            return (
+                "What is no array is part of the step, and what weights become by it is part of the trace. Pass what "
+                "changes from call to call as an array (`jnp.asarray`)."
+            )
+        return (
+            "`scan` takes one step's inputs from the leading axis of every array among its inputs; close over what "
+            "stays the same, frozen parameters for example."
+        )
 
     def _difference(self, trace: ETrace) -> str:
         made, used = _rules(trace.owner), _rules(self.owner)
@@ -113,6 +123,16 @@ class Plan:
             for a, b in ((trace.owner, self.owner), (self.owner, trace.owner))
         )
         return f"It holds {theirs}, where this step needs {ours}."
+
+
+def _values(what: str, layout: Layout) -> list[str]:
+    """What is no array, by name; functions without the address that they have in this process."""
+    leaves = zip(layout.paths, layout.arrays, layout.static, strict=True)
+    return [
+        f"{what} {'.'.join(map(str, path))} = {re.sub(' at 0x[0-9a-f]+', '', repr(value))}"
+        for path, array, value in leaves
+        if array is None
+    ]
 
 
 def _kept(owner: tuple[str, ...]) -> list[str]:
@@ -128,7 +148,7 @@ def check_trace(trace: Any) -> None:
     """An `ETrace`, in its place among the arguments."""
     if not isinstance(trace, ETrace):
         raise TypeError(
-            f"The third argument must be an `ETrace` made by `.init`; found a {type(trace).__name__}. "
+            f"The third argument must be an `ETrace` made by `.init`; found `{type(trace).__name__}`. "
             "The arguments are `(model, state, trace, *inputs)`."
         )
 
@@ -147,7 +167,7 @@ def make_plan(
     analysis = analyse(dataclasses.replace(staged, pulls_state=pulls_state))
     found = assign(analysis, rule)
     found.check_limits()
-    edges = nonlinear_edges(analysis.step, analysis.body) if found.influences else []
+    edges = unfollowed_edges(analysis.step, analysis.body) if found.influences else []
     cut = frozenset(v for first, _ in edges for v in analysis.step.program.producer[first].outputs)
     return Plan(found, make_traces(analysis), tapped(analysis), cut)
 

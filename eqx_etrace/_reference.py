@@ -54,7 +54,7 @@ class Shadow(AbstractReference):
         except (TraceTooLargeError, PatternTooLargeError) as error:
             raise ValueError(
                 "RTRL does not fit beside this learner, so it cannot be measured by it; give the probe `stretch=`, "
-                f"for BPTT through so many stored calls. {error}"
+                f"for BPTT through so many stored calls. {error.args[0]}"
             ) from error
 
     def _check(self, model: PyTree, state: PyTree, inputs: tuple[Any, ...]) -> None:

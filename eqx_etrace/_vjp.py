@@ -30,7 +30,7 @@ from ._run import (
     Values,
 )
 from ._trace import Entries, entries, Jacobians
-from ._window import add, advance, advance_influences, fresh_rows, hand_over, jacobians, TraceValues
+from ._window import advance, advance_influences, fresh_rows, hand_over, jacobians, TraceValues
 
 Pullback = Callable[..., tuple[PyTree, PyTree]]
 
@@ -135,7 +135,7 @@ def at_window_0(
     held = new_state_signal(plan, fixed, arguments, step.new.inexact, hold_all=True) if plan.influences else signal
 
     def estimate(own: Gradient, on_out: Arrays, on_state: Arrays) -> Gradient:
-        on_new, alone = add(signal(on_out), on_state), add(held(on_out), on_state)
+        on_new, alone = signal(on_out, on_state), held(on_out, on_state)
         minus = jax.tree.map(jnp.negative, (on_new, alone))
         fresh = fresh_rows(plan, step.jacobians, step.entries, *minus)
         return with_past(plan, with_rows(plan, own, fresh), hand_over(plan, advanced, on_new, alone))
@@ -161,6 +161,8 @@ def _cotangents(arrays: Arrays, layout: Layout, given: PyTree, what: str) -> Arr
     found = []
     values = jtu.tree_leaves(layout.join(arrays, None))
     for given_leaf, value in zip(wanted, values, strict=True):
+        if given_leaf is not None and jnp.iscomplexobj(given_leaf) and not jnp.iscomplexobj(value):
+            raise TypeError(f"The {what} cotangent has a complex leaf; there the {what} is real, {value.dtype}.")
         leaf = jnp.zeros_like(value) if given_leaf is None else jnp.asarray(given_leaf, value.dtype)
         if leaf.shape != value.shape:
             raise ValueError(
@@ -236,8 +238,12 @@ def etrace_vjp(step: Callable[..., Any], rule: Rule, *, window: int = 1) -> ETra
 
     `f(model, state, trace, *inputs) -> out, state, trace, pullback`, with `f.init` and `f.graph`. What the report of
     `f.graph` calls exact is exact for any cotangent of the output and of the new state.
-    `pullback(out_cotangent, state_cotangent=None) -> model_grads, input_grads`; gradients have None wherever there is
-    no inexact array.
+    `pullback(out_cotangent, state_cotangent=None) -> model_grads, input_grads`. Cotangents have the structure of the
+    output and of the state, with an array or None, for zero, at each leaf; a state cotangent of None is zero. Gradients
+    have None wherever there is no inexact array.
+
+    **Raises** `TypeError` or `ValueError` as `etrace_value_and_grad`; from `pullback` for cotangents of another
+    structure or shape, and for complex ones of what is real.
     """
     if check_window(window) > 1:
         raise ValueError(f"`window` is {window}, but a call of `etrace_vjp` sees one step: its window is 0 or 1.")

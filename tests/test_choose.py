@@ -35,6 +35,18 @@ def test_alternatives_are_what_each_report_says():
     assert costs["DRTRL()"].exact == 1 and costs[str(etr.RTRL())].exact == 3
 
 
+def test_traces_that_are_the_same_take_the_same_work():
+    """Those of D-RTRL and of influence on blocks of one scalar."""
+
+    def step(m, h, x):
+        h = m["a"] * h + m["w"] @ x
+        return jnp.sum(h), h
+
+    graph = etr.compile_graph(step, {"a": jnp.ones(4), "w": jnp.ones((4, 3))}, jnp.ones(4), jnp.ones(3))
+    first, second = graph.report(etr.DRTRL()), graph.report(etr.SnAp(1))
+    assert (first.trace_bytes, first.work) == (second.trace_bytes, second.work)
+
+
 def test_everything_exact_where_it_fits():
     graph = graph_of()
     needed = graph.report(etr.RTRL()).trace_bytes

@@ -1,5 +1,6 @@
 """Backward rules that are linear in the cotangent are followed by `RTRL`, others are reported: each beside BPTT."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import pytest
@@ -77,6 +78,65 @@ def test_a_rule_that_is_not_linear_is_said(name, key):
     found, wanted, is_exact = gradients(lambda m, h, x: jnp.tanh(call(m["a"] * h) + m["w"] @ x), key)
     assert not is_exact
     assert max(relative(found[k], wanted[k]) for k in wanted) > 1e-6
+
+
+@jax.custom_vjp
+def squashed(v):
+    return 1.0 * v
+
+
+squashed.defvjp(lambda v: (1.0 * v, None), lambda _, ct: (jnp.tanh(ct),))
+
+
+@jax.custom_vjp
+def squashed_with_an_aside(v):
+    return jnp.sum(v), 1.0 * v
+
+
+squashed_with_an_aside.defvjp(lambda v: (squashed_with_an_aside(v), None), lambda _, ct: (jnp.tanh(ct[0] + ct[1]),))
+LATER_OUTPUTS = {
+    "after a counter": lambda h: lax.fori_loop(0, 2, lambda _, v: squashed(v), h),
+    "after an aside": lambda h: squashed_with_an_aside(h)[1],
+    "after a carry": lambda h: lax.scan(lambda c, _: (c + 1.0, squashed(h)), 0.0, None, length=1)[1][0],
+}
+
+
+@pytest.mark.parametrize("name", LATER_OUTPUTS)
+def test_a_rule_whose_first_output_is_not_what_goes_on(name, key):
+    call = LATER_OUTPUTS[name]
+    found, wanted, is_exact = gradients(lambda m, h, x: call(m["a"] * h) + m["w"] @ x, key)
+    assert not is_exact
+    assert max(relative(found[k], wanted[k]) for k in wanted) > 1e-6
+
+
+@pytest.mark.parametrize("rule", [squashed, jnp.tanh])
+def test_a_rule_inside_a_linear_solve(key, rule):
+    def cell(m, h, x):
+        scale = m["a"] * h
+        drive = m["w"] @ x + h
+        return lax.custom_linear_solve(
+            lambda v: 3 * v + rule(scale) * v, drive, lambda _, b: b / (3 + rule(scale)), symmetric=True
+        )
+
+    found, wanted, is_exact = gradients(cell, key)
+    assert is_exact == (rule is jnp.tanh)
+    assert is_exact or max(relative(found[k], wanted[k]) for k in wanted) > 1e-6
+    if is_exact:
+        assert_close(found, wanted)
+
+
+def test_a_rule_that_takes_operands_without_a_derivative(key):
+    """Equinox asserts that nothing differentiates by them."""
+
+    @eqx.filter_custom_vjp
+    def call(v, x):
+        return jnp.tanh(v["v"]) * x
+
+    call.def_fwd(lambda perturbed, v, x: (call(v, x), None))
+    call.def_bwd(lambda residuals, ct, perturbed, v, x: {"v": 0.5 * ct * x, "k": None})
+    found, wanted, is_exact = gradients(lambda m, h, x: call({"v": m["a"] * h, "k": 3}, x) + m["w"] @ x, key)
+    assert is_exact
+    assert_close(found, wanted)
 
 
 def test_a_state_found_as_a_root(key):

@@ -273,6 +273,14 @@ def test_cotangents():
         assert_says(info, words)
 
 
+def test_a_complex_cotangent_of_what_is_real():
+    vjp = etr.etrace_vjp(loss_step, etr.DRTRL())
+    _, _, _, pullback = vjp(model(), H["h"], vjp.init(model(), H["h"], X), X)
+    for arguments, what in (((jnp.ones((), complex),), "output"), ((None, jnp.ones(N, complex)), "state")):
+        with pytest.raises(TypeError, match=f"{what} cotangent.*complex.*real"):
+            pullback(*arguments)
+
+
 @pytest.mark.parametrize("wrong", ["out", "state"])
 def test_structure_of_a_cotangent_of_a_bare_array(wrong):
     vjp = etr.etrace_vjp(loss_step, etr.DRTRL())

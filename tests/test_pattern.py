@@ -61,7 +61,7 @@ def patterns(made, state):
     def step(m, states, x):
         h, y = states
         out = made(h).reshape(-1)
-        return jnp.sum(m * x) + out.sum(), (0.5 * h, 0.1 * y + out + m)
+        return jnp.sum(m * x) + out.sum() + y.sum(), (0.5 * h, 0.1 * y + out + m)
 
     arguments = jnp.ones(size), (state, jnp.zeros(size)), jnp.ones(size)
     graph = etr.compile_graph(step, *arguments)

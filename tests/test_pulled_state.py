@@ -39,11 +39,24 @@ def reads_all(m, s, x):
     return jnp.sum(jnp.sin(h)), {**s, "h": h}
 
 
+def makes_one_of_another(m, s, x):
+    """The record mixes the units of the new state."""
+    h = keeps_position(m, s["h"], x)
+    return jnp.sum(jnp.sin(h)), {"h": h, "record": jnp.tanh(m["u"] @ h)}
+
+
+def makes_one_of_another_in_one_group(m, s, x):
+    h = keeps_position(m, s["h"], x)
+    return jnp.sum(jnp.sin(h)), {"h": h, "record": 0.5 * s["record"] + jnp.sin(m["a"] * h)}
+
+
 STEPS = {
     gives_nothing: ({"u", "w"}, {"u", "w"}),
     gives_what_has_no_memory: ({"u", "w"}, {"u", "w"}),
     reads_one_of_two: (set(), {"a", "w"}),
     reads_all: (set(), set()),
+    makes_one_of_another: (set(), set()),
+    makes_one_of_another_in_one_group: (set(), set()),
 }
 """Of each step, which parameters `DRTRL` may not call exact at window 1, and at window 0."""
 

@@ -2,8 +2,8 @@ from ._body import Use as Use
 from ._dependence import union as union
 from ._hidden_group import HiddenGroup as HiddenGroup
 from ._holomorphic import holomorphic_pairs as holomorphic_pairs
-from ._influence import nonlinear_edges as nonlinear_edges
 from ._influence import Structure as Structure
+from ._influence import unfollowed_edges as unfollowed_edges
 from ._layout import Layout as Layout
 from ._layout import Path as Path
 from ._pattern import PatternTooLargeError as PatternTooLargeError

@@ -45,7 +45,10 @@ def check_arguments(where: str, model: Layout, state: Layout) -> None:
 def describe(layout: Layout) -> str:
     """The leaves of a pytree, in words."""
     leaves = zip(layout.paths, layout.arrays, layout.static, strict=True)
-    shown = [f"{path}: {_show(array) if array is not None else repr(static)}" for path, array, static in leaves]
+    shown = [
+        f"{path or '<all of it>'}: {_show(array) if array is not None else repr(static)}"
+        for path, array, static in leaves
+    ]
     return ", ".join(shown[:8]) + (", ..." if len(shown) > 8 else "") if shown else "none"
 
 
@@ -76,8 +79,8 @@ def check_state(where: str, old: Layout, new: Layout) -> None:
         elif before.shape != after.shape:
             raise ValueError(
                 f"{_named(path)} changes its shape across the step {where}, from {before.shape} to {after.shape}. "
-                "A hidden state keeps its shape; give the initial state the shape that the step returns, or drop the "
-                "axis of the inputs that the state does not have."
+                "A hidden state keeps its shape, and comes second of the pair `(out, new_state)`; give the "
+                "initial state the shape that the step returns, or drop the axis of the inputs that the state lacks."
             )
         elif before.dtype != after.dtype:
             raise TypeError(

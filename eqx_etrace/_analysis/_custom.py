@@ -56,11 +56,13 @@ class Rule:
 def find_rule(
     program: Program,
     eqn: Equation,
+    operands: list[int],
     broadcasts: Callable[[Equation], bool],
     links: Callable[[Program], LinkTable],
 ) -> Rule:
-    """Stage the rule of a call from output cotangents to operand cotangents, and follow them."""
-    operands = [i for i, v in enumerate(eqn.inputs) if program.is_inexact(v)]
+    """Stage the rule of a call from output cotangents to the cotangents of these operands, and follow them."""
+    if not operands:
+        return Rule(True, {})
     outputs = [j for j, v in enumerate(eqn.outputs) if program.is_inexact(v)]
     backward = flatten(_stage_backward(program, eqn, operands, outputs), broadcasts)
     table, cotangents = links(backward), backward.inputs[len(eqn.inputs) :]

@@ -49,9 +49,9 @@ def find_patterns(
                 through = _through(program, eqn, inputs, links, zeros)
             except TooManyEntriesError as error:
                 raise PatternTooLargeError(
-                    "The Jacobian of the step is too large to keep influence on blocks of the state: to write down "
-                    f"which of its entries can be anything but zero {error.args[0]} at `{eqn.name}`, {eqn.source}. "
-                    "Use `DRTRL()` or `PPProp(decay)`, which keep the part that stays in its position."
+                    "The Jacobian of the step is too large to keep influence on blocks of the state: the pattern of "
+                    f"what can be anything but zero in it {error.args[0]} at `{eqn.name}`, {eqn.source}. Use "
+                    "`DRTRL()` or `PPProp(decay)`, which keep the part that stays in its position."
                 ) from None
             for output, pattern in through.items():
                 found[output] = union(found[output], pattern) if output in found else pattern

@@ -6,6 +6,7 @@ flows. A primitive in no table is `MIXING`, which is always right and is reporte
 Data movements need no rule: the primitive itself is run on an array of element numbers.
 """
 
+import functools
 from collections.abc import Sequence
 from typing import Any, SupportsIndex
 
@@ -96,16 +97,26 @@ class Links:
         return self._known[key]
 
     def is_linear(self, eqn: Equation) -> bool:
-        """Is its derivative linear, as all are but for custom rules, also those inside a loop or a branch?"""
+        """Is its derivative linear, as all are but for custom rules, also those inside a loop, a branch or a solve?"""
         if eqn.is_custom:
             return not eqn.outputs or self._rule(eqn).is_linear
-        inside = [flatten(held, broadcasts) for held in _compat.inner_jaxprs(eqn)]
-        return all(Links(program).is_linear(inner) for program in inside for inner in program.equations)
+        return all(Links(program).is_linear(inner) for program in _inside(eqn) for inner in program.equations)
 
     def _rule(self, eqn: Equation) -> Rule:
         if eqn.outputs[0] not in self._rules:
-            self._rules[eqn.outputs[0]] = find_rule(self.program, eqn, broadcasts, Links)
+            moved = [i for i, v in enumerate(eqn.inputs) if v in self._moved]
+            self._rules[eqn.outputs[0]] = find_rule(self.program, eqn, moved, broadcasts, Links)
         return self._rules[eqn.outputs[0]]
+
+    @functools.cached_property
+    def _moved(self) -> set[int]:
+        """What has a tangent. A rule of `equinox.filter_custom_vjp` may assert that other operands have none."""
+        program = self.program
+        moved = set(filter(program.is_inexact, program.inputs if program.moved is None else program.moved))
+        for eqn in program.equations:
+            if moved.intersection(eqn.inputs) and eqn.primitive not in WITHOUT_DERIVATIVE:
+                moved.update(filter(program.is_inexact, eqn.outputs))
+        return moved
 
     def _find(self, eqn: Equation, operand: int, output: int) -> Link | None:
         program = self.program
@@ -125,6 +136,16 @@ class Links:
         if eqn.primitive in REDUCTIONS:
             return Merged(_rows(program.shape(eqn.inputs[operand]), eqn.params["axes"]))
         return _dot(program, eqn, operand) if eqn.primitive is DOT else MIXING
+
+
+def is_collective(eqn: Equation) -> bool:
+    """Does it, or anything that it runs, reach over a named axis around the step?"""
+    inside = [inner for program in _inside(eqn) for inner in program.equations]
+    return eqn.is_collective or any(map(is_collective, inside))
+
+
+def _inside(eqn: Equation) -> list[Program]:
+    return [flatten(held, broadcasts) for held in _compat.inner_jaxprs(eqn)]
 
 
 def _source(program: Program, eqn: Equation, operand: int, output: int) -> Positions | None:
@@ -193,7 +214,11 @@ def _known(program: Program, var: int, found: dict[int, Any]) -> Any:
         return None if isinstance(value, Tracer) else value
     eqn = program.producer.get(var)
     if var not in found:
-        operands = None if eqn is None or eqn.has_effects else [_known(program, v, found) for v in eqn.inputs]
+        operands = (
+            None
+            if eqn is None or eqn.has_effects or eqn.is_collective
+            else [_known(program, v, found) for v in eqn.inputs]
+        )
         if eqn is None or operands is None or any(value is None for value in operands):
             found[var] = None
         else:

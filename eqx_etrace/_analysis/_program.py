@@ -50,7 +50,12 @@ class Equation:
 
     @property
     def has_effects(self) -> bool:
-        return self.jaxpr_eqn is not None and bool(self.jaxpr_eqn.effects)
+        return self.jaxpr_eqn is not None and bool(self.jaxpr_eqn.effects) and not self.is_collective
+
+    @property
+    def is_collective(self) -> bool:
+        """Does it itself reach over a named axis around the step?"""
+        return self.jaxpr_eqn is not None and _compat.is_collective(self.jaxpr_eqn)
 
     @property
     def source(self) -> str:
@@ -89,6 +94,8 @@ class Program:
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
     equations: tuple[Equation, ...]
+    moved: frozenset[int] | None = None
+    """The inputs by which it is differentiated; None for all."""
 
     def shape(self, var: int) -> tuple[int, ...]:
         return tuple(self.avals[var].shape)
@@ -175,13 +182,25 @@ class _Inliner:
         return result
 
 
-def flatten(closed: _compat.ClosedJaxpr, broadcasts: Callable[[Equation], bool]) -> Program:
+def flatten(closed: _compat.ClosedJaxpr | _compat.Jaxpr, broadcasts: Callable[[Equation], bool]) -> Program:
     """Inline a staged function. `broadcasts` tells the equations that broadcast their operands."""
     build = _Inliner(broadcasts)
     jaxpr, consts = _compat.opened(closed)
     inputs = tuple(build.variable(v.aval) for v in jaxpr.invars)
     outputs = build.inline(jaxpr, consts, inputs)
     return Program(build.avals, build.constants, inputs, outputs, tuple(build.equations))
+
+
+def without_derivative(program: Program, which: Sequence[int]) -> Program:
+    """Let no derivative through to these outputs; each gets a variable of its own."""
+    avals, equations, outputs = list(program.avals), list(program.equations), list(program.outputs)
+    for i in which:
+        stopped = jax.make_jaxpr(jax.lax.stop_gradient)(avals[outputs[i]])
+        (eqn,) = _compat.opened(stopped)[0].eqns
+        avals.append(avals[outputs[i]])
+        equations.append(Equation(eqn, (outputs[i],), (len(avals) - 1,)))
+        outputs[i] = len(avals) - 1
+    return dataclasses.replace(program, avals=avals, outputs=tuple(outputs), equations=tuple(equations))
 
 
 def with_fresh_outputs(program: Program, which: Sequence[int]) -> Program:
@@ -196,4 +215,4 @@ def with_fresh_outputs(program: Program, which: Sequence[int]) -> Program:
             outputs[i] = len(avals) - 1
             equations.append(Equation(None, (var,), (outputs[i],)))
         taken.add(outputs[i])
-    return Program(avals, program.constants, program.inputs, tuple(outputs), tuple(equations))
+    return dataclasses.replace(program, avals=avals, outputs=tuple(outputs), equations=tuple(equations))

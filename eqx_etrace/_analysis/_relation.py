@@ -19,11 +19,12 @@ from ._body import Body, find_body
 from ._check import check_loops
 from ._dependence import dependence, union
 from ._hidden_group import find_arrivals, find_hidden_groups, HiddenGroup
-from ._influence import find_structure, nonlinear_edges, Structure
+from ._influence import find_structure, Structure, unfollowed_edges
 from ._layout import Path
 from ._pattern import PatternTooLargeError
-from ._primitive import Links
-from ._read_out import find_read_out, ReadOut
+from ._primitive import is_collective, Links
+from ._program import Equation
+from ._read_out import find_new_states, find_read_out, ReadOut
 from ._step import Step
 from ._tail import Cut, find_tail, Knowledge, Site, Tail
 
@@ -103,9 +104,8 @@ class Analysis:
 
 
 def analyse(step: Step) -> Analysis:
+    step, links, bits = _without_dead_ends(step)
     program = step.program
-    links = Links(program)
-    bits = dependence(program, links, [*step.parameters, *step.states])
     check_loops(program, bits, (*step.out_inexact, *step.new_states))
     fixed = _fixed(step, links)
     order = {var: i for i, eqn in enumerate(program.equations) for var in eqn.outputs}
@@ -118,6 +118,35 @@ def analyse(step: Step) -> Analysis:
     dropped = _dropped(step, bits, tails, relations)
     body = find_body(step, bits, fixed)
     return Analysis(step, bits, fixed, body, groups, tails, tuple(sites), relations, dropped)
+
+
+def _without_dead_ends(step: Step) -> tuple[Step, Links, Mapping[int, int]]:
+    """The step, without credit into new states that reach nothing that gets a cotangent, in this step or a later one.
+
+    BPTT pulls nothing back through these; what it would multiply by zero (the slope of a norm at zero) may be infinite.
+    """
+    links, first = Links(step.program), len(step.parameters)
+    bits = dependence(step.program, links, [*step.parameters, *step.states])
+    leaves = range(len(step.states))
+    live: set[int] = set(leaves) if step.pulls_state else set()
+    needed, more = union(bits, step.pulled), [] if step.pulls_state else _read_as_new(step, links)
+    while more := [i for i in leaves if i not in live and (i in more or needed >> (first + i) & 1)]:
+        live.update(more)
+        needed |= union(bits, [step.new_states[i] for i in more])
+    dead = [i for part in step.state.parts if live.isdisjoint(part) for i in part if bits.get(step.new_states[i], 0)]
+    if not dead:
+        return step, links, bits
+    step = step.without_credit_into(dead)
+    links = Links(step.program)
+    return step, links, dependence(step.program, links, [*step.parameters, *step.states])
+
+
+def _read_as_new(step: Step, links: Links) -> list[int]:
+    """The new states that the output reads."""
+    states = [state.variable for state in find_new_states(step, _fixed(step, links))]
+    order = list(dict.fromkeys(states))  # the halves of a complex state have one variable
+    seen = union(dependence(step.program, links, order), step.out_inexact)
+    return [leaf for leaf, var in enumerate(states) if seen >> order.index(var) & 1]
 
 
 def _fixed(step: Step, links: Links) -> frozenset[int]:
@@ -170,27 +199,28 @@ def _tails_that_matter(step: Step, bits: Mapping[int, int], tails: Sequence[Tail
 
 def _cut_before_the_output(analysis: Analysis) -> list[int]:
     """The operands of cut edges into new states that the output reads, or that get a cotangent of their own."""
-    step, states = analysis.step, [state.variable for state in analysis.read_out.states]
-    order = list(dict.fromkeys(states))  # the halves of a complex state have one variable
-    seen = union(dependence(step.program, Links(step.program), order), step.out_inexact)
-    return [
-        cut.operand
-        for tail in analysis.tails
-        if step.pulls_state or any(seen >> order.index(states[leaf]) & 1 for leaf in tail.group.leaves)
-        for cut in tail.cuts
-    ]
+    step = analysis.step
+    read = range(len(step.states)) if step.pulls_state else _read_as_new(step, Links(step.program))
+    return [cut.operand for tail in analysis.tails if set(read) & set(tail.group.leaves) for cut in tail.cuts]
+
+
+def _why_unfollowed(eqn: Equation) -> str:
+    if is_collective(eqn):
+        return f"{eqn.name} reaches over an axis around the step (map over the batch inside it instead)"
+    return f"the rule of {eqn.name} is not linear"
 
 
 def _unfollowed(step: Step, bits: Mapping[int, int], body: Body) -> tuple[tuple[Cut, ...], ...]:
-    """Calls with a rule that is not linear, on a way from a parameter into a later step."""
+    """Calls with a rule that is not linear, and collectives, on a way from a parameter into a later step."""
     program = step.program
-    edges = nonlinear_edges(step, body)
-    outputs = sorted({first for first, _ in edges})
+    edges = unfollowed_edges(step, body)
+    outputs = sorted({v for first, _ in edges for v in program.producer[first].outputs})
     onward = union(dependence(program, Links(program), outputs), step.new_states) if edges else 0
+    reached = {v for i, v in enumerate(outputs) if onward >> i & 1}
     cuts = [
-        (program.producer[first].inputs[i], Cut(0, first, f"the rule of {eqn.name} is not linear", eqn.source))
+        (eqn.inputs[i], Cut(0, first, _why_unfollowed(eqn), eqn.source))
         for first, i in edges
-        if onward >> outputs.index(first) & 1 and (eqn := program.producer[first])
+        if reached.intersection((eqn := program.producer[first]).outputs)
     ]
     found = []
     for p in range(len(step.parameters)):

@@ -19,13 +19,13 @@ class TooManyEntriesError(Exception):
 
 def check_entries(count: int) -> None:
     if count > _MOST_ENTRIES:
-        raise TooManyEntriesError(f"has more than {_MOST_ENTRIES:,} of these")
+        raise TooManyEntriesError(f"has more than {_MOST_ENTRIES:,} entries")
 
 
 def times(first: Pattern, second: Pattern) -> Pattern:
     """Which sources a variable depends on, from what it depends on in between."""
     if int(np.diff(second.indptr).astype(np.int64)[first.indices].sum()) > _MOST_WORK:
-        raise TooManyEntriesError(f"takes more than {_MOST_WORK:,} operations")
+        raise TooManyEntriesError(f"takes more than {_MOST_WORK:,} operations to find")
     found = first @ second
     check_entries(found.nnz)
     return found

@@ -15,7 +15,7 @@ from .. import _compat
 from ._check import check_arguments, check_pair, check_state, describe
 from ._layout import Layout
 from ._primitive import broadcasts
-from ._program import flatten, Program, with_fresh_outputs
+from ._program import flatten, Program, with_fresh_outputs, without_derivative
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,6 +49,15 @@ class Step:
     def pulled(self) -> tuple[int, ...]:
         """What may get a cotangent."""
         return (*self.out_inexact, *self.new_states) if self.pulls_state else self.out_inexact
+
+    def without_credit_into(self, leaves: Sequence[int]) -> "Step":
+        """The same step, no derivative reaching these of its new states."""
+        start = len(self.program.outputs) - len(self.new_states) - len(self.new_states_rest)
+        outputs = [start + leaf for leaf in leaves]
+        program = without_derivative(self.program, outputs)
+        new = {leaf: program.outputs[i] for leaf, i in zip(leaves, outputs, strict=True)}
+        new_states = tuple(new.get(leaf, v) for leaf, v in enumerate(self.new_states))
+        return dataclasses.replace(self, program=program, new_states=new_states)
 
     @property
     def is_loss(self) -> bool:
@@ -100,6 +109,7 @@ def stage_step(
     names = ("parameters", "model_rest", "states", "states_rest", "inputs_inexact", "inputs_rest")
     names += ("out_inexact", "out_rest", "aux_inexact", "aux_rest", "new_states", "new_states_rest")
     roles = [*_cut(program.inputs, [len(a) for a in arguments]), *_cut(program.outputs, sizes)]
+    program = dataclasses.replace(program, moved=frozenset(roles[0] + roles[2]))
     return Step(program, layouts[0], layouts[1], layouts[2], found[0], found[1], **dict(zip(names, roles, strict=True)))
 
 

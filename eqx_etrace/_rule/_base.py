@@ -69,7 +69,10 @@ def as_dtype(dtype: DTypeLike | None) -> np.dtype | None:
     """The dtype of a stored trace: a real floating-point one, or None for that of the step."""
     if dtype is None:
         return None
-    found = jnp.dtype(dtype)
+    try:
+        found = jnp.dtype(dtype)
+    except TypeError:
+        raise TypeError(f"`trace_dtype` is {dtype!r}, which is no dtype; use one such as `jnp.bfloat16`.") from None
     if not jnp.issubdtype(found, jnp.floating):
         raise TypeError(f"`trace_dtype` is {found}; it must be a floating-point dtype such as `jnp.bfloat16`.")
     return found

@@ -78,14 +78,16 @@ class SnAp(AbstractBlockRule):
 
 
 def _as_limit(limit: Any) -> int:
-    if isinstance(limit, bool) or not isinstance(limit, int) or limit < 0:
-        raise ValueError(f"`limit` is {limit!r}; it is a number of bytes, an integer that is not negative.")
-    return limit
+    if isinstance(limit, bool) or not hasattr(limit, "__index__"):
+        raise TypeError(f"`limit` is {limit!r}; it must be an integer, a number of bytes.")
+    if operator.index(limit) < 0:
+        raise ValueError(f"`limit` is {limit}; it is a number of bytes and must not be negative.")
+    return operator.index(limit)
 
 
 def _as_steps(n: Any) -> int:
     if isinstance(n, bool) or not hasattr(n, "__index__"):
-        raise TypeError(f"`n` is {n!r}; it counts steps, as an integer.")
+        raise TypeError(f"`n` is {n!r}; it must be an integer: it counts steps.")
     steps = operator.index(n)
     if steps < 1:
         raise ValueError(f"`n` is {steps}; it counts steps, at least 1. For no trace at all use `NoTrace()`.")

@@ -77,8 +77,8 @@ class Influence:
 
     @property
     def work(self) -> int:
-        """Multiply-adds of one step."""
-        return int(np.prod(self.shape)) * (self.slots.shape[1] + 1)
+        """Multiply-adds of one step: J e, what enters, and the contraction."""
+        return int(np.prod(self.shape)) * (self.slots.shape[1] + 2)
 
     def advance(
         self,
