@@ -34,8 +34,8 @@ def tolerance(program: Program) -> float:
 
 
 def scale_of(program: Program, gradient: np.ndarray, all_gradients: Any) -> float:
-    """What an error is measured by: the largest element, and a little of those of other gradients, which make it."""
-    return float(np.abs(gradient).max(initial=0) + (1e-3 if program.narrow else 1e-6) * _largest(all_gradients) + 1e-12)
+    """What an error is measured by: the largest element, and a little of those of others and of what rounds."""
+    return float(np.abs(gradient).max(initial=0) + (1e-3 if program.narrow else 1e-6) * _largest(all_gradients) + 1e-7)
 
 
 @functools.lru_cache(2)
