@@ -145,6 +145,17 @@ ONCE_FAILED = {
         "DRTRL",
         1,
     ),
+    "zero_but_for_rounding": (
+        Program(
+            (((3,), True), ((2, 2), False), ((2, 3), True)),
+            (Op("multiply", 7, 0, 47), Op("rotate", 2, 3, 25), Op("scatter", 7, 0, 40), Op("concatenate", 1, 0, 1)),
+            (New(0, 3), New(0, 6), New(0, 4)),
+            2,
+            0,
+        ),
+        "PPProp",
+        2,
+    ),
     "scalar_that_is_an_element_of_another_value": (Program((((), False),), (), (New(0, 6),), 1, 0), "RTRL", 1),
 }
 """Steps that random draws found, and what they failed under."""
