@@ -12,7 +12,6 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from ._analysis._dependence import dependence
-from ._analysis._primitive import Links
 from ._plan import Plan
 from ._run import Arguments, Arrays, run_step, Values
 
@@ -57,7 +56,7 @@ def new_state_signal(
 def _passes(plan: Plan, sources: list[int]) -> list[tuple[list[int], bool]]:
     """Which new states are shifted together, and whether they are held at their values."""
     step = plan.analysis.step
-    bits = dependence(step.program, Links(step.program), sources)
+    bits = dependence(step.program, sources)
     own = {var: sum(1 << i for i, other in enumerate(sources) if other == var) for var in sources}
     together, alone = [], []
     for group in plan.analysis.groups:

@@ -10,7 +10,6 @@ from jaxtyping import Array
 from .. import _compat
 from ._dependence import dependence
 from ._layout import Layout, Path
-from ._primitive import Links
 from ._program import Equation, Program
 
 
@@ -97,7 +96,7 @@ def _named(path: Path) -> str:
 def check_loops(program: Program, bits: Mapping[int, int], targets: Sequence[int]) -> None:
     """Can all credit of `targets` be pulled back? `bits` says what depends on what is trained, or carries credit."""
     for eqn in filter(_compat.has_while, program.equations):
-        onward = dependence(program, Links(program), eqn.outputs)
+        onward = dependence(program, eqn.outputs)
         reached = [j for j in range(len(eqn.outputs)) if any(onward.get(v, 0) >> j & 1 for v in targets)]
         moved = [i for i, v in enumerate(eqn.inputs) if bits.get(v, 0)]
         if reached and moved and not _has_pullback(program, eqn, moved, reached):

@@ -9,7 +9,7 @@ cotangent of every step by itself, as it does in BPTT.
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -18,9 +18,7 @@ from jax.core import Tracer
 
 from .. import _compat
 from ._link import ALIGNED, indices, Link, MANY, merge, Merged, MIXING, Mixing, NONE, Positions
-from ._program import Equation, flatten, Program
-
-LinkTable = Callable[[Equation, int, int], Link | None]
+from ._program import Equation, flatten, Program, Table
 
 # Which operands an operation is linear in together, where those that the cotangent does not touch are zero: `x + 0`,
 # not `x + 1`.
@@ -53,23 +51,17 @@ class Rule:
     """By (operand, output); absent where no cotangent gets through."""
 
 
-def find_rule(
-    program: Program,
-    eqn: Equation,
-    operands: list[int],
-    broadcasts: Callable[[Equation], bool],
-    links: Callable[[Program], LinkTable],
-) -> Rule:
+def find_rule(program: Program, eqn: Equation, operands: list[int], table: type[Table]) -> Rule:
     """Stage the rule of a call from output cotangents to the cotangents of these operands, and follow them."""
     if not operands:
         return Rule(True, {})
     outputs = [j for j, v in enumerate(eqn.outputs) if program.is_inexact(v)]
-    backward = flatten(_stage_backward(program, eqn, operands, outputs), broadcasts)
-    table, cotangents = links(backward), backward.inputs[len(eqn.inputs) :]
+    backward = flatten(_stage_backward(program, eqn, operands, outputs), table)
+    cotangents = backward.inputs[len(eqn.inputs) :]
     is_linear = _is_linear(backward, cotangents)
     found: dict[tuple[int, int], Link] = {}
     for j, cotangent in zip(outputs, cotangents, strict=True):
-        touched, labels = _touched(backward, [cotangent]), _follow(backward, table, cotangent)
+        touched, labels = _touched(backward, [cotangent]), _follow(backward, cotangent)
         for i, result in zip(operands, backward.outputs, strict=True):
             if result in touched:
                 traced = is_linear and result in labels
@@ -94,7 +86,7 @@ def _stage_backward(program: Program, eqn: Equation, operands: list[int], output
     )
 
 
-def _follow(program: Program, table: LinkTable, start: int) -> dict[int, Positions]:
+def _follow(program: Program, start: int) -> dict[int, Positions]:
     """Which elements of `start` the elements of each variable depend on; MANY once mixed."""
     labels: dict[int, Positions] = {start: indices(program.shape(start))}
     for eqn in program.equations:
@@ -102,7 +94,7 @@ def _follow(program: Program, table: LinkTable, start: int) -> dict[int, Positio
             if operand not in labels:
                 continue
             for j, output in enumerate(eqn.outputs):
-                edge = ALIGNED if eqn.primitive in _BY_VALUE else table(eqn, i, j)
+                edge = ALIGNED if eqn.primitive in _BY_VALUE else program.links(eqn, i, j)
                 if edge is None:
                     continue
                 shape = program.shape(output)

@@ -2,13 +2,10 @@
 
 from collections.abc import Iterable, Mapping, Sequence, Set
 
-from ._primitive import Links
 from ._program import Program
 
 
-def dependence(
-    program: Program, links: Links, sources: Sequence[int], held: Set[int] = frozenset()
-) -> Mapping[int, int]:
+def dependence(program: Program, sources: Sequence[int], held: Set[int] = frozenset()) -> Mapping[int, int]:
     """Bit i of a variable is set if it depends, differentiably, on `sources[i]`. Absent means 0.
 
     What goes through a variable that is `held` does not count.
@@ -19,7 +16,7 @@ def dependence(
             if operand not in bits:
                 continue
             for j, output in enumerate(eqn.outputs):
-                if output not in held and links(eqn, i, j) is not None:
+                if output not in held and program.links(eqn, i, j) is not None:
                     bits[output] = bits.get(output, 0) | bits[operand]
     return bits
 

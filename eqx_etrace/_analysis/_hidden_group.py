@@ -13,7 +13,6 @@ import numpy as np
 
 from ._layout import Path
 from ._link import indices, merge, Mixing, NONE, Positions
-from ._primitive import Links
 from ._step import Step
 
 
@@ -64,7 +63,7 @@ def find_hidden_groups(step: Step, arrivals: Arrivals) -> tuple[HiddenGroup, ...
     return tuple(_as_group(step, index, members[h]) for index, h in enumerate(kept))
 
 
-def find_arrivals(step: Step, links: Links) -> Arrivals:
+def find_arrivals(step: Step) -> Arrivals:
     """Carry the labels of every hidden state forward until they mix."""
     program = step.program
     found: dict[int, dict[int, Positions]] = {
@@ -73,7 +72,7 @@ def find_arrivals(step: Step, links: Links) -> Arrivals:
     for eqn in program.equations:
         for i, operand in enumerate(eqn.inputs):
             for j, output in enumerate(eqn.outputs if operand in found else ()):
-                edge = links(eqn, i, j)
+                edge = step.program.links(eqn, i, j)
                 if edge is None or isinstance(edge, Mixing):
                     continue
                 there = found.setdefault(output, {})

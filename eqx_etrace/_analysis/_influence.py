@@ -22,7 +22,7 @@ from jaxtyping import Int
 
 from ._body import Body, Use
 from ._pattern import find_patterns
-from ._primitive import is_collective, Links
+from ._primitive import is_collective
 from ._sparse import identity, Pattern
 from ._step import Step
 
@@ -141,7 +141,7 @@ def find_structure(step: Step, body: Body) -> Structure:
     starts, total = np.concatenate([[0], np.cumsum(sizes)]), sum(sizes)
     columns = {v: identity(n, int(s), total) for v, n, s in zip(variables, sizes, starts, strict=False)}
     cut = {(use.output, use.operand) for use in body.heads} | set(unfollowed_edges(step, body))
-    found = find_patterns(program, body.equations, columns, Links(program), cut)
+    found = find_patterns(program, body.equations, columns, cut)
     nothing = [sp.csr_array((n, total), dtype=bool) for n in sizes]
     new = [found.get(v, none) for v, none in zip(step.new_states, nothing, strict=False)]
     pattern = sp.vstack(new).tocsr()
@@ -160,6 +160,5 @@ def find_structure(step: Step, body: Body) -> Structure:
 
 def unfollowed_edges(step: Step, body: Body) -> list[tuple[int, int]]:
     """Uses that no Jacobian can follow: by calls whose derivative rule is not linear, and by collectives."""
-    links = Links(step.program)
-    calls = [eqn for eqn in body.equations if is_collective(eqn) or not links.is_linear(eqn)]
+    calls = [eqn for eqn in body.equations if is_collective(eqn) or not step.program.links.is_linear(eqn)]
     return [(eqn.outputs[0], i) for eqn in calls for i in range(len(eqn.inputs))]

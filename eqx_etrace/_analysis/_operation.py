@@ -9,7 +9,7 @@ import scipy.sparse as sp
 
 from .. import _compat
 from ._link import Aligned, indices, Merged, Moved, NONE
-from ._primitive import CONV, DOT, Links
+from ._primitive import CONV, DOT
 from ._program import Equation, Program
 from ._sparse import check_entries, everything, Pattern, select, times
 from ._zeros import MULTIPLY, Zeros
@@ -18,8 +18,8 @@ _ALONG_AN_AXIS = frozenset(_compat.primitives("cumsum cumprod cummax cummin cuml
 _SORT = frozenset(_compat.primitives("sort"))
 
 
-def carry(program: Program, eqn: Equation, i: int, j: int, pattern: Pattern, links: Links, zeros: Zeros) -> Pattern:
-    link = links(eqn, i, j)
+def carry(program: Program, eqn: Equation, i: int, j: int, pattern: Pattern, zeros: Zeros) -> Pattern:
+    link = program.links(eqn, i, j)
     shape, out_shape = program.shape(eqn.inputs[i]), program.shape(eqn.outputs[j])
     if isinstance(link, Aligned):
         return _masked(pattern, zeros.of(eqn.inputs[1 - i]), out_shape) if eqn.primitive in MULTIPLY else pattern

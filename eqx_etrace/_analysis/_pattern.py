@@ -7,7 +7,6 @@ Zeros of constant factors (masked weights) are seen; calls and loops are followe
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
@@ -15,7 +14,7 @@ import scipy.sparse as sp
 from .. import _compat
 from ._link import indices
 from ._operation import carry
-from ._primitive import broadcasts, Links
+from ._primitive import Links
 from ._program import Equation, flatten, Program
 from ._sparse import Pattern, select, TooManyEntriesError, union
 from ._zeros import Zeros
@@ -32,7 +31,6 @@ def find_patterns(
     program: Program,
     equations: Iterable[Equation],
     sources: Mapping[int, Pattern],
-    links: Links,
     cut: Collection[tuple[int, int]] = (),
 ) -> dict[int, Pattern]:
     """The pattern of every variable that depends on the sources, by these equations of a program.
@@ -46,7 +44,7 @@ def find_patterns(
         if any(followed):
             inputs = [found[v] if here else None for v, here in zip(eqn.inputs, followed, strict=True)]
             try:
-                through = _through(program, eqn, inputs, links, zeros)
+                through = _through(program, eqn, inputs, zeros)
             except TooManyEntriesError as error:
                 raise PatternTooLargeError(
                     "The Jacobian of the step is too large to keep influence on blocks of the state: the pattern of "
@@ -58,38 +56,30 @@ def find_patterns(
     return found
 
 
-def _through(
-    program: Program, eqn: Equation, inputs: Sequence[Pattern | None], links: Links, zeros: Zeros
-) -> dict[int, Pattern]:
+def _through(program: Program, eqn: Equation, inputs: Sequence[Pattern | None], zeros: Zeros) -> dict[int, Pattern]:
     if eqn.primitive in _SCAN or eqn.primitive in _COND:
         inside = _scan(program, eqn, inputs) if eqn.primitive in _SCAN else _cond(eqn, inputs)
         return {v: p for v, p in zip(eqn.outputs, inside, strict=True) if p is not None and program.is_inexact(v)}
     result: dict[int, Pattern] = {}
     for i, before in enumerate(inputs):
         for j, output in enumerate(eqn.outputs):
-            if before is None or links(eqn, i, j) is None:
+            if before is None or program.links(eqn, i, j) is None:
                 continue
-            pattern = carry(program, eqn, i, j, before, links, zeros)
+            pattern = carry(program, eqn, i, j, before, zeros)
             result[output] = union(result[output], pattern) if output in result else pattern
     return result
 
 
-def _inner(held: Any) -> tuple[Program, Links]:
-    program = flatten(held, broadcasts)
-    return program, Links(program)
-
-
-def _run(inner: tuple[Program, Links], operands: Sequence[Pattern | None]) -> list[Pattern | None]:
-    program, links = inner
+def _run(program: Program, operands: Sequence[Pattern | None]) -> list[Pattern | None]:
     sources = {v: p for v, p in zip(program.inputs, operands, strict=True) if p is not None and program.is_inexact(v)}
-    found = find_patterns(program, program.equations, sources, links)
+    found = find_patterns(program, program.equations, sources)
     return [found.get(v) for v in program.outputs]
 
 
 def _cond(eqn: Equation, operands: Sequence[Pattern | None]) -> list[Pattern | None]:
     result: list[Pattern | None] = [None] * len(eqn.outputs)
     for branch in eqn.params["branches"]:
-        result = [_either(a, b) for a, b in zip(result, _run(_inner(branch), operands[1:]), strict=True)]
+        result = [_either(a, b) for a, b in zip(result, _run(flatten(branch, Links), operands[1:]), strict=True)]
     return result
 
 
@@ -100,7 +90,7 @@ def _either(first: Pattern | None, second: Pattern | None) -> Pattern | None:
 def _scan(program: Program, eqn: Equation, operands: Sequence[Pattern | None]) -> list[Pattern | None]:
     """Every slice of an input may meet every step: the carry grows until it grows no more."""
     constants, carried = _compat.scan_sizes(eqn.params)
-    inner = _inner(eqn.params["jaxpr"])
+    inner = flatten(eqn.params["jaxpr"], Links)
     length = eqn.params["length"]
     over = [
         None if p is None else _fold(p, length, program.shape(v))

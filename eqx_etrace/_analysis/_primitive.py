@@ -76,13 +76,8 @@ def meets_data(eqn: Equation, operand: int) -> bool:
     return eqn.primitive is DOT
 
 
-def broadcasts(eqn: Equation) -> bool:
-    """Does the equation broadcast its operands without saying so?"""
-    return eqn.primitive in ELEMENTWISE
-
-
 class Links:
-    """How one operand of an equation reaches one of its outputs, worked out once and kept."""
+    """How one operand of an equation reaches one of its outputs, worked out once and kept: `program.links`."""
 
     def __init__(self, program: Program):
         self.program = program
@@ -96,16 +91,21 @@ class Links:
             self._known[key] = self._find(eqn, operand, output)
         return self._known[key]
 
+    @staticmethod
+    def broadcasts(eqn: Equation) -> bool:
+        """Does the equation broadcast its operands without saying so?"""
+        return eqn.primitive in ELEMENTWISE
+
     def is_linear(self, eqn: Equation) -> bool:
         """Is its derivative linear, as all are but for custom rules, also those inside a loop, a branch or a solve?"""
         if eqn.is_custom:
             return not eqn.outputs or self._rule(eqn).is_linear
-        return all(Links(program).is_linear(inner) for program in _inside(eqn) for inner in program.equations)
+        return all(program.links.is_linear(inner) for program in _inside(eqn) for inner in program.equations)
 
     def _rule(self, eqn: Equation) -> Rule:
         if eqn.outputs[0] not in self._rules:
             moved = [i for i, v in enumerate(eqn.inputs) if v in self._moved]
-            self._rules[eqn.outputs[0]] = find_rule(self.program, eqn, moved, broadcasts, Links)
+            self._rules[eqn.outputs[0]] = find_rule(self.program, eqn, moved, Links)
         return self._rules[eqn.outputs[0]]
 
     @functools.cached_property
@@ -145,7 +145,7 @@ def is_collective(eqn: Equation) -> bool:
 
 
 def _inside(eqn: Equation) -> list[Program]:
-    return [flatten(held, broadcasts) for held in _compat.inner_jaxprs(eqn)]
+    return [flatten(held, Links) for held in _compat.inner_jaxprs(eqn)]
 
 
 def _source(program: Program, eqn: Equation, operand: int, output: int) -> Positions | None:

@@ -19,6 +19,7 @@ import jax.numpy as jnp
 from jax.core import ShapedArray
 
 from .. import _compat
+from ._link import Link
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,11 +32,11 @@ class Equation:
     origin: Any = None
     """The user's equation that this one was written out for, if it is not theirs."""
 
-    @property
+    @functools.cached_property
     def primitive(self) -> _compat.Primitive | None:
         return None if self.jaxpr_eqn is None else self.jaxpr_eqn.primitive
 
-    @property
+    @functools.cached_property
     def params(self) -> dict[str, Any]:
         return {} if self.jaxpr_eqn is None else self.jaxpr_eqn.params
 
@@ -85,6 +86,20 @@ def evaluate(equations: Iterable[Runnable], values: dict[Any, Any]) -> None:
         values.update(zip(eqn.outputs, eqn.bind([values[v] for v in eqn.inputs]), strict=True))
 
 
+@runtime_checkable
+class Table(Protocol):
+    """How the operands of an equation of one program reach its outputs, differentiably: `_primitive.Links`."""
+
+    def __init__(self, program: "Program"): ...
+
+    def __call__(self, eqn: Equation, operand: int, output: int) -> Link | None: ...
+
+    def is_linear(self, eqn: Equation) -> bool: ...
+
+    @staticmethod
+    def broadcasts(eqn: Equation) -> bool: ...
+
+
 @dataclasses.dataclass(frozen=True)
 class Program:
     """A straight-line program; variables are indices into `avals`."""
@@ -94,6 +109,8 @@ class Program:
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
     equations: tuple[Equation, ...]
+    table: type[Table] | None = None
+    """What says how its operands reach its outputs; None if nobody asks."""
     moved: frozenset[int] | None = None
     """The inputs by which it is differentiated; None for all."""
 
@@ -112,6 +129,12 @@ class Program:
         return frozenset(known)
 
     @functools.cached_property
+    def links(self) -> Table:
+        """How the operands of its equations reach their outputs."""
+        assert self.table is not None
+        return self.table(self)
+
+    @functools.cached_property
     def producer(self) -> Mapping[int, Equation]:
         """The equation that defines each variable."""
         return {var: eqn for eqn in self.equations for var in eqn.outputs}
@@ -120,11 +143,11 @@ class Program:
 class _Inliner:
     """Rewrites nested jaxprs into one list of equations."""
 
-    def __init__(self, broadcasts: Callable[[Equation], bool]):
+    def __init__(self, table: type[Table] | None):
         self.avals: list[Any] = []
         self.constants: dict[int, Any] = {}
         self.equations: list[Equation] = []
-        self._broadcasts = broadcasts
+        self._table = table
 
     def variable(self, aval: Any) -> int:
         self.avals.append(aval)
@@ -165,7 +188,7 @@ class _Inliner:
         self.equations[start:] = [dataclasses.replace(e, origin=origin) for e in self.equations[start:]]
 
     def _append(self, eqn: Equation) -> None:
-        if self._broadcasts(eqn):
+        if self._table is not None and self._table.broadcasts(eqn):
             shape = self.avals[eqn.outputs[0]].shape
             explicit = tuple(self._broadcast(v, shape, eqn.jaxpr_eqn) for v in eqn.inputs)
             eqn = dataclasses.replace(eqn, inputs=explicit)
@@ -182,13 +205,13 @@ class _Inliner:
         return result
 
 
-def flatten(closed: _compat.ClosedJaxpr | _compat.Jaxpr, broadcasts: Callable[[Equation], bool]) -> Program:
-    """Inline a staged function. `broadcasts` tells the equations that broadcast their operands."""
-    build = _Inliner(broadcasts)
+def flatten(closed: _compat.ClosedJaxpr | _compat.Jaxpr, table: type[Table] | None = None) -> Program:
+    """Inline a staged function. With a table, what its equations broadcast is written out."""
+    build = _Inliner(table)
     jaxpr, consts = _compat.opened(closed)
     inputs = tuple(build.variable(v.aval) for v in jaxpr.invars)
     outputs = build.inline(jaxpr, consts, inputs)
-    return Program(build.avals, build.constants, inputs, outputs, tuple(build.equations))
+    return Program(build.avals, build.constants, inputs, outputs, tuple(build.equations), table)
 
 
 def without_derivative(program: Program, which: Sequence[int]) -> Program:

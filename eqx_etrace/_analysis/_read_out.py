@@ -11,7 +11,7 @@ from jaxtyping import Array
 from ._body import Body
 from ._dependence import dependence
 from ._link import indices, Mixing, Positions
-from ._primitive import COPIES, ELEMENTWISE, HALVES, Links, ROUNDS
+from ._primitive import COPIES, ELEMENTWISE, HALVES, ROUNDS
 from ._program import Equation, Runnable
 from ._step import Step
 
@@ -38,14 +38,13 @@ class NewState:
 
 def find_new_states(step: Step, fixed: Set[int]) -> list[NewState]:
     """Of every new state, in order."""
-    links = Links(step.program)
     taken = {*step.states, *step.new_states, *fixed}
 
     def found(new: int) -> NewState:
         var, order, is_rounded = new, indices(step.program.shape(new)), False
         while True:
             eqn = step.program.producer[var]
-            edge = links(eqn, 0, 0) if len(eqn.inputs) == len(eqn.outputs) == 1 else None
+            edge = step.program.links(eqn, 0, 0) if len(eqn.inputs) == len(eqn.outputs) == 1 else None
             if edge is None or isinstance(edge, Mixing) or eqn.is_custom or eqn.primitive in ELEMENTWISE - COPIES:
                 return NewState(var, order, is_rounded=is_rounded)
             (before,) = eqn.inputs
@@ -131,7 +130,7 @@ def find_read_out(step: Step, fixed: Set[int], body: Body) -> ReadOut:
     equations.reverse()
     uses = {use.output: use for use in body.heads}
     heads = frozenset(eqn.outputs[0] for eqn in equations if eqn.outputs[0] in uses)
-    past_new = dependence(step.program, Links(step.program), step.states, held)
+    past_new = dependence(step.program, step.states, held)
     reads_old = any(past_new.get(var, 0) for var in step.out_inexact)
     runs = tuple(uses.get(eqn.outputs[0], eqn) for eqn in equations)
     apart = reads_old or any(state.is_rounded for state in states) or any(eqn.has_effects for eqn in equations)

@@ -13,7 +13,7 @@ new state), or another group that matters. All of it is structure, no numbers.
 
 import dataclasses
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from ._body import Body, find_body
 from ._check import check_loops
@@ -22,7 +22,7 @@ from ._hidden_group import find_arrivals, find_hidden_groups, HiddenGroup
 from ._influence import find_structure, Structure, unfollowed_edges
 from ._layout import Path
 from ._pattern import PatternTooLargeError
-from ._primitive import is_collective, Links
+from ._primitive import is_collective
 from ._program import Equation
 from ._read_out import find_new_states, find_read_out, ReadOut
 from ._step import Step
@@ -104,14 +104,14 @@ class Analysis:
 
 
 def analyse(step: Step) -> Analysis:
-    step, links, bits = _without_dead_ends(step)
+    step, bits = _without_dead_ends(step)
     program = step.program
     check_loops(program, bits, (*step.out_inexact, *step.new_states))
-    fixed = _fixed(step, links)
+    fixed = _fixed(step)
     order = {var: i for i, eqn in enumerate(program.equations) for var in eqn.outputs}
-    arrivals = find_arrivals(step, links)
+    arrivals = find_arrivals(step)
     groups = find_hidden_groups(step, arrivals)
-    known = Knowledge(links, bits, fixed, arrivals, order)
+    known = Knowledge(bits, fixed, arrivals, order)
     tails = tuple(find_tail(step, known, group) for group in groups)
     sites = sorted((s for tail in tails for s in tail.sites), key=lambda s: (order[s.equation.outputs[0]], s.group))
     relations = tuple(_relations(step, bits, sites))
@@ -120,40 +120,44 @@ def analyse(step: Step) -> Analysis:
     return Analysis(step, bits, fixed, body, groups, tails, tuple(sites), relations, dropped)
 
 
-def _without_dead_ends(step: Step) -> tuple[Step, Links, Mapping[int, int]]:
+def _without_dead_ends(step: Step) -> tuple[Step, Mapping[int, int]]:
     """The step, without credit into new states that reach nothing that gets a cotangent, in this step or a later one.
 
     BPTT pulls nothing back through these; what it would multiply by zero (the slope of a norm at zero) may be infinite.
     """
-    links, first = Links(step.program), len(step.parameters)
-    bits = dependence(step.program, links, [*step.parameters, *step.states])
-    leaves = range(len(step.states))
-    live: set[int] = set(leaves) if step.pulls_state else set()
-    needed, more = union(bits, step.pulled), [] if step.pulls_state else _read_as_new(step, links)
-    while more := [i for i in leaves if i not in live and (i in more or needed >> (first + i) & 1)]:
-        live.update(more)
-        needed |= union(bits, [step.new_states[i] for i in more])
-    dead = [i for part in step.state.parts if live.isdisjoint(part) for i in part if bits.get(step.new_states[i], 0)]
+    bits = dependence(step.program, [*step.parameters, *step.states])
+    dead = _dead(step, bits, ())
+    dead = dead and _dead(step, bits, _read_as_new(step))
     if not dead:
-        return step, links, bits
+        return step, bits
     step = step.without_credit_into(dead)
-    links = Links(step.program)
-    return step, links, dependence(step.program, links, [*step.parameters, *step.states])
+    return step, dependence(step.program, [*step.parameters, *step.states])
 
 
-def _read_as_new(step: Step, links: Links) -> list[int]:
+def _dead(step: Step, bits: Mapping[int, int], read: Collection[int]) -> list[int]:
+    """The states with credit that reach nothing which gets a cotangent, if the output reads these new states."""
+    pulled = range(len(step.states)) if step.pulls_state else read
+    live, needed = set(pulled), union(bits, [*step.pulled, *(step.new_states[i] for i in pulled)])
+    while more := {i for i in range(len(step.states)) if needed >> (len(step.parameters) + i) & 1} - live:
+        live |= more
+        needed |= union(bits, [step.new_states[i] for i in more])
+    return [i for part in step.state.parts if live.isdisjoint(part) for i in part if bits.get(step.new_states[i], 0)]
+
+
+def _read_as_new(step: Step) -> list[int]:
     """The new states that the output reads."""
-    states = [state.variable for state in find_new_states(step, _fixed(step, links))]
+    states = [state.variable for state in find_new_states(step, _fixed(step))]
     order = list(dict.fromkeys(states))  # the halves of a complex state have one variable
-    seen = union(dependence(step.program, links, order), step.out_inexact)
+    seen = union(dependence(step.program, order), step.out_inexact)
     return [leaf for leaf, var in enumerate(states) if seen >> order.index(var) & 1]
 
 
-def _fixed(step: Step, links: Links) -> frozenset[int]:
+def _fixed(step: Step) -> frozenset[int]:
     """What depends on the model alone. A new state does not count, nor what is made of it: a weight enters it."""
     new = frozenset(step.new_states)
     return step.program.fixed_by(
-        (*step.parameters, *step.model_rest), lambda eqn: links.is_linear(eqn) and new.isdisjoint(eqn.outputs)
+        (*step.parameters, *step.model_rest),
+        lambda eqn: step.program.links.is_linear(eqn) and new.isdisjoint(eqn.outputs),
     )
 
 
@@ -200,7 +204,7 @@ def _tails_that_matter(step: Step, bits: Mapping[int, int], tails: Sequence[Tail
 def _cut_before_the_output(analysis: Analysis) -> list[int]:
     """The operands of cut edges into new states that the output reads, or that get a cotangent of their own."""
     step = analysis.step
-    read = range(len(step.states)) if step.pulls_state else _read_as_new(step, Links(step.program))
+    read = range(len(step.states)) if step.pulls_state else _read_as_new(step)
     return [cut.operand for tail in analysis.tails if set(read) & set(tail.group.leaves) for cut in tail.cuts]
 
 
@@ -215,7 +219,7 @@ def _unfollowed(step: Step, bits: Mapping[int, int], body: Body) -> tuple[tuple[
     program = step.program
     edges = unfollowed_edges(step, body)
     outputs = sorted({v for first, _ in edges for v in program.producer[first].outputs})
-    onward = union(dependence(program, Links(program), outputs), step.new_states) if edges else 0
+    onward = union(dependence(program, outputs), step.new_states) if edges else 0
     reached = {v for i, v in enumerate(outputs) if onward >> i & 1}
     cuts = [
         (eqn.inputs[i], Cut(0, first, _why_unfollowed(eqn), eqn.source))

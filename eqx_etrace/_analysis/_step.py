@@ -14,7 +14,7 @@ from jaxtyping import PyTree
 from .. import _compat
 from ._check import check_arguments, check_pair, check_state, describe
 from ._layout import Layout
-from ._primitive import broadcasts
+from ._primitive import Links
 from ._program import flatten, Program, with_fresh_outputs, without_derivative
 
 
@@ -102,7 +102,7 @@ def stage_step(
         return *found[0].split(out), *found[1].split(aux), *new_layout.split(new_state)
 
     closed, shapes = jax.make_jaxpr(flat, return_shape=True)(*arguments)
-    program = flatten(closed, broadcasts)
+    program = flatten(closed, Links)
     sizes = [len(part) for part in shapes]
     start = sum(sizes[:4])
     program = with_fresh_outputs(program, range(start, start + sizes[4]))

@@ -20,7 +20,7 @@ import numpy as np
 
 from ._hidden_group import Arrivals, HiddenGroup
 from ._link import agree, MANY, merge, Mixing, NONE, Positions
-from ._primitive import DOT, Links, meets_data
+from ._primitive import DOT, meets_data
 from ._program import Equation
 from ._step import Step
 
@@ -101,7 +101,6 @@ class Tail:
 class Knowledge:
     """What the stages before have found, by variable."""
 
-    links: Links
     bits: Mapping[int, int]
     """Differentiable dependence on the parameters, then on the hidden states."""
     fixed: frozenset[int]
@@ -209,7 +208,7 @@ class _Search:
         found = None
         shape = self.step.program.shape(operand)
         for j, output in enumerate(eqn.outputs):
-            edge = self.known.links(eqn, i, j)
+            edge = self.step.program.links(eqn, i, j)
             if edge is None or output not in self.frames:
                 continue
             labels = edge.backward(self.frames[output], shape)
@@ -222,7 +221,7 @@ class _Search:
 
     def _cut(self, edge: Edge, operand: int, how: str) -> None:
         eqn = self.step.program.producer[edge[0]]
-        link = self.known.links(eqn, edge[1], 0) if len(eqn.outputs) == 1 else None
+        link = self.step.program.links(eqn, edge[1], 0) if len(eqn.outputs) == 1 else None
         how = "mixes positions" if isinstance(link, Mixing) else how
         self.cuts.append(Cut(self.group.index, operand, f"{eqn.name} {how}", eqn.source))
 

@@ -8,7 +8,6 @@ import dataclasses
 from collections.abc import Iterable, Mapping
 
 from .._analysis import Analysis, Cut, union
-from .._analysis._primitive import Links
 
 INPUTS, OUTPUT = "inputs", "output"
 Node = int | str
@@ -56,9 +55,8 @@ class _Sources:
 def find_flow(analysis: Analysis) -> Flow:
     """Read it off the equations of the step."""
     sources = _Sources(analysis)
-    links = Links(analysis.step.program)
-    every, into = _walk(analysis, sources, None)
-    _, differentiable = _walk(analysis, sources, links)
+    every, into = _walk(analysis, sources, differentiable=False)
+    _, differentiable = _walk(analysis, sources, differentiable=True)
     arrows, parameters = [], {}
     for target, found in into.items():
         own = None if isinstance(target, str) else target
@@ -73,13 +71,14 @@ def find_flow(analysis: Analysis) -> Flow:
     return Flow(tuple(arrows), parameters)
 
 
-def _walk(analysis: Analysis, sources: _Sources, links: Links | None) -> tuple[dict[int, int], dict[Node, int]]:
+def _walk(analysis: Analysis, sources: _Sources, *, differentiable: bool) -> tuple[dict[int, int], dict[Node, int]]:
     """Bits of every variable, read as itself where it is a new state; and of what each node reads."""
     step, bits, arrived = analysis.step, dict(sources.start), {}
-    for eqn in step.program.equations:
+    program = step.program
+    for eqn in program.equations:
         for j, output in enumerate(eqn.outputs):
-            pairs = [(i, v) for i, v in enumerate(eqn.inputs) if links is None or links(eqn, i, j) is not None]
-            found = union(bits, (v for _, v in pairs))
+            reads = [v for i, v in enumerate(eqn.inputs) if not differentiable or program.links(eqn, i, j) is not None]
+            found = union(bits, reads)
             arrived[output] = found
             bits[output] = sources.new.get(output, found)
     into: dict[Node, int] = {

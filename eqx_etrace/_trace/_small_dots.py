@@ -37,7 +37,7 @@ def written_out(function: Callable[..., Any]) -> Callable[..., Any]:
 
     def run(*arguments: Any) -> Any:
         closed, shapes = jax.make_jaxpr(function, return_shape=True)(*arguments)
-        program = flatten(closed, broadcasts=lambda eqn: False)
+        program = flatten(closed)
         values = dict(program.constants)
         values.update(zip(program.inputs, jtu.tree_leaves(arguments), strict=True))
         for eqn in program.equations:

@@ -1,6 +1,7 @@
 """What a case is, and the small words that cases are written in."""
 
 import dataclasses
+import functools
 import zlib
 from collections.abc import Callable
 from typing import Any
@@ -42,6 +43,10 @@ class Case:
     """From a state to who spikes, for spiking models."""
 
     def build(self) -> tuple[Callable[..., Any], Any, Any, tuple[Any, ...]]:
+        return self._built
+
+    @functools.cached_property
+    def _built(self) -> tuple[Callable[..., Any], Any, Any, tuple[Any, ...]]:
         return self.builder(Draw(self.name))
 
     def is_exact(self, path: tuple[Any, ...]) -> bool:
