@@ -1,6 +1,7 @@
 """A case under the library: its graph once per process, and its gradients under one rule at several windows."""
 
 import functools
+import os
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -10,6 +11,11 @@ from cases import CASES
 from oracle import by_path
 
 import eqx_etrace as etr
+
+WHOLE = "ETRACE_WHOLE" in os.environ
+"""Every case under every rule and window, which takes some minutes more."""
+SOME = frozenset(CASES if WHOLE else [*sorted(CASES)[::3], "gru", "lstm", "vanilla_rnn", "two_recurrent_layers"])
+"""The cases that are run at a window between 1 and T, and under `SnAp`."""
 
 
 def compiled(name: str) -> etr.ETraceGraph:

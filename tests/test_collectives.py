@@ -61,14 +61,15 @@ def test_what_other_lanes_did_is_reported(read, rule, key):
         seen.append(online.graph(model, h, xs[0]).report(rule))
         return online.scan(model, h, online.init(model, h, xs[0]), xs)[0]
 
-    found = jax.vmap(run, (0, 1), axis_name="b")(state, xs)
+    found = jax.jit(jax.vmap(run, (0, 1), axis_name="b"))(state, xs)
     found, wanted = jax.tree.map(lambda g: g.sum(0), found), bptt(all_lanes, model, state, xs)
     assert not any(row.exact for row in seen[0].rows)
     assert rule == etr.DRTRL() or "an axis around the step" in str(seen[0])
     assert max(relative(found[k], wanted[k]) for k in wanted) > 1e-6
-    whole = etr.etrace_grad(all_lanes, etr.RTRL())  # mapped inside, it is exact
-    inside, _, _ = jax.jit(whole.scan)(model, state, whole.init(model, state, xs[0]), xs)
-    assert_close(inside, wanted)
+    if rule == etr.RTRL():  # mapped inside, it is exact
+        whole = etr.etrace_grad(all_lanes, rule)
+        inside, _, _ = jax.jit(whole.scan)(model, state, whole.init(model, state, xs[0]), xs)
+        assert_close(inside, wanted)
 
 
 def test_a_weight_may_be_the_mean_over_lanes(key):

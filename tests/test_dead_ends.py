@@ -33,13 +33,14 @@ def setup(record):
     return model, state, jax.random.normal(next(keys), (T, N))
 
 
-@pytest.mark.parametrize("rule", [etr.RTRL(), etr.SnAp(9), etr.DRTRL()], ids=str)
 @pytest.mark.parametrize(("record", "window"), [("norm", 0), ("norm", 1), ("root", 1), ("root", 2), ("complex", 1)])
-def test_the_gradient_is_that_of_bptt(record, window, rule):
+def test_the_gradient_is_that_of_bptt(record, window):
     model, state, xs = setup(record)
-    online = etr.etrace_grad(loss_step(record), rule)
-    found, _, _ = eqx.filter_jit(online.scan)(model, state, online.init(model, state, xs[0]), xs, window=window)
-    assert_close(found, bptt(loss_step(record), model, state, xs), 1e-11)
+    wanted = bptt(loss_step(record), model, state, xs)
+    for rule in (etr.RTRL(), etr.SnAp(9), etr.DRTRL()):
+        online = etr.etrace_grad(loss_step(record), rule)
+        found, _, _ = eqx.filter_jit(online.scan)(model, state, online.init(model, state, xs[0]), xs, window=window)
+        assert_close(found, wanted, 1e-11)
 
 
 @pytest.mark.parametrize("record", RECORDS)

@@ -1,11 +1,13 @@
 """RTRL equals BPTT on every case, SnAp is RTRL once it reaches far enough, NoTrace is truncated BPTT."""
 
+import dataclasses
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import pytest
 from cases import CASES, reference
-from online import graph_of, runs
+from online import graph_of, runs, SOME
 from oracle import assert_close, bptt, by_path, estimate_from_new_state, influence, relative, trajectory
 
 import eqx_etrace as etr
@@ -21,13 +23,18 @@ def exact_by_path(name, rule):
     return {row.path: row.exact for row in graph_of(name).report(rule).rows}
 
 
+def traces(name, rule):
+    """What the report says of every parameter's trace, but for the name of its rule."""
+    return [dataclasses.replace(row, rule="") for row in graph_of(name).report(rule).rows]
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_rtrl_is_bptt(name):
-    report, rule = graph_of(name).report, etr.RTRL()
+    rule = etr.RTRL()
     exact = exact_by_path(name, rule)
-    if all(exact.values()) and report(rule).rows == report(etr.DRTRL()).rows:
+    if all(exact.values()) and traces(name, rule) == traces(name, etr.DRTRL()):
         return  # the same trace, and `test_exact.test_gradient` compares it with BPTT
-    for window, _, found, _ in runs(name, rule, (1, 3)):
+    for window, _, found, _ in runs(name, rule, (1, 3) if name in SOME - NONLINEAR else (1,)):
         for path, wanted in reference(name).items():
             error = relative(found[path], wanted)
             if exact[path]:
@@ -36,11 +43,13 @@ def test_rtrl_is_bptt(name):
                 assert name in NONLINEAR and error > 1e-6, (path, window, error)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [n for n in NAMES if n in SOME or CASES[n].builder.__module__ == "cases.recurrent"])
 def test_snap(name):
     """Short of RTRL where the report says so, and RTRL from some n on."""
     for n in (1,) if all(exact_by_path(name, etr.SnAp(1)).values()) else (1, 8):  # exact: it reaches no further
         exact = exact_by_path(name, etr.SnAp(n))
+        if traces(name, etr.SnAp(n)) == traces(name, etr.RTRL()):
+            continue  # which `test_rtrl_is_bptt` compares with BPTT
         ((_, _, found, _),) = runs(name, etr.SnAp(n), (1,))
         for path, wanted in reference(name).items():
             error = relative(found[path], wanted)
@@ -151,6 +160,7 @@ def test_a_rule_by_relation_does_not_vouch_for_uses_without_a_relation():
 def test_a_state_cotangent_and_second_derivatives():
     """`etrace_vjp` by RTRL, and a derivative of its gradient."""
     _, loss_step, model, state, xs = two_layers()
+    xs = xs[:3]  # which are three copies of the step in one program
     online = etr.etrace_vjp(loss_step, etr.RTRL())
     cotangent = (jnp.arange(3.0), jnp.array([1.0, -2.0]))
 

@@ -31,8 +31,7 @@ def on_the_left(m, h, x):
 
 
 @pytest.mark.parametrize("cell", [concatenated, twice, three_axes, on_the_left], ids=lambda cell: cell.__name__)
-@pytest.mark.parametrize(("rule", "window"), [(etr.RTRL(), 1), (etr.RTRL(), 2), (etr.DRTRL(), T), (etr.SnAp(9), 0)])
-def test_the_gradient_is_that_of_bptt(cell, rule, window):
+def test_the_gradient_is_that_of_bptt(cell):
     keys = iter(jax.random.split(jax.random.key(2), 4))
     model = {"w": jax.random.normal(next(keys), (N, F + N)) / 2, "v": jax.random.normal(next(keys), (N, F, N))}
     model["r"] = jax.random.normal(next(keys), (N, 2))
@@ -42,6 +41,8 @@ def test_the_gradient_is_that_of_bptt(cell, rule, window):
         h = cell(m, h, x)
         return jnp.sum(jnp.sin(m["r"].T @ h.T)), h
 
-    online = etr.etrace_grad(loss_step, rule)
-    found, _, _ = eqx.filter_jit(online.scan)(model, h, online.init(model, h, xs[0]), xs, window=window)
-    assert_close(found, bptt(loss_step, model, h, xs), 1e-11)
+    wanted = bptt(loss_step, model, h, xs)
+    for rule, window in ((etr.RTRL(), 1), (etr.RTRL(), 2), (etr.DRTRL(), T), (etr.SnAp(9), 0)):
+        online = etr.etrace_grad(loss_step, rule)
+        found, _, _ = eqx.filter_jit(online.scan)(model, h, online.init(model, h, xs[0]), xs, window=window)
+        assert_close(found, wanted, 1e-11)

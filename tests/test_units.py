@@ -49,8 +49,16 @@ def test_the_same_graph(name):
         assert str(with_units.report(rule)) == str(without.report(rule))
 
 
-@pytest.mark.parametrize("rule", [etr.DRTRL(), etr.PPProp(0.9)], ids=["DRTRL", "PPProp"])
-@pytest.mark.parametrize("name", BUILDERS)
+@pytest.mark.parametrize(
+    ("name", "rule"),
+    [
+        ("single_layer", etr.DRTRL()),
+        ("single_layer", etr.PPProp(0.9)),
+        ("gif_layers", etr.DRTRL()),
+        ("convolutional", etr.PPProp(0.9)),
+    ],
+    ids=str,
+)
 def test_the_same_gradients(name, rule):
     found = []
     for units in (networks.Units.physical(), UNITLESS):
