@@ -29,10 +29,11 @@ def regular(rng):
 @pytest.mark.parametrize("seed", range(5))
 def test_take(seed):
     rng = np.random.default_rng(seed)
-    for _ in range(25):
-        index = regular(rng)
-        values = rng.random(int(index.max(initial=0)) + 1 + rng.integers(0, 5))
-        np.testing.assert_array_equal(take(jnp.asarray(values), index), values[index])
+    which = [regular(rng) for _ in range(25)]
+    values = [rng.random(int(index.max(initial=0)) + 1 + rng.integers(0, 5)) for index in which]
+    found = jax.jit(lambda values: [take(v, index) for v, index in zip(values, which, strict=True)])(values)
+    for out, v, index in zip(found, values, which, strict=True):
+        np.testing.assert_array_equal(out, v[index])
 
 
 @pytest.mark.parametrize(

@@ -177,7 +177,7 @@ def test_shapes_and_dtypes_stay(index, shape, x64):
             module, init = list(modules())[index]
             module = jax.tree.map(lambda a, dtype=dtype: a.astype(dtype) if eqx.is_inexact_array(a) else a, module)
             state = init(shape, dtype)
-            out, new = module(jnp.full(shape, 30.0, dtype), state)
+            out, new = eqx.filter_jit(module)(jnp.full(shape, 30.0, dtype), state)
             assert out.dtype == dtype and out.shape[:-1] == shape[:-1]
             assert [(a.shape, a.dtype) for a in new] == [(a.shape, a.dtype) for a in state]
             assert all(bool(jnp.isfinite(a).all()) for a in (out, *new))

@@ -66,7 +66,7 @@ def patterns(made, state):
     arguments = jnp.ones(size), (state, jnp.zeros(size)), jnp.ones(size)
     graph = etr.compile_graph(step, *arguments)
     found = graph._analysis.structure.jacobian.toarray()[state.size :, : state.size]
-    return found, np.asarray(jax.jacobian(lambda h: made(h).reshape(-1))(state)).reshape(size, -1) != 0
+    return found, np.asarray(jax.jit(jax.jacobian(lambda h: made(h).reshape(-1)))(state)).reshape(size, -1) != 0
 
 
 ALONG = {

@@ -77,7 +77,7 @@ def test_the_same_gradients(name, rule):
 def test_a_gradient_has_the_unit_of_its_parameter():
     loss_step, model, state, xs, ys = built("single_layer", networks.Units.physical())
     online = etr.etrace_grad(loss_step, etr.DRTRL())
-    gradients, _, _ = online(model, state, online.init(model, state, xs[0], ys[0]), xs[0], ys[0])
+    gradients, _, _ = eqx.filter_jit(online)(model, state, online.init(model, state, xs[0], ys[0]), xs[0], ys[0])
     assert gradients.syn.comm.weight.unit == u.mA
 
 
