@@ -5,12 +5,11 @@ import numpy as np
 import pytest
 from cases import CASES, reference, trajectory
 from cases.table import T
-from online import graph_of, runs, SOME
+from online import graph_of, MORE, NAMES, runs
 from oracle import by_path, relative
 
 import eqx_etrace as etr
 
-NAMES = sorted(CASES)
 RULE = etr.DRTRL()
 FILES = tuple(
     f"{name}.py:" for name in ("approximate", "attributes", "exact", "layers", "recurrent", "rules", "spiking")
@@ -34,7 +33,7 @@ def test_gradient(name):
     """One window of all T steps is BPTT for every parameter; shorter ones for those that the report calls exact."""
     wanted_losses, states = trajectory(name)
     exact = {row.path: row.exact for row in graph_of(name).report(RULE).rows}
-    windows = (1, *([3] if any(exact.values()) and name in SOME else []), *([] if all(exact.values()) else [T]))
+    windows = (1, *([3] if any(exact.values()) and name in MORE else []), *([] if all(exact.values()) else [T]))
     for window, losses, gradients, last in runs(name, RULE, windows):
         np.testing.assert_allclose(losses, wanted_losses, rtol=1e-12)
         for path, leaf in by_path(eqx.filter(last, eqx.is_inexact_array)).items():

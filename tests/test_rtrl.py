@@ -7,12 +7,11 @@ import jax
 import jax.numpy as jnp
 import pytest
 from cases import CASES, reference
-from online import graph_of, runs, SOME
+from online import graph_of, MORE, NAMES, runs
 from oracle import assert_close, bptt, by_path, estimate_from_new_state, influence, relative, trajectory
 
 import eqx_etrace as etr
 
-NAMES = sorted(CASES)
 NONLINEAR = {name for name in NAMES if name.startswith("rule_")} | {"custom_vjp_that_clips"}
 """Cases with a backward rule that is not linear in the cotangent, which no Jacobian follows."""
 FALSE_ALARMS = {"scatter_add"}
@@ -34,7 +33,7 @@ def test_rtrl_is_bptt(name):
     exact = exact_by_path(name, rule)
     if all(exact.values()) and traces(name, rule) == traces(name, etr.DRTRL()):
         return  # the same trace, and `test_exact.test_gradient` compares it with BPTT
-    for window, _, found, _ in runs(name, rule, (1, 3) if name in SOME - NONLINEAR else (1,)):
+    for window, _, found, _ in runs(name, rule, (1, 3) if name in MORE - NONLINEAR else (1,)):
         for path, wanted in reference(name).items():
             error = relative(found[path], wanted)
             if exact[path]:
@@ -43,7 +42,7 @@ def test_rtrl_is_bptt(name):
                 assert name in NONLINEAR and error > 1e-6, (path, window, error)
 
 
-@pytest.mark.parametrize("name", [n for n in NAMES if n in SOME or CASES[n].builder.__module__ == "cases.recurrent"])
+@pytest.mark.parametrize("name", [n for n in NAMES if n in MORE or CASES[n].builder.__module__ == "cases.recurrent"])
 def test_snap(name):
     """Short of RTRL where the report says so, and RTRL from some n on."""
     for n in (1,) if all(exact_by_path(name, etr.SnAp(1)).values()) else (1, 8):  # exact: it reaches no further
