@@ -57,7 +57,8 @@ def reference(program: Program, window: int) -> dict[Any, np.ndarray]:
         here = tuple(x[start : start + size] for x in inputs)
         part = bptt(loss_step, model, state, *here)
         gradient = part if gradient is None else jax.tree.map(jnp.add, gradient, part)
-        state = jax.tree.map(lambda s: s[-1], trajectory(loss_step, model, state, *here)[1])
+        if start + size < T:
+            state = jax.tree.map(lambda s: s[-1], trajectory(loss_step, model, state, *here)[1])
     return {path: np.asarray(g) for path, g in by_path(gradient).items()}
 
 
