@@ -24,6 +24,7 @@ from cases import CASES
 
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_dtype_promotion", "strict")
+jax.config.update("jax_traceback_in_locations_limit", 0)  # nobody reads, in what is compiled, where it came from
 
 
 @pytest.fixture
