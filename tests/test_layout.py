@@ -51,7 +51,7 @@ def test_take(seed):
 )
 def test_take_rows(index):
     values, index = np.random.default_rng(0).random((3, 2)), np.array(index, int)
-    np.testing.assert_array_equal(take_rows(jnp.asarray(values), index), values[index])
+    np.testing.assert_array_equal(jax.jit(lambda v: take_rows(v, index))(values), values[index])
 
 
 @pytest.mark.parametrize("size", [1, 2, _FEW, _FEW + 1])
@@ -62,7 +62,7 @@ def test_apply_blocks(size, features, unit):
     rng = np.random.default_rng(size)
     jacobian, value = rng.random((5, size, size)), unit * rng.random((5, size, 2, *features))
     wanted = np.stack([np.tensordot(d, e, 1) for d, e in zip(jacobian, value, strict=True)])
-    np.testing.assert_allclose(apply_blocks(jnp.asarray(jacobian), jnp.asarray(value)), wanted, rtol=1e-14)
+    np.testing.assert_allclose(jax.jit(apply_blocks)(jacobian, value), wanted, rtol=1e-14)
 
 
 DOTS = [
@@ -92,7 +92,7 @@ def test_small_dots(formula, left, right, unit):
 
     assert count_dots(function, a, b) == 1 and count_dots(written_out(function), a, b) == 0
     wanted = np.stack([np.sin(np.einsum(formula, x, b)) for x in a])
-    found = written_out(function)(jnp.asarray(a), jnp.asarray(b))
+    found = jax.jit(written_out(function))(a, b)
     np.testing.assert_allclose(found["out"], wanted, rtol=1e-13)
     np.testing.assert_array_equal(found["b"], b)
 

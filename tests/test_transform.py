@@ -167,7 +167,7 @@ def test_vmap_over_a_batch(name, window):
     _, online, model, state, trace, inputs, _ = setup(name)
 
     def lanes(x):
-        return jax.tree.map(lambda a: jnp.stack([a, 0.5 * a]), x)
+        return jax.tree.map(lambda a: jnp.asarray(np.stack([a, 0.5 * a])), x)
 
     params, static = eqx.partition(model, eqx.is_inexact_array)
 

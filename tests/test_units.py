@@ -31,7 +31,7 @@ def built(name, units):
         return jnp.mean((out - y) ** 2), state
 
     keys = jax.random.split(jax.random.key(2), 2)
-    out = step(model, state, x)[0]
+    out = eqx.filter_eval_shape(step, model, state, x)[0]
     xs = SCALES[name] * jnp.abs(jax.random.normal(keys[0], (STEPS[name], *x.shape)))
     return loss_step, model, state, xs, jax.random.normal(keys[1], (STEPS[name], *out.shape))
 
