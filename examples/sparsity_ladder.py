@@ -1,6 +1,6 @@
 """How much a rule keeps, and what that buys: the Add task on a sparse recurrent network, one unbroken stream.
 
-    python examples/sparsity_ladder.py                 # seed 0, about five minutes
+    python examples/sparsity_ladder.py                 # seed 0, less than a minute
     python examples/sparsity_ladder.py --seeds 0 1 2 3 4
 
 At every step comes a bit x_t, as (x_t, 1 - x_t), and a target bit y_t with
