@@ -16,6 +16,7 @@ from typing import Any
 import equinox
 import jax
 import jax.lax as lax
+import jax.numpy as jnp
 import jaxtyping
 from jax.extend.core import (
     ClosedJaxpr as ClosedJaxpr,
@@ -47,7 +48,8 @@ def primitives(names: str) -> list[Primitive]:
 
 
 INLINED = frozenset(primitives("jit remat closed_call call"))
-CUSTOM_RULES = frozenset(primitives("custom_jvp_call custom_vjp_call"))
+CUSTOM_TANGENTS = frozenset(primitives("custom_jvp_call"))
+CUSTOM_RULES = CUSTOM_TANGENTS | frozenset(primitives("custom_vjp_call"))
 
 
 def body(params: dict[str, Any]) -> tuple[Any, Sequence[Any]]:
@@ -70,6 +72,33 @@ def bind(eqn: Any, operands: Iterable[Any]) -> list[Any]:
     with eqn.ctx.manager:
         out = eqn.primitive.bind(*operands, **params)
     return list(out) if eqn.primitive.multiple_results else [out]
+
+
+def is_key(value: Any) -> bool:
+    """Is it a typed PRNG key, which has no NumPy array?"""
+    return hasattr(value, "dtype") and bool(jnp.issubdtype(value.dtype, jax.dtypes.prng_key))
+
+
+def is_inexact_reference(aval: Any) -> bool:
+    """Is it the type of a mutable array of inexact numbers?"""
+    return hasattr(aval, "inner_aval") and bool(jnp.issubdtype(aval.inner_aval.dtype, jnp.inexact))
+
+
+def written_out(eqn: Any) -> ClosedJaxpr | None:
+    """What an equation computes, if its primitive is a function of JAX's others (as Equinox's are); else None."""
+    operands = [jax.ShapeDtypeStruct(v.aval.shape, v.aval.dtype) for v in eqn.invars if hasattr(v.aval, "dtype")]
+    try:
+        staged = jax.make_jaxpr(functools.partial(eqn.primitive.impl, **eqn.params))(*operands)
+    except Exception:  # whatever a stranger's function does with what it is not meant for
+        return None
+    return None if _runs(opened(staged)[0], eqn.primitive) else staged
+
+
+def _runs(jaxpr: Any, primitive: Primitive) -> bool:
+    """Does a jaxpr run this primitive, itself or inside?"""
+    return any(
+        e.primitive is primitive or any(_runs(opened(j)[0], primitive) for j in inner_jaxprs(e)) for e in jaxpr.eqns
+    )
 
 
 def _home(module: Any) -> str:
@@ -143,7 +172,7 @@ def is_collective(eqn: Any) -> bool:
     """Does it reach over a named axis, such as that of a `jax.vmap` around the step?"""
     names = [eqn.params.get("axis_name", ()), eqn.params.get("axes", ())]
     named = [name for some in names for name in (some if isinstance(some, tuple | list) else (some,))]
-    return any(name is not None and not isinstance(name, int) for name in named)
+    return any(name is not None and not hasattr(name, "__index__") for name in named)
 
 
 def has_while(eqn: Any) -> bool:

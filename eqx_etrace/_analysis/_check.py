@@ -95,7 +95,7 @@ def _named(path: Path) -> str:
 
 def check_loops(program: Program, bits: Mapping[int, int], targets: Sequence[int]) -> None:
     """Can all credit of `targets` be pulled back? `bits` says what depends on what is trained, or carries credit."""
-    for eqn in filter(_compat.has_while, program.equations):
+    for eqn in (e for e in program.equations if e.jaxpr_eqn is not None and _compat.has_while(e.jaxpr_eqn)):
         onward = dependence(program, eqn.outputs)
         reached = [j for j in range(len(eqn.outputs)) if any(onward.get(v, 0) >> j & 1 for v in targets)]
         moved = [i for i, v in enumerate(eqn.inputs) if bits.get(v, 0)]

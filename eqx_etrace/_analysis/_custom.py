@@ -12,32 +12,13 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 
 from .. import _compat
+from ._linear import Kind, kinds_of_outputs
 from ._link import ALIGNED, indices, Link, MANY, merge, Merged, MIXING, Mixing, NONE, Positions
 from ._program import Equation, flatten, Program, Table
 
-# Which operands an operation is linear in together, where those that the cotangent does not touch are zero: `x + 0`,
-# not `x + 1`.
-_LINEAR = frozenset(
-    _compat.primitives(
-        "add sub add_jaxvals neg copy real imag complex conj reduce_sum reshape squeeze transpose rev slice "
-        "broadcast_in_dim split unstack stack concatenate pad optimization_barrier sharding_constraint name "
-        "stop_gradient cumsum reduce_window_sum fft convert_element_type"
-    )
-)
-_LINEAR_IN = {
-    **dict.fromkeys(_LINEAR, slice(None)),
-    **dict.fromkeys(_compat.primitives("div gather dynamic_slice"), slice(1)),
-    **dict.fromkeys(_compat.primitives("dynamic_update_slice"), slice(2)),
-    **dict.fromkeys(_compat.primitives("scatter_add"), slice(0, None, 2)),
-    **dict.fromkeys(_compat.primitives("select_n triangular_solve"), slice(1, None)),
-}
-_LINEAR_IN_ONE = frozenset(_compat.primitives("mul dot_general conv_general_dilated"))
-(_SOLVE,) = _compat.primitives("linear_solve")
 _BY_VALUE = frozenset(_compat.primitives("stop_gradient"))
 """Primitives without a derivative that pass their operand on."""
 
@@ -56,17 +37,28 @@ def find_rule(program: Program, eqn: Equation, operands: list[int], table: type[
     if not operands:
         return Rule(True, {})
     outputs = [j for j, v in enumerate(eqn.outputs) if program.is_inexact(v)]
-    backward = flatten(_stage_backward(program, eqn, operands, outputs), table)
+    backward = flatten(_stage_backward(program, eqn, operands, outputs), table, by_value=True)
     cotangents = backward.inputs[len(eqn.inputs) :]
-    is_linear = _is_linear(backward, cotangents)
+    kinds = _kinds(eqn, backward)
+    is_linear = all(kind in (Kind.ZERO, Kind.LINEAR) for kind in kinds)
     found: dict[tuple[int, int], Link] = {}
     for j, cotangent in zip(outputs, cotangents, strict=True):
         touched, labels = _touched(backward, [cotangent]), _follow(backward, cotangent)
-        for i, result in zip(operands, backward.outputs, strict=True):
-            if result in touched:
+        for i, result, kind in zip(operands, backward.outputs, kinds, strict=True):
+            if result in touched or kind is Kind.FIXED:  # a constant goes on to what was before, whatever comes in
                 traced = is_linear and result in labels
                 found[i, j] = _as_link(labels[result], program.shape(eqn.outputs[j])) if traced else MIXING
     return Rule(is_linear, found)
+
+
+def _kinds(eqn: Equation, backward: Program) -> list[Kind]:
+    """What the cotangents of the operands are of those of the outputs.
+
+    The backward pass of a `custom_jvp` is linear but for rounding: JAX makes it by transposing a linear map.
+    """
+    inputs = [Kind.FIXED] * len(eqn.inputs) + [Kind.LINEAR] * (len(backward.inputs) - len(eqn.inputs))
+    is_transposed = eqn.jaxpr_eqn.primitive in _compat.CUSTOM_TANGENTS
+    return kinds_of_outputs(backward, inputs, is_known_linear=is_transposed)
 
 
 def _stage_backward(program: Program, eqn: Equation, operands: list[int], outputs: list[int]) -> _compat.ClosedJaxpr:
@@ -117,52 +109,3 @@ def _touched(program: Program, start: Sequence[int]) -> set[int]:
         if touched.intersection(eqn.inputs):
             touched.update(eqn.outputs)
     return touched
-
-
-def _is_linear(program: Program, start: Sequence[int]) -> bool:
-    """Is every variable that these touch a linear function of them together?"""
-    touched = _touched(program, start)
-    return all(
-        _is_linear_step(program, eqn, [i for i, v in enumerate(eqn.inputs) if v in touched])
-        for eqn in program.equations
-        if touched.intersection(eqn.inputs)
-    )
-
-
-def _is_linear_step(program: Program, eqn: Equation, hit: list[int]) -> bool:
-    if not all(
-        _holds(program.avals[out].dtype, program.avals[eqn.inputs[i]].dtype) for out in eqn.outputs for i in hit
-    ):
-        return False  # what is rounded on the way
-    if eqn.primitive in _LINEAR_IN_ONE:
-        return len(hit) == 1
-    together = range(len(eqn.inputs))[_linear_operands(eqn)]
-    return set(together).issuperset(hit) and all(_is_zero(program, eqn.inputs[i]) for i in together if i not in hit)
-
-
-def _linear_operands(eqn: Equation) -> slice:
-    if eqn.primitive is _SOLVE:
-        matrices = sum(eqn.params["const_lengths"])  # then the right-hand sides; an auxiliary output may be anything
-        return slice(matrices, None) if len(eqn.inputs) - matrices == len(eqn.outputs) else slice(0)
-    if eqn.params.get("fill_value"):  # what a `gather` reads out of bounds
-        return slice(0)
-    return slice(0) if eqn.primitive is None else _LINEAR_IN.get(eqn.primitive, slice(0))
-
-
-def _holds(wide: np.dtype, narrow: np.dtype) -> bool:
-    """Is every number of one dtype a number of the other, both inexact?"""
-    if not all(jnp.issubdtype(dtype, jnp.inexact) for dtype in (wide, narrow)):
-        return False
-    a, b = jnp.finfo(wide), jnp.finfo(narrow)
-    return a.nmant >= b.nmant and a.maxexp >= b.maxexp
-
-
-def _is_zero(program: Program, var: int) -> bool:
-    """Is it zero by structure: a constant, or zero laid out anew?"""
-    if var in program.constants:
-        value = program.constants[var]
-        return not isinstance(value, Tracer) and not np.asarray(value).any()
-    eqn = program.producer.get(var)
-    if eqn is None or eqn.primitive not in _LINEAR:
-        return False
-    return all(_is_zero(program, v) for v in eqn.inputs)

@@ -24,25 +24,24 @@ ELEMENTWISE = frozenset(
     _compat.primitives(
         "abs acos acosh add add_jaxvals asin asinh atan atan2 atanh bessel_i0e bessel_i1e cbrt clamp "
         "complex conj convert_element_type copy cos cosh digamma div erf erf_inv erfc exp exp2 "
-        "expm1 igamma igammac imag integer_pow lgamma log log1p log2 logistic max min mul name neg "
+        "expm1 igamma igammac imag integer_pow lgamma log log1p log2 logistic max min mul name neg nextafter "
         "one_minus_square polygamma polynomial pow real reduce_precision regularized_incomplete_beta rem rsqrt "
         "select_n sharding_constraint sin sinh sqrt square sub tan tanh zeta"
     )
 )
 WITHOUT_DERIVATIVE = frozenset(
-    _compat.primitives(
-        "stop_gradient floor ceil round sign nextafter is_finite eq ne lt le gt ge and or xor not argmax argmin"
-    )
+    _compat.primitives("stop_gradient floor ceil round sign is_finite eq ne lt le gt ge and or xor not argmax argmin")
 )
 PAIRWISE = frozenset(_compat.primitives("optimization_barrier device_put"))
 REDUCTIONS = frozenset(_compat.primitives("reduce_sum reduce_max reduce_min reduce_prod"))
 SHAPED = {
     primitive: rule
     for name, rule in {
-        "reshape": lambda a, new_sizes, **_: a.reshape(new_sizes),
+        "reshape": lambda a, new_sizes, dimensions, **_: a.transpose(dimensions or range(a.ndim)).reshape(new_sizes),
         "squeeze": lambda a, dimensions, **_: np.squeeze(a, dimensions),
         "transpose": lambda a, permutation, **_: a.transpose(permutation),
         "rev": lambda a, dimensions, **_: np.flip(a, dimensions),
+        "tile": lambda a, reps, **_: np.tile(a, reps),
         "slice": lambda a, start_indices, limit_indices, strides, **_: a[
             tuple(map(slice, start_indices, limit_indices, strides or (None,) * a.ndim))
         ],

@@ -16,10 +16,13 @@ from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
-from jax.core import ShapedArray
 
 from .. import _compat
 from ._link import Link
+from ._parameters import ACCOUNTED, is_accounted_for
+
+UNKNOWN = _compat.Primitive("unknown")
+"""In no table."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,7 +37,11 @@ class Equation:
 
     @functools.cached_property
     def primitive(self) -> _compat.Primitive | None:
-        return None if self.jaxpr_eqn is None else self.jaxpr_eqn.primitive
+        """What the tables know it by: of an equation with a parameter that they do not account for, nothing known."""
+        if self.jaxpr_eqn is None:
+            return None
+        known = is_accounted_for(self.jaxpr_eqn.primitive, self.jaxpr_eqn.params)
+        return self.jaxpr_eqn.primitive if known else UNKNOWN
 
     @functools.cached_property
     def params(self) -> dict[str, Any]:
@@ -42,12 +49,13 @@ class Equation:
 
     @property
     def name(self) -> str:
-        return str(self.params.get("name", self.primitive) if self.is_custom else self.primitive)
+        primitive = None if self.jaxpr_eqn is None else self.jaxpr_eqn.primitive
+        return str(self.params.get("name", primitive) if self.is_custom else primitive)
 
     @property
     def is_custom(self) -> bool:
         """Does it carry a derivative rule of its own?"""
-        return self.primitive in _compat.CUSTOM_RULES
+        return self.jaxpr_eqn is not None and self.jaxpr_eqn.primitive in _compat.CUSTOM_RULES
 
     @property
     def has_effects(self) -> bool:
@@ -104,7 +112,8 @@ class Table(Protocol):
 class Program:
     """A straight-line program; variables are indices into `avals`."""
 
-    avals: Sequence[ShapedArray]
+    avals: Sequence[Any]
+    """The type of every variable: of an array, or of a mutable one."""
     constants: Mapping[int, Any]
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
@@ -143,11 +152,12 @@ class Program:
 class _Inliner:
     """Rewrites nested jaxprs into one list of equations."""
 
-    def __init__(self, table: type[Table] | None):
+    def __init__(self, table: type[Table] | None, by_value: bool):
         self.avals: list[Any] = []
         self.constants: dict[int, Any] = {}
         self.equations: list[Equation] = []
         self._table = table
+        self._by_value = by_value
 
     def variable(self, aval: Any) -> int:
         self.avals.append(aval)
@@ -160,13 +170,15 @@ class _Inliner:
 
     def inline(self, jaxpr: Any, consts: Sequence[Any], arguments: Sequence[int]) -> tuple[int, ...]:
         env = dict(zip(jaxpr.invars, arguments, strict=True))
-        for var, value in zip(jaxpr.constvars, consts, strict=True):
-            env[var] = self.constant(var.aval, value)
+        held = consts or [None] * len(jaxpr.constvars)  # an open jaxpr does not say what its constants are
+        for var, value in zip(jaxpr.constvars, held, strict=True):
+            env[var] = self.variable(var.aval) if value is None else self.constant(var.aval, value)
 
         for eqn in jaxpr.eqns:
             operands = self._read(eqn.invars, env)
-            if eqn.primitive in _compat.INLINED:
-                outputs = self._from_call(eqn, operands)
+            inner = self._body(eqn)
+            if inner is not None:
+                outputs = self._from_call(eqn, inner, operands)
             else:
                 outputs = tuple(self.variable(v.aval) for v in eqn.outvars)
                 self._append(Equation(eqn, operands, outputs))
@@ -176,9 +188,18 @@ class _Inliner:
     def _read(self, atoms: Sequence[Any], env: Mapping[Any, int]) -> tuple[int, ...]:
         return tuple(self.constant(a.aval, a.val) if isinstance(a, _compat.Literal) else env[a] for a in atoms)
 
-    def _from_call(self, eqn: Any, operands: Sequence[int]) -> tuple[int, ...]:
+    def _body(self, eqn: Any) -> tuple[Any, Sequence[Any]] | None:
+        """What is written out instead of an equation; None if it stays."""
+        if eqn.primitive in _compat.INLINED or (self._by_value and eqn.primitive in _compat.CUSTOM_RULES):
+            return _compat.body(eqn.params)
+        if self._by_value and eqn.primitive not in ACCOUNTED:
+            staged = _compat.written_out(eqn)
+            return None if staged is None else _compat.opened(staged)
+        return None
+
+    def _from_call(self, eqn: Any, inner: tuple[Any, Sequence[Any]], operands: Sequence[int]) -> tuple[int, ...]:
         start = len(self.equations)
-        outputs = self.inline(*_compat.body(eqn.params), operands)
+        outputs = self.inline(*inner, operands)
         if _compat.is_foreign(eqn.params):
             self._attribute(start, eqn)
         return outputs
@@ -205,9 +226,15 @@ class _Inliner:
         return result
 
 
-def flatten(closed: _compat.ClosedJaxpr | _compat.Jaxpr, table: type[Table] | None = None) -> Program:
-    """Inline a staged function. With a table, what its equations broadcast is written out."""
-    build = _Inliner(table)
+def flatten(
+    closed: _compat.ClosedJaxpr | _compat.Jaxpr, table: type[Table] | None = None, *, by_value: bool = False
+) -> Program:
+    """Inline a staged function. With a table, what its equations broadcast is written out.
+
+    With `by_value`, calls with a derivative rule of their own are inlined, too, and primitives that are functions of
+    others: nobody will differentiate it.
+    """
+    build = _Inliner(table, by_value)
     jaxpr, consts = _compat.opened(closed)
     inputs = tuple(build.variable(v.aval) for v in jaxpr.invars)
     outputs = build.inline(jaxpr, consts, inputs)

@@ -25,6 +25,7 @@ from ._pattern import PatternTooLargeError
 from ._primitive import is_collective
 from ._program import Equation
 from ._read_out import find_new_states, find_read_out, ReadOut
+from ._reference import check_references
 from ._step import Step
 from ._tail import Cut, find_tail, Knowledge, Site, Tail
 
@@ -104,6 +105,7 @@ class Analysis:
 
 
 def analyse(step: Step) -> Analysis:
+    check_references(step.program)
     step, bits = _without_dead_ends(step)
     program = step.program
     check_loops(program, bits, (*step.out_inexact, *step.new_states))
@@ -211,7 +213,7 @@ def _cut_before_the_output(analysis: Analysis) -> list[int]:
 def _why_unfollowed(eqn: Equation) -> str:
     if is_collective(eqn):
         return f"{eqn.name} reaches over an axis around the step (map over the batch inside it instead)"
-    return f"the rule of {eqn.name} is not linear"
+    return f"the rule of {eqn.name} could not be shown to be linear"
 
 
 def _unfollowed(step: Step, bits: Mapping[int, int], body: Body) -> tuple[tuple[Cut, ...], ...]:
