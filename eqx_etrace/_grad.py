@@ -11,7 +11,7 @@ from jaxtyping import PyTree
 from ._assign import check_rule, Rule
 from ._closed import is_closed, take_closed_step
 from ._compat import definition_line
-from ._gradient import factors_of, Gradient, settle, stacked, steps_to_keep, unrolled, with_past
+from ._gradient import factors_of, Gradient, Left, settle, stacked, steps_to_keep, unrolled, with_past
 from ._graph import ETraceGraph
 from ._plan import check_trace, ETrace, make_plan, Plan
 from ._run import (
@@ -26,8 +26,9 @@ from ._run import (
     Values,
     window_of,
 )
+from ._trace import Jacobians
 from ._vjp import advance_over, at_window_0, check_window, take_step
-from ._window import add, advance, advance_window, hand_over, TraceValues, window_jacobians
+from ._window import add, advance, advance_window, hand_over, step_jacobians, TraceValues
 
 Stacked = tuple[Arrays, Arrays]
 """The inexact and the other inputs, with a leading time axis."""
@@ -43,6 +44,8 @@ class Found(NamedTuple):
     state: Carry
     advance: Callable[[Arrays], TraceValues]
     """The traces after it; to be called with arrays that must be known first, such as the sum of all gradients."""
+    jacobians: Jacobians | None = None
+    """What one step did to the traces; None if no factors are left of these."""
 
 
 Run = Callable[[Arguments, TraceValues, int], Found]
@@ -192,14 +195,14 @@ def _one_step(plan: Plan, fixed: Values, arguments: Arguments, values: TraceValu
     if window == 0:
         advanced = advance(plan, values, step.jacobians, step.entries)
         total = at_window_0(plan, fixed, arguments, step, advanced)(own, on_out, on_new)
-        return Found(step.out[0], aux, total, step.new, lambda _: advanced)
+        return Found(step.out[0], aux, total, step.new, lambda _: advanced, step.jacobians)
     total = with_past(plan, own, hand_over(plan, values, on_old))
 
     def after(first: Arrays) -> TraceValues:
         entries = None if step.entries is None else step.entries.after(first)
         return advance(plan, values, step.jacobians.after(first), entries)
 
-    return Found(step.out[0], aux, total, step.new, after)
+    return Found(step.out[0], aux, total, step.new, after, step.jacobians)
 
 
 def _one_window(plan: Plan, fixed: Values, arguments: Arguments, values: TraceValues, size: int) -> Found:
@@ -211,7 +214,7 @@ def _one_window(plan: Plan, fixed: Values, arguments: Arguments, values: TraceVa
     total = with_past(plan, own, hand_over(plan, values, on_old))
 
     def advanced(first: Arrays) -> TraceValues:
-        by_position = advance_window(plan, values, window_jacobians(plan, fixed, aside.taps).after(first))
+        by_position = advance_window(plan, values, step_jacobians(plan, fixed, aside.taps), first)
         return (*by_position, *advance_over(plan, fixed, arguments, values[len(plan.traces) :]))
 
     aux = (aside.aux_inexact, aside.aux_rest)
@@ -224,18 +227,25 @@ def _steps(plan: Plan, fixed: Values, arguments: Arguments, start: TraceValues, 
     def body(carry: tuple[Arrays, Carry, TraceValues], now: Stacked) -> Any:
         direct, state, values = carry
         found = _one_step(plan, fixed, _at(arguments, state, now), values, window)
-        total, traces = add(direct, found.gradient.direct), found.gradient.traces
-        kept = {number: product.rows for number, product in traces.items()}
-        return (total, found.state, found.advance(total)), (found.loss, found.aux, found.gradient.heads, kept)
+        total = add(direct, found.gradient.direct)
+        left = {number: _left(plan, found, number) for number in found.gradient.traces}
+        return (total, found.state, found.advance(total)), (found.loss, found.aux, found.gradient.heads, left)
 
     begin = ([jnp.zeros_like(w) for w in effective_weights(plan, fixed)], arguments.state, start)
     (direct, state, values), stacks = jax.lax.scan(body, begin, (arguments.inputs, arguments.inputs_rest))
-    losses, aux, heads, rows = stacks
+    losses, aux, heads, left = stacks
     before = with_past(
         plan, Gradient(direct), hand_over(plan, start, [jnp.zeros_like(s) for s in state.inexact])
     ).traces
-    total = unrolled(plan, Gradient(direct, heads), rows, before, advanced=window == 0)
+    total = unrolled(plan, Gradient(direct, heads), left, before, advanced=window == 0)
     return Found(losses, aux, total, state, lambda _: values)
+
+
+def _left(plan: Plan, found: Found, number: int) -> Left:
+    """What one step leaves to be multiplied later, of a factored trace."""
+    product, trace = found.gradient.traces[number], plan.traces[number]
+    assert found.jacobians is not None
+    return Left(product.rows, *product.discount(found.jacobians.drive(trace)))
 
 
 def _chunked(

@@ -16,7 +16,7 @@ from jaxtyping import Array, Inexact
 from ._analysis import Use
 from ._plan import Plan
 from ._run import Arrays, Values
-from ._trace import Product
+from ._trace import Product, times
 from ._window import Share
 
 _MOST_STEPS = 32
@@ -32,6 +32,14 @@ class Factor(eqx.Module):
     def plus(self, more: Inexact[Array, "..."]) -> "Factor":
         """The same, a cotangent added."""
         return Factor(self.x, self.on_output + more.astype(self.on_output.dtype))
+
+
+class Left(eqx.Module):
+    """What one step leaves to be multiplied of a factored trace. Its x becomes keep * x + take * what the head met."""
+
+    rows: Inexact[Array, "*t b m n"]
+    keep: Inexact[Array, "*t b m"]
+    take: Inexact[Array, "*t b m"]
 
 
 class Gradient(eqx.Module):
@@ -113,7 +121,7 @@ def _pulled(use: Use, weight: Array, factor: Factor) -> Array:
 def unrolled(
     plan: Plan,
     gradient: Gradient,
-    rows: Mapping[int, Inexact[Array, "t b m n"]],
+    left: Mapping[int, Left],
     before: Mapping[int, Product],
     *,
     advanced: bool,
@@ -125,16 +133,18 @@ def unrolled(
     one product with the trace before the chunk.
     """
     heads, traces = dict(gradient.heads), {}
-    for number, found in rows.items():
-        trace, a = plan.traces[number], before[number].decay
+
+    def back(later: Array, now: Left) -> tuple[Array, Array]:
+        """From what later steps multiply with x after a step to the same of x before it, and of what the head met."""
+        after = later + now.rows if advanced else later
+        on_past = times(now.keep[..., None], after)
+        return on_past if advanced else on_past + now.rows, times(now.take[..., None], after)
+
+    for number, found in left.items():
+        trace = plan.traces[number]
         assert trace.output is not None
-
-        def discount(later: Array, now: Array, a: float = a) -> tuple[Array, Array]:
-            total = now + a * later
-            return total, total if advanced else later
-
-        first, on_head = jax.lax.scan(discount, jnp.zeros_like(found[0]), found, reverse=True)
-        traces[number] = Product(a * first if advanced else first, before[number].x, a)
+        first, on_head = jax.lax.scan(back, jnp.zeros_like(found.rows[0]), found, reverse=True)
+        traces[number] = Product(first, before[number].x, before[number].discount)
         heads[trace.output] = heads[trace.output].plus(jax.vmap(trace.head.from_rows)(on_head))
     return Gradient(gradient.direct, heads, traces)
 

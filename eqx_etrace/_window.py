@@ -21,7 +21,7 @@ from jaxtyping import Array, Inexact, PyTree
 from ._plan import Plan
 from ._rule import NoTrace
 from ._run import Arrays, Values
-from ._trace import as_scalars, compose, Entries, Jacobians, linearise, Product
+from ._trace import as_scalars, compose, Entries, Jacobians, linearise, Product, times, Window
 
 TraceValues = tuple[PyTree[Array], ...]
 Share = Inexact[Array, "..."] | Product
@@ -33,10 +33,9 @@ def jacobians(plan: Plan, fixed: Values, taps: Arrays) -> Jacobians:
     return linearise(plan.analysis, plan.traces, fixed, dict(zip(plan.taps, taps, strict=True)))
 
 
-def window_jacobians(plan: Plan, fixed: Values, taps: Arrays) -> Jacobians:
-    """What a window does to every trace, from its stacked taps."""
-    steps = jax.vmap(lambda taps: jacobians(plan, fixed, taps))(taps) if plan.traces else jacobians(plan, fixed, taps)
-    return compose(plan.analysis, plan.traces, steps)
+def step_jacobians(plan: Plan, fixed: Values, taps: Arrays) -> Jacobians:
+    """What the steps of a window do to every trace, from their stacked taps."""
+    return jax.vmap(lambda taps: jacobians(plan, fixed, taps))(taps) if plan.traces else jacobians(plan, fixed, taps)
 
 
 def advance(plan: Plan, values: TraceValues, step: Jacobians, found: Entries | None) -> TraceValues:
@@ -54,10 +53,14 @@ def advance_influences(plan: Plan, values: TraceValues, found: Entries | None) -
     return tuple(influence.advance(value, d, entry, x) for influence, value, d, entry, x in parts)
 
 
-def advance_window(plan: Plan, values: TraceValues, window: Jacobians) -> TraceValues:
-    """Every trace, but for influences, through a window of steps."""
+def advance_window(plan: Plan, values: TraceValues, steps: Jacobians, first: Arrays) -> TraceValues:
+    """Every trace, but for influences, through a window of steps, once `first` is known."""
+    composed = compose(plan.analysis, plan.traces, steps).after(first)
     parts = zip(plan.rules, plan.traces, values, strict=False)
-    return tuple(rule.advance_window(trace, value, window.drive(trace)) for rule, trace, value in parts)
+    return tuple(
+        rule.advance_window(trace, value, Window(composed.drive(trace), steps.drive(trace)))
+        for rule, trace, value in parts
+    )
 
 
 def _signals(plan: Plan, number: int, state_cotangents: Arrays) -> list[Inexact[Array, "..."]]:
@@ -96,7 +99,7 @@ def fresh_rows(
             rows.append(None)
             continue
         signals, entry = _signals(plan, trace.number, state_cotangents), step.entry[trace.number]
-        terms = [g * d for g, d in zip(signals, entry, strict=True) if d is not None]
+        terms = [times(g, d) for g, d in zip(signals, entry, strict=True) if d is not None]
         rows.append(sum(terms[1:], terms[0]))
     if found is not None:
         signal = as_scalars(on_scalars)

@@ -14,7 +14,7 @@ import numpy as np
 from jax.typing import DTypeLike
 from jaxtyping import Array, Inexact, PyTree
 
-from .._trace import Drive, Product, Trace
+from .._trace import Drive, Product, Trace, Window
 
 
 class AbstractRule(eqx.Module):
@@ -33,8 +33,8 @@ class AbstractPositionRule(AbstractRule):
         """The trace after one more step."""
 
     @abc.abstractmethod
-    def advance_window(self, trace: Trace, value: PyTree[Array], drive: Drive) -> PyTree[Array]:
-        """The trace after a window of steps, composed: D over all of it, dh/dy stacked and carried to its end."""
+    def advance_window(self, trace: Trace, value: PyTree[Array], window: Window) -> PyTree[Array]:
+        """The trace after a window of steps: the same as after each of them, to rounding."""
 
     @abc.abstractmethod
     def contract(

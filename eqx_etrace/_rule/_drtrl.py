@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 from jaxtyping import Array, Inexact
 
-from .._trace import Drive, Trace
+from .._trace import Drive, Trace, Window
 from ._base import AbstractPositionRule, as_dtype, stored
 from ._recursion import fold, roll_in_place, Value
 
@@ -48,8 +48,8 @@ class DRTRL(AbstractPositionRule):
         new = [None if d is None else trace.head.outer(d, drive.x) for d in drive.entry]
         return roll_in_place(value, drive.decay, new)
 
-    def advance_window(self, trace: Trace, value: Value, drive: Drive) -> Value:
-        return fold(trace.head, value, drive)
+    def advance_window(self, trace: Trace, value: Value, window: Window) -> Value:
+        return fold(trace.head, value, window.composed)
 
     def contract(self, trace: Trace, value: Value, signal: Sequence[Inexact[Array, "..."]]) -> Inexact[Array, "..."]:
         return trace.head.contract(signal, value)

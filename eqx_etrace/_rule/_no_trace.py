@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from jaxtyping import Array, Inexact
 
-from .._trace import Drive, Trace
+from .._trace import Drive, Trace, Window
 from ._base import AbstractPositionRule
 
 
@@ -25,8 +25,8 @@ class NoTrace(AbstractPositionRule):
         del trace, drive
         return value
 
-    def advance_window(self, trace: Trace, value: tuple[()], drive: Drive) -> tuple[()]:
-        del trace, drive
+    def advance_window(self, trace: Trace, value: tuple[()], window: Window) -> tuple[()]:
+        del trace, window
         return value
 
     def contract(self, trace: Trace, value: tuple[()], signal: Sequence[Inexact[Array, "..."]]) -> None:

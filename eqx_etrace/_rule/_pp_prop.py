@@ -3,15 +3,17 @@
 import math
 import operator
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
 from jax.typing import DTypeLike
 from jaxtyping import Array, Inexact, Int
 
-from .._trace import Drive, Product, Trace
+from .._trace import Drive, lanes, Product, times, Trace, Window
 from ._base import AbstractPositionRule, as_dtype, stored
 from ._recursion import roll, Value
 
@@ -23,8 +25,8 @@ class Factors(NamedTuple):
     """What the weight met, discounted and summed; None for an elementwise parameter."""
     f: Value
     """How the new states answered to it, discounted and summed, per state."""
-    steps: Int[Array, ""]
-    """How many steps the sums run over."""
+    steps: Int[Array, "b m"] | None
+    """Over how many steps the sums run, by lane; None for an elementwise parameter."""
 
 
 class PPProp(AbstractPositionRule):
@@ -41,51 +43,63 @@ class PPProp(AbstractPositionRule):
     is exact. The contraction is the head's own VJP at x = e_x with cotangent sum_s g e_f. An elementwise parameter has
     no x; its trace is no larger than e_f and is kept exactly, as D-RTRL keeps it.
 
+    Time is that of the states, lane by lane. A step that holds all states of a lane as they are (D is the identity and
+    nothing enters) does nothing to its trace. A step that cuts them off from their past (D is zero: a reset) starts the
+    sums and the count anew.
+
     **Arguments**
 
-    - `decay`: a float in [0, 1), a pair (a_x, a_f) of them, or a rank: an integer r >= 1 stands for (r - 1) / (r + 1),
-      whose average reaches about r steps back.
+    - `decay`: a number in [0, 1) that is no integer, or a pair (a_x, a_f) of them; or a rank, an integer r >= 2, which
+      stands for (r - 1) / (r + 1), whose average reaches about r steps back. Numbers may be those of NumPy and JAX,
+      also traced: a decay may be mapped over (`jax.vmap`) and differentiated by.
     - `trace_dtype`: the dtype in which the factors are stored, such as `jnp.bfloat16`; None for that of the step.
       Those of a complex weight stay in the dtype of the step.
 
     Source: Wang et al., "Scalable online learning of recurrent and spiking networks" (brainscale), ES-D-RTRL.
     """
 
-    decay: tuple[float, float] = eqx.field(converter=lambda decay: _as_pair(decay), static=True)
+    decay: tuple[Any, Any] = eqx.field(converter=lambda decay: _as_pair(decay))
     trace_dtype: DTypeLike | None = eqx.field(default=None, static=True, converter=as_dtype)
 
     def init(self, trace: Trace) -> Factors:
         dtype = stored(self.trace_dtype, trace)
-        x = jnp.zeros(trace.features_shape, dtype) if trace.head.has_features else None
-        return Factors(x, tuple(jnp.zeros(trace.rows, dtype) for _ in trace.states), jnp.zeros((), jnp.int32))
+        f = tuple(jnp.zeros(trace.rows, dtype) for _ in trace.states)
+        if not trace.head.has_features:
+            return Factors(None, f, None)
+        return Factors(jnp.zeros(trace.features_shape, dtype), f, jnp.zeros(trace.features_shape[:2], jnp.int32))
 
     def advance(self, trace: Trace, value: Factors, drive: Drive) -> Factors:
-        x, decay = value.x, drive.decay
-        if x is not None and drive.x is not None:
-            x = (self.decay[0] * x.astype(drive.x.dtype) + drive.x).astype(x.dtype)
-            decay = jax.tree.map(lambda d: self.decay[1] * d, decay)
-        return Factors(x, roll(value.f, decay, drive.entry), value.steps + 1)
+        if value.x is None or drive.x is None:
+            return Factors(None, roll(value.f, drive.decay, drive.entry), None)
+        pace = self._pace(drive)
+        x = (times(pace.keep[..., None], value.x.astype(drive.x.dtype)) + pace.take[..., None] * drive.x).astype(
+            value.x.dtype
+        )
+        decay = jax.tree.map(lambda d: pace.forget[..., None] * d, drive.decay)
+        return Factors(x, roll(value.f, decay, drive.entry), _counted(value, pace))
 
-    def advance_window(self, trace: Trace, value: Factors, drive: Drive) -> Factors:
-        length = jax.tree.leaves(drive.entry)[0].shape[0]
-        left = jnp.arange(length, dtype=trace.dtype)[::-1]
-        x, decay, entry = value.x, drive.decay, drive.entry
-        if x is not None and drive.x is not None:
-            a_x, a_f = self.decay
-            x = (a_x**length * x.astype(drive.x.dtype) + jnp.einsum("t,t...->...", a_x**left, drive.x)).astype(x.dtype)
-            decay = jax.tree.map(lambda d: a_f**length * d, decay)
-            entry = jax.tree.map(lambda d: d * (a_f**left).reshape(-1, *(1,) * (d.ndim - 1)), entry)
-        f = roll(value.f, decay, [None if d is None else d.sum(0) for d in entry])
-        return Factors(x, f, value.steps + length)
+    def advance_window(self, trace: Trace, value: Factors, window: Window) -> Factors:
+        decay, entry = window.composed.decay, window.composed.entry
+        if value.x is None or window.steps.x is None:
+            return Factors(None, roll(value.f, decay, [None if d is None else d.sum(0) for d in entry]), None)
+        pace, met = self._pace(window.steps), window.steps.x
+        keep, forget = (jnp.cumprod(p[::-1], 0)[::-1] for p in (pace.keep, pace.forget))
+        after, forgotten = (jnp.concatenate([p[1:], jnp.ones_like(p[:1])]) for p in (keep, forget))
+        x = times(keep[0][..., None], value.x.astype(met.dtype)) + times((after * pace.take)[..., None], met).sum(0)
+        decay = jax.tree.map(lambda d: forget[0][..., None] * d, decay)
+        f = roll(value.f, decay, [None if d is None else (forgotten[..., None] * d).sum(0) for d in entry])
+        steps = jax.lax.scan(lambda n, now: (_counted(value._replace(steps=n), now), None), value.steps, pace)[0]
+        return Factors(x.astype(value.x.dtype), f, steps)
 
     def contract(
         self, trace: Trace, value: Factors, signal: Sequence[Inexact[Array, "..."]]
     ) -> Inexact[Array, "..."] | Product:
-        terms = [g * f.astype(trace.dtype) for g, f in zip(signal, value.f, strict=True)]
+        terms = [times(g, f.astype(trace.dtype)) for g, f in zip(signal, value.f, strict=True)]
         cotangent = sum(terms[1:], terms[0])
-        if value.x is None:
+        if value.x is None or value.steps is None:
             return trace.head.to_weight(cotangent)
-        return Product(cotangent * self._average(value.steps, trace), value.x.astype(trace.dtype), self.decay[0])
+        rows = cotangent * self._average(value.steps, cotangent.real.dtype)[..., None]
+        return Product(rows, value.x.astype(trace.dtype), self._discount)
 
     def approximates(self, trace: Trace) -> str | None:
         return "the trace is a product of two factors" if trace.head.has_features else None
@@ -94,28 +108,80 @@ class PPProp(AbstractPositionRule):
         rows = math.prod(trace.rows) * (sum(map(sum, trace.couplings)) + len(trace.states))
         return rows + (math.prod(trace.head.shape) + math.prod(trace.features_shape) if trace.head.has_features else 0)
 
-    def _average(self, steps: Int[Array, ""], trace: Trace) -> Inexact[Array, ""]:
+    def _discount(self, drive: Drive) -> tuple[Array, Array]:
+        pace = self._pace(drive)
+        return pace.keep, pace.take
+
+    def _pace(self, drive: Drive) -> "_Pace":
+        """How one step moves the sums, by lane; D itself sees to the cut of e_f."""
+        held, cut = lanes(drive)
+        assert drive.x is not None
+        a_x, a_f = (_cast(a, drive.x.real.dtype) for a in self.decay)
+        return _Pace(
+            keep=jnp.where(held, 1, jnp.where(cut, 0, a_x)).astype(drive.x.real.dtype),
+            take=jnp.where(held, 0, 1).astype(drive.x.real.dtype),
+            forget=jnp.where(held, 1, a_f).astype(drive.x.real.dtype),
+        )
+
+    def _average(self, steps: Int[Array, "b m"], dtype: Any) -> Inexact[Array, "b m"]:
         """(1 - a_x) / (1 - a_x^t); before the first step the sums are zero, and so is this."""
-        a = self.decay[0]
-        count = jnp.maximum(steps, 1).astype(trace.dtype)
-        return jnp.where(steps > 0, (1 - a) / (1 - a**count), 0).astype(trace.dtype)
+        a = _cast(self.decay[0], dtype)
+        count = jnp.maximum(steps, 1).astype(dtype)
+        return jnp.where(steps > 0, (1 - a) / (1 - a**count), 0).astype(dtype)
 
 
-def _as_pair(decay: float | int | tuple[float, float]) -> tuple[float, float]:
+class _Pace(NamedTuple):
+    """What a step does to the sums over time, by lane."""
+
+    keep: Inexact[Array, "*t b m"]
+    """What is left of e_x: a_x; 1 in a step that holds the states, 0 in one that cuts them off from their past."""
+    take: Inexact[Array, "*t b m"]
+    """How much of x is added: 1, or 0 in a step that holds the states."""
+    forget: Inexact[Array, "*t b m"]
+    """What D is multiplied with: a_f, or 1 in a step that holds the states."""
+
+
+def _counted(value: Factors, pace: _Pace) -> Int[Array, "b m"]:
+    """Over how many steps the sums run after a step."""
+    assert value.steps is not None
+    return jnp.where(pace.keep == 0, 0, value.steps) + pace.take.astype(jnp.int32)
+
+
+def _cast(decay: Any, dtype: Any) -> Any:
+    """A Python number as it is, an array in the dtype of the trace."""
+    return decay.astype(dtype) if isinstance(decay, jax.Array) else decay
+
+
+def _as_pair(decay: Any) -> tuple[Any, Any]:
     """From a decay, a pair of decays or a rank to a pair of decays."""
-    if isinstance(decay, tuple):
+    if isinstance(decay, tuple | list):
         if len(decay) != 2:
-            raise ValueError(f"`decay` is a tuple of {len(decay)}; it must be a pair (x side, f side).")
-        pair = float(decay[0]), float(decay[1])
-    elif isinstance(decay, float):
-        pair = decay, decay
-    else:
+            raise ValueError(f"`decay` is a {type(decay).__name__} of {len(decay)}; a pair is (x side, f side).")
+        return _as_decay(decay[0]), _as_decay(decay[1])
+    if hasattr(decay, "__index__") and not isinstance(decay, bool | jax.Array | np.ndarray):
         rank = operator.index(decay)
-        if rank < 1:
+        if rank < 2:
             raise ValueError(
-                f"`decay` is the integer {rank}, a rank; a rank is at least 1. A decay is a float in [0, 1)."
+                f"`decay` is the integer {rank}. An integer is a rank, at least 2: r stands for the decay "
+                "(r - 1) / (r + 1). A decay is a float in [0, 1); for one of 0 write 0.0."
             )
-        pair = (rank - 1) / (rank + 1), (rank - 1) / (rank + 1)
-    if not all(0 <= a < 1 for a in pair):
-        raise ValueError(f"`decay` is {decay}; every decay must lie in [0, 1). An integer stands for a rank.")
-    return pair
+        return (rank - 1) / (rank + 1), (rank - 1) / (rank + 1)
+    one = _as_decay(decay)
+    return one, one
+
+
+def _as_decay(decay: Any) -> Any:
+    """A Python float if it is known, a traced scalar as it is."""
+    dtype = getattr(decay, "dtype", None)
+    is_number = isinstance(decay, float | int) if dtype is None else jnp.issubdtype(dtype, jnp.floating)
+    if isinstance(decay, bool) or not is_number or np.shape(decay) != ():
+        shown = f"{decay!r}, of type {type(decay).__name__}" if dtype is None else f"{dtype}{list(np.shape(decay))}"
+        raise TypeError(
+            f"`decay` is {shown}; it must be a float in [0, 1), a scalar array of floats, a pair of these, or a rank, "
+            "an integer. To try many decays use `jax.vmap` over a function of one."
+        )
+    if isinstance(decay, Tracer):
+        return decay
+    if not 0 <= float(decay) < 1:
+        raise ValueError(f"`decay` is {float(decay)}; every decay must lie in [0, 1). An integer stands for a rank.")
+    return float(decay)

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Inexact
 
-from .._trace import after, Drive, Head, Matrix
+from .._trace import after, Drive, Head, Matrix, times
 
 Value = tuple[Inexact[Array, "..."], ...]
 """One array per state that the trace supports."""
@@ -45,7 +45,7 @@ def _order(decay: Matrix) -> list[int]:
 def _row(
     s: int, value: Value, row: tuple[Inexact[Array, "..."] | None, ...], entering: Inexact[Array, "..."] | None
 ) -> Inexact[Array, "..."]:
-    terms = [_lift(d, old) * old.astype(d.dtype) for d, old in zip(row, value, strict=True) if d is not None]
+    terms = [times(_lift(d, old), old.astype(d.dtype)) for d, old in zip(row, value, strict=True) if d is not None]
     terms += [] if entering is None else [entering]
     return sum(terms[1:], terms[0]).astype(value[s].dtype)
 

@@ -15,7 +15,13 @@ from ._jacobian import (
     Jacobians as Jacobians,
 )
 from ._jacobian import (
+    lanes as lanes,
+)
+from ._jacobian import (
     Matrix as Matrix,
+)
+from ._jacobian import (
+    Window as Window,
 )
 from ._linearise import (
     linearise as linearise,
@@ -24,6 +30,7 @@ from ._linearise import (
     tapped as tapped,
 )
 from ._order import after as after
+from ._times import times as times
 from ._trace import (
     make_traces as make_traces,
 )

@@ -30,6 +30,7 @@ from jaxtyping import Array, Inexact
 
 from .._analysis._primitive import DOT
 from .._analysis._program import Equation, Program
+from ._times import times, without_idle_lanes
 
 _MOST_BLOCKS, _MOST_LANES = 32, 8
 """A contraction is a loop over blocks of lanes because XLA on the CPU would otherwise fuse the arithmetic that makes
@@ -45,8 +46,9 @@ class Product(eqx.Module):
 
     rows: Inexact[Array, "b m n"]
     x: Inexact[Array, "b m k"]
-    """The x side of a factored trace: a sum of what the head met, discounted by `decay` at every step."""
-    decay: float = eqx.field(static=True)
+    """The x side of a factored trace: a sum of what the head met, discounted."""
+    discount: Callable[..., Any] = eqx.field(static=True)
+    """From what one step does to the trace to (keep, take) by lane: x is then keep * x + take * what the head met."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,7 +72,7 @@ class Head:
 
     def contract(self, rows: Sequence[Rows], value: Sequence[Inexact[Array, "..."]]) -> Inexact[Array, "..."]:
         if not self.has_features:
-            terms = [g * e.astype(g.dtype) for g, e in zip(rows, value, strict=True)]
+            terms = [times(g, e.astype(g.dtype)) for g, e in zip(rows, value, strict=True)]
             return self.to_weight(sum(terms[1:], terms[0]))
         return self.to_weight(_over_lanes(list(zip(rows, value, strict=True))))
 
@@ -89,7 +91,8 @@ class Head:
 
     def pull(self, factors: Product) -> Inexact[Array, "..."]:
         """The head's own VJP; of a head that has features."""
-        return self.to_weight(jnp.einsum("bmn,bmk->bnk", factors.rows, factors.x))
+        x = without_idle_lanes(factors.x, (factors.rows,))
+        return self.to_weight(jnp.einsum("bmn,bmk->bnk", factors.rows, x))
 
 
 def _over_lanes(pairs: list[tuple[Rows, Inexact[Array, "b m n k"]]]) -> Inexact[Array, "b n k"]:
@@ -101,11 +104,11 @@ def _over_lanes(pairs: list[tuple[Rows, Inexact[Array, "b m n k"]]]) -> Inexact[
         for g, e in pairs:
             if size > _MOST_LANES:
                 rows, part = (jax.lax.dynamic_slice_in_dim(a, start, size, 1) for a in (g, e))
-                total = total + (rows[..., None] * part.astype(g.dtype)).sum(1)
+                total = total + times(rows[..., None], part.astype(g.dtype)).sum(1)
                 continue
             for lane in range(size):
                 row, part = (jax.lax.dynamic_index_in_dim(a, start + lane, 1, keepdims=False) for a in (g, e))
-                total = total + row[..., None] * part.astype(g.dtype)
+                total = total + times(row[..., None], part.astype(g.dtype))
         return total, None
 
     return jax.lax.scan(block, jnp.zeros((b, n, k), pairs[0][0].dtype), jnp.arange(0, m, size))[0]

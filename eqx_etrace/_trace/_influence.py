@@ -28,6 +28,7 @@ from ._head import Head, make_head
 from ._order import after
 from ._small_dots import apply_blocks, written_out
 from ._take import take, take_rows
+from ._times import without_idle_lanes
 from ._trace import widest
 
 
@@ -93,7 +94,7 @@ class Influence:
     def contract(self, value: Inexact[Array, "g r ..."], signal: Inexact[Array, " n"]) -> Inexact[Array, "..."]:
         """The cotangent of the effective weight, from one of every scalar of the state."""
         on_slots = _where(self.slots >= 0, take(signal, np.maximum(self.slots, 0)))
-        per_row = jnp.einsum("gr,gr...->g...", on_slots.astype(value.dtype), value)
+        per_row = apply_blocks(on_slots.astype(value.dtype)[:, None], value)[:, 0]
         if not self.head.has_features:
             return self.head.to_weight(self._by_row(per_row).reshape(self.head.shape))
         b, m, n, k = self.head.shape
@@ -107,7 +108,7 @@ class Influence:
     def rows_of(self, entry: Inexact[Array, "g r q"], signal: Inexact[Array, " n"]) -> Inexact[Array, "..."]:
         """The cotangent of the head's output by what one step put in."""
         on_slots = _where(self.slots >= 0, take(signal, np.maximum(self.slots, 0)))
-        by_row = self._by_row(jnp.einsum("gr,grq->gq", on_slots.astype(entry.dtype), entry))
+        by_row = self._by_row(apply_blocks(on_slots.astype(entry.dtype)[:, None], entry)[:, 0])
         return by_row.reshape(self.head.shape[:-1] if self.head.has_features else self.head.shape)
 
     def _by_row(self, values: Inexact[Array, "g q ..."]) -> Inexact[Array, "rows ..."]:
@@ -234,7 +235,8 @@ def entries(
         rows = np.maximum(influence.rows, 0)[:, None, :]
         found = _where(influence.entering, take(by_row, colours[at][:, :, None] * by_row.shape[1] + rows))
         entry.append(found.astype(influence.dtype))
-        x.append(None if source.use is None else head.to_features(features[source.use.data]).astype(influence.dtype))
+        met = None if source.use is None else head.to_features(features[source.use.data]).astype(influence.dtype)
+        x.append(None if met is None else without_idle_lanes(met, tuple(jax.vmap(head.to_rows)(on_rows))))
     return Entries(tuple(jacobian), tuple(entry), tuple(x))
 
 

@@ -6,17 +6,19 @@ row by row. Over a window of K steps the recursion is linear, so that it is one 
     D  =  D_K ... D_1          dh_t/dy  <-  D_K ... D_{t+1} dh_t/dy   for every t.
 """
 
+import functools
 from collections.abc import Sequence
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Inexact
+from jaxtyping import Array, Bool, Inexact
 
 from .._analysis import Analysis, HiddenGroup
 from .._analysis._link import Positions
 from ._order import after
+from ._times import times, without_idle_lanes
 from ._trace import elements, pick, Trace, widest
 
 Matrix = tuple[tuple[Inexact[Array, "..."] | None, ...], ...]
@@ -32,6 +34,15 @@ class Drive(eqx.Module):
     """[s] dh_s/dy; stacked along time for a window."""
     x: Inexact[Array, "..."] | None
     """What the weight met; stacked along time for a window."""
+
+
+class Window(eqx.Module):
+    """What a window does to one trace."""
+
+    composed: Drive
+    """As one step: D over all of it, dh/dy of every step carried to its end."""
+    steps: Drive
+    """As it is, stacked along time."""
 
 
 class Jacobians(eqx.Module):
@@ -51,7 +62,23 @@ class Jacobians(eqx.Module):
     def drive(self, trace: Trace) -> Drive:
         decay = self.decay[trace.group]
         rows = tuple(tuple(trace.folded(decay[s].__getitem__, r) for r in trace.states) for s in trace.states)
-        return Drive(rows, self.entry[trace.number], self.x[trace.number])
+        entry, x = self.entry[trace.number], self.x[trace.number]
+        return Drive(rows, entry, None if x is None else without_idle_lanes(x, entry))
+
+
+def lanes(drive: Drive) -> tuple[Bool[Array, "*t b m"], Bool[Array, "*t b m"]]:
+    """In which lanes a step holds every unit's states as they are, and in which it cuts them off from their past.
+
+    Of a weight that has features. A held step is the identity, and nothing enters; after a cut nothing is left.
+    """
+    entering = [(rows != 0).any(-1) for rows in drive.entry if rows is not None]
+    is_held = ~functools.reduce(jnp.logical_or, entering)
+    is_cut = jnp.ones_like(is_held)
+    for s, row in enumerate(drive.decay):
+        for r, d in enumerate(row):
+            is_held &= (d == int(s == r)).all(-1) if d is not None else s != r
+            is_cut &= (d == 0).all(-1) if d is not None else True
+    return is_held, is_cut
 
 
 def compose(analysis: Analysis, traces: tuple[Trace, ...], steps: Jacobians) -> Jacobians:
@@ -78,7 +105,9 @@ def _carried(
     def end(s: int) -> Array | None:
         onward = {r: jax.vmap(lambda row, r=r: trace.folded(row.__getitem__, r))(after[s]) for r in trace.states}
         terms = [
-            p * d for r, d in zip(trace.states, entry, strict=True) if d is not None and (p := onward[r]) is not None
+            times(p, d)
+            for r, d in zip(trace.states, entry, strict=True)
+            if d is not None and (p := onward[r]) is not None
         ]
         return sum(terms[1:], terms[0]) if terms else None
 
@@ -96,7 +125,7 @@ def _products(group: HiddenGroup, decay: Matrix, dtype: np.dtype, length: int) -
             if not reach[s][c]:
                 return None
             terms = [
-                _between(positions[r], positions[c], p) * d.astype(dtype)
+                times(_between(positions[r], positions[c], p), d.astype(dtype))
                 for r in states
                 if (p := after[s][r]) is not None and (d := now[r][c]) is not None
             ]

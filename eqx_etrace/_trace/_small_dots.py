@@ -15,6 +15,7 @@ from jaxtyping import Array, Inexact
 
 from .. import _compat
 from .._analysis._program import Equation, evaluate, flatten
+from ._times import times
 from ._trace import widest
 
 _FEW = 8
@@ -22,14 +23,30 @@ _FEW = 8
 (_DOT,) = _compat.primitives("dot_general")
 
 
-def apply_blocks(jacobian: Inexact[Array, "g r r"], value: Inexact[Array, "g r ..."]) -> Inexact[Array, "g r ..."]:
-    """J e, by group."""
+def apply_blocks(jacobian: Inexact[Array, "g i j"], value: Inexact[Array, "g j ..."]) -> Inexact[Array, "g i ..."]:
+    """J e, by group; zero times anything is nothing."""
     count = value.shape[1]
     if not 0 < count <= _FEW:
-        return jnp.einsum("gij,gj...->gi...", jacobian.astype(value.dtype), value)
+        return _as_dot(jacobian.astype(value.dtype), value)
     entries = jacobian.astype(value.dtype).reshape(*jacobian.shape, *(1,) * (value.ndim - 2))
-    terms = [entries[:, :, j] * value[:, j, None] for j in range(count)]
+    terms = [times(entries[:, :, j], value[:, j, None]) for j in range(count)]
     return sum(terms[1:], terms[0])
+
+
+def _as_dot(jacobian: Inexact[Array, "g i j"], value: Inexact[Array, "g j ..."]) -> Inexact[Array, "g i ..."]:
+    """By whole scalars, so that a product of matrices stays one.
+
+    Nothing is taken of a scalar whose trace is all zero, and an empty row of J gives nothing.
+    """
+
+    def without_empty() -> Array:
+        is_empty = (value == 0).all(range(2, value.ndim))
+        return jnp.where(is_empty[:, None] & ~jnp.isfinite(jacobian), 0, jacobian)
+
+    kept = jax.lax.cond(jnp.isfinite(jacobian).all(), lambda: jacobian, without_empty)
+    found = jnp.einsum("gij,gj...->gi...", kept, value)
+    is_cut = (kept == 0).all(-1).reshape(*kept.shape[:2], *(1,) * (value.ndim - 2))
+    return jnp.where(is_cut & ~jnp.isfinite(found), 0, found)
 
 
 def written_out(function: Callable[..., Any]) -> Callable[..., Any]:
