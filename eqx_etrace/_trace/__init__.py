@@ -1,3 +1,4 @@
+from ._each import for_each as for_each
 from ._head import Head as Head
 from ._head import Product as Product
 from ._influence import as_scalars as as_scalars

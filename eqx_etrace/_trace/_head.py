@@ -47,7 +47,7 @@ class Product(eqx.Module):
     rows: Inexact[Array, "b m n"]
     x: Inexact[Array, "b m k"]
     """The x side of a factored trace: a sum of what the head met, discounted."""
-    discount: Callable[..., Any] = eqx.field(static=True)
+    discount: Callable[..., Any]
     """From what one step does to the trace to (keep, take) by lane: x is then keep * x + take * what the head met."""
 
 

@@ -24,6 +24,7 @@ from jaxtyping import Array, Bool, Inexact, Int
 from .._analysis import Analysis
 from .._analysis._influence import Source, Structure
 from .._analysis._sparse import Pattern
+from ._each import for_each
 from ._head import Head, make_head
 from ._order import after
 from ._small_dots import apply_blocks, written_out
@@ -220,7 +221,7 @@ def entries(
     the values of what heads met, by variable.
     """
     colours = analysis.structure.colours
-    on_weights, on_old, on_heads = written_out(jax.vmap(back))(_seeds(analysis))
+    on_weights, on_old, on_heads = written_out(for_each(back))(_seeds(analysis))
     old = jax.vmap(as_scalars)(on_old)
     heads = {use.output: ct for use, ct in zip(analysis.body.heads, on_heads, strict=True)}
     weights = dict(zip(analysis.body.weights, on_weights, strict=True))
