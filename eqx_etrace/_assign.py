@@ -29,9 +29,9 @@ class Assignment:
         """Of every source of the weights that have a block rule."""
         if not self.blocks:
             return ()
-        program = self.analysis.step.program
+        zeros = Zeros(self.analysis.step.program)
         return tuple(
-            make_influence(self.analysis, source, self.blocks[source.weight].steps, Zeros(program).of(source.weight))
+            make_influence(self.analysis, source, self.blocks[source.weight].steps, zeros.of(source.weight))
             for source in self.analysis.structure.sources
             if source.weight in self.blocks
         )
@@ -44,7 +44,7 @@ class Assignment:
             if needed <= rule.most_bytes:
                 continue
             largest = max(mine, key=lambda influence: influence.bytes)
-            names, scalars = " and ".join(self.names(largest.source.weight)), largest.slots.shape[1]
+            names, scalars = " and ".join(self.names(largest.source.weight)), largest.shape[1]
             raise TraceTooLargeError(
                 f"{rule} needs {needed:,} bytes for its traces, more than its limit of {rule.most_bytes:,}. "
                 f"The largest is that of {names}, {largest.shape}: each of its elements influences {scalars} scalars "

@@ -143,8 +143,8 @@ def _assigned(analysis: Analysis, rule: Rule) -> Assignment | None:
         return None
 
 
-def _total(assignment: Assignment) -> int:
-    return sum(row.trace_bytes for row in all_rows(assignment))
+def _total(assignment: Assignment, kept) -> int:
+    return sum(row.trace_bytes for row in all_rows(assignment, kept))
 
 
 def _all_exact(assignment: Assignment) -> bool:

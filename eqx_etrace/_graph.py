@@ -9,7 +9,7 @@ from typing import Any
 import jax.numpy as jnp
 from jaxtyping import PyTree
 
-from ._account import Cost
+from ._account import Cost, Kept
 from ._analysis import analyse, Analysis, HiddenGroup, ParamRelation, Path, stage_step, union
 from ._assign import check_rule, Rule
 from ._draw import Drawing, make_picture, render
@@ -45,11 +45,15 @@ class ETraceGraph:
         **Raises** `ValueError` under `RTRL` or `SnAp` for a step whose Jacobian is too large to write down. Traces that
         take more than the limit of a rule are no error here: `Report.refusal` says what `init` would.
         """
-        return make_report(self._analysis, check_rule(rule), lambda: self._alternatives)
+        return make_report(self._kept, check_rule(rule), lambda: self._alternatives)
+
+    @functools.cached_property
+    def _kept(self) -> Kept:
+        return Kept(self._analysis)
 
     @functools.cached_property
     def _alternatives(self) -> tuple[Cost, ...]:
-        return count_alternatives(self._analysis)
+        return count_alternatives(self._kept)
 
     def draw(self, rule: Rule = _USUAL) -> Drawing:
         """A picture: hidden groups with their states, the parameters that enter them, and what flows between them.

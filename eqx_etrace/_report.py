@@ -3,8 +3,8 @@
 import dataclasses
 from collections.abc import Callable, Iterable, Sequence
 
-from ._account import all_rows, Cost, cost_of, passes_of, refusal, Row
-from ._analysis import Analysis, Path, PatternTooLargeError
+from ._account import all_rows, Cost, cost_of, Kept, passes_of, refusal, Row
+from ._analysis import Path, PatternTooLargeError
 from ._assign import assign, Rule
 from ._rule import AbstractRule, DRTRL, NoTrace, PPProp, RTRL, SnAp
 
@@ -113,22 +113,22 @@ def _cells(row: Row) -> tuple[str, ...]:
     )
 
 
-def make_report(analysis: Analysis, rule: Rule, count: Callable[[], tuple[Cost, ...]]) -> Report:
-    assignment = assign(analysis, rule)
-    rows = all_rows(assignment)
+def make_report(kept: Kept, rule: Rule, count: Callable[[], tuple[Cost, ...]]) -> Report:
+    assignment = assign(kept.analysis, rule)
+    rows = all_rows(assignment, kept)
     size, work = sum(row.trace_bytes for row in rows), sum(row.work for row in rows)
     return Report(rows, size, work, passes_of(assignment), refusal(assignment), count)
 
 
-def count_alternatives(analysis: Analysis) -> tuple[Cost, ...]:
+def count_alternatives(kept: Kept) -> tuple[Cost, ...]:
     """Of all rules that can be counted."""
-    return tuple(cost for rule in _ALTERNATIVES if (cost := _counted(analysis, rule)) is not None)
+    return tuple(cost for rule in _ALTERNATIVES if (cost := _counted(kept, rule)) is not None)
 
 
-def _counted(analysis: Analysis, rule: AbstractRule) -> Cost | None:
+def _counted(kept: Kept, rule: AbstractRule) -> Cost | None:
     """None where the structure is too large to be written down."""
     try:
-        return cost_of(analysis, rule)
+        return cost_of(kept, rule)
     except PatternTooLargeError:
         return None
 
