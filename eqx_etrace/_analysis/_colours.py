@@ -18,17 +18,42 @@ def find_colours(reads: Matrix, members: Family) -> Index:
     their sets do. Of the sets that share a column with a given one, those within others say nothing new.
     """
     rows = members.members.T.tocsr()
-    near = _lists(members.without_inner(reads @ reads.T))
-    taken = [0] * len(near)
+    taken = _Taken(_lists(members.without_inner(reads @ reads.T)), members.sizes)
     colours = np.zeros(rows.shape[0], int)
     for sets, alike in _alike(rows).items():
-        others = {s for mine in sets for s in near[mine]}
-        free = _free(functools.reduce(operator.or_, map(taken.__getitem__, others), 0))
+        free = _free(taken.near(sets))
         mine = [next(free) for _ in alike]
         colours[alike] = mine
-        for s in sets:
-            taken[s] |= sum(1 << colour for colour in mine)
+        taken.add(sets, sum(1 << colour for colour in mine))
     return colours
+
+
+class _Taken:
+    """The colours of each set's rows, as bits, and those of all sets near one: kept where many rows ask."""
+
+    def __init__(self, near: list[list[int]], sizes: Index):
+        numbers: dict[tuple[int, ...], int] = {}
+        self.number = [numbers.setdefault(tuple(sets), len(numbers)) for sets in near]
+        self.lists = list(numbers)
+        self.kept = dict.fromkeys((self.number[s] for s in np.flatnonzero(sizes > 1).tolist()), 0)
+        self.colours = [0] * len(near)
+        self.within: list[list[int]] = [[] for _ in near]
+        for number in self.kept:
+            for s in self.lists[number]:
+                self.within[s].append(number)
+
+    def near(self, sets: tuple[int, ...]) -> int:
+        """Those of all sets near these."""
+        numbers = {self.number[s] for s in sets}
+        others = {s for n in numbers.difference(self.kept) for s in self.lists[n]}
+        found = functools.reduce(operator.or_, map(self.colours.__getitem__, others), 0)
+        return functools.reduce(operator.or_, map(self.kept.__getitem__, numbers.intersection(self.kept)), found)
+
+    def add(self, sets: tuple[int, ...], colours: int) -> None:
+        for s in sets:
+            self.colours[s] |= colours
+            for number in self.within[s]:
+                self.kept[number] |= colours
 
 
 def _free(taken: int) -> Iterator[int]:

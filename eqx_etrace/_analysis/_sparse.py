@@ -107,7 +107,9 @@ def take(pattern: Pattern, source: Index) -> Pattern:
     """Row e is row `source[e]`; empty where that is negative."""
     flat = source.ravel()
     found = [np.where(flat >= 0, t.of[np.maximum(flat, 0)], NO_SET) if t.of.size else flat for t in pattern.terms]
-    return Pattern(pattern.columns, tuple(map(_without_unused, found, [t.sets for t in pattern.terms])))
+    terms = tuple(map(_without_unused, found, [t.sets for t in pattern.terms]))
+    check_entries(sum(int(t.sizes.sum()) for t in terms))
+    return Pattern(pattern.columns, terms)
 
 
 def merge(pattern: Pattern, target: Index, count: int) -> Pattern:
