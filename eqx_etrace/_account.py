@@ -23,6 +23,8 @@ class Row:
     """Is the parameter's gradient equal to BPTT, in exact arithmetic and at any window from 1?"""
     exact_at_window_0: bool
     """And at window 0, where the learning signal is the derivative by the new states that its traces are of?"""
+    zero: str | None
+    """Why its gradient is zero whatever the numbers, and so that of BPTT, too; None if it is not."""
     dropped: tuple[Cut, ...]
     """The credit that the rule drops for this parameter: the operation and the user's line."""
     trace_shape: tuple[tuple[int, ...], ...]
@@ -36,7 +38,7 @@ class Row:
 
 
 class Kept:
-    """The traces by position of a step, and the arrays that rules keep of them: found once, whatever rules are asked."""
+    """The traces by position of a step, and the arrays that rules keep of them: found once, whatever is asked."""
 
     def __init__(self, analysis: Analysis):
         self.analysis, self.traces, self.paths = analysis, make_traces(analysis), analysis.step.model.inexact_paths
@@ -72,7 +74,8 @@ class Account:
         exact, at_0 = not dropped, not dropped and not self._is_passed_by(sites, influences)
         path = self.kept.paths[p]
         groups = sorted({r.group for r in sites}.union(*(self.groups[i] for i in influences)))
-        return [Row(path, g, exact, at_0, dropped, *self._kept(g, sites, influences)) for g in groups or [None]]
+        zero = self.analysis.zero[p]
+        return [Row(path, g, exact, at_0, zero, dropped, *self._kept(g, sites, influences)) for g in groups or [None]]
 
     def _kept(
         self, group: int | None, sites: list[ParamRelation], influences: list[Influence]

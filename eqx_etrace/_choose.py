@@ -21,7 +21,7 @@ from typing import Any
 
 from ._account import all_rows, Kept, Row
 from ._analysis import Analysis, ParamRelation, Path, PatternTooLargeError
-from ._assign import assign, Rule
+from ._assign import assign, Rule, shown
 from ._graph import ETraceGraph
 from ._rule import AbstractRule, DRTRL, NoTrace, PPProp, RTRL, SnAp
 
@@ -39,13 +39,13 @@ class ChosenRule:
         found = dict(self.choices).get(_key(relation))
         if found is None:
             raise ValueError(
-                f"These rules were chosen for another graph: it has no relation of {relation.path} with hidden group "
-                f"{relation.group}. Choose anew with `choose_rule(graph, memory=...)` for the graph of this step."
+                f"These rules were chosen for another graph: it has no relation of {shown(relation.path)} with hidden "
+                f"group {relation.group}. Choose anew with `choose_rule(graph, memory=...)` for the graph of this step."
             )
         return found
 
     def __str__(self) -> str:
-        return "\n".join(f"{path} in group {group}: {rule}" for (path, group, _), rule in self.choices)
+        return "\n".join(f"{shown(path)} in group {group}: {rule}" for (path, group, _), rule in self.choices)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -164,7 +164,7 @@ def _most_weights(
 
 
 def _best(units: Sequence[_Unit], price: Mapping[int, int], paid: Sequence[int], left: int) -> Sequence[int]:
-    """Of all choices those that no other beats in both, what they cost and how many weights they have; then the last."""
+    """The choices that no other beats in both, what they cost and how many weights they have; of these the last."""
     choices: list[tuple[int, int, tuple[int, ...]]] = [(0, 0, ())]
     for u in paid:
         more = [(cost + price[u], size + units[u].size, (*which, u)) for cost, size, which in choices]

@@ -111,12 +111,12 @@ def test_as_many_weights_as_fit(sizes, drives):
         options.append((report.trace_bytes, sum(n for path, n in count.items() if path not in inexact)))
     least, most = min(options)[0], max(options)[0]
     found = []
-    for memory in range(least, most + 100, max((most - least) // 40, 1)):
+    for memory in range(least, most + 100, max((most - least) // 12, 1)):
         rule = etr.choose_rule(graph, memory=memory, among=AMONG)
         assert graph.report(rule).trace_bytes <= memory
         found.append(weights_exact(graph, count, rule))
         assert found[-1] == max(n for size, n in options if size <= memory)
-    assert len(set(found)) > 4
+    assert len(set(found)) > 3
 
 
 def test_a_matrix_comes_before_two_biases():
@@ -139,9 +139,9 @@ def test_more_memory_never_makes_fewer_weights_exact():
     graph = populations((2, 3, 4, 5), (1, 7, 2, 3))
     count = sizes_of(graph)
     most = graph.report(etr.RTRL()).trace_bytes
-    memories = [*range(0, most, most // 40), most]
+    memories = [*range(0, most, most // 15), most]
     found = [weights_exact(graph, count, etr.choose_rule(graph, memory=m)) for m in memories]
-    assert found == sorted(found) and found[0] == 0 and found[-1] == sum(count.values()) and len(set(found)) > 10
+    assert found == sorted(found) and found[0] == 0 and found[-1] == sum(count.values()) and len(set(found)) > 7
 
 
 def test_every_parameter_keeps_a_trace_where_the_cheapest_fit():

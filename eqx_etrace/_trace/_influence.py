@@ -51,8 +51,10 @@ class Influence:
 
     @functools.cached_property
     def _counts(self) -> tuple[int, int]:
-        """Groups, and rows of the largest. Rows that reach the same scalars are together, if they fall in groups of about
-        one size; else each is by itself."""
+        """Groups, and rows of the largest.
+
+        Rows that reach the same scalars are together, if they fall in groups of about one size; else each is by itself.
+        """
         kinds = self.reach.kinds[self.order]
         _, counts = np.unique(kinds[kinds >= 0], return_counts=True)
         most, count = int(counts.max(initial=0)), int(counts.sum())
