@@ -11,3 +11,7 @@ from ._check import check as check
 from ._check import Found as Found
 from ._table import Operation as Operation
 from ._table import OPERATIONS as OPERATIONS
+from ._call import Call as Call
+from ._call import calls_of as calls_of
+from ._call import complex_calls_of as complex_calls_of
+from ._call import has_sample as has_sample

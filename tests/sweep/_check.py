@@ -8,6 +8,7 @@ The pattern that the analysis finds misses no element of the Jacobian of f, and 
 """
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
@@ -58,9 +59,16 @@ def build(operation: Operation) -> tuple[Any, ...]:
     return step, model, state, jnp.asarray(rng.uniform(-1, 1, (T, *shape)))
 
 
-def check(operation: Operation) -> Found:
+def check(operation: Operation) -> Found | None:
+    """None where JAX has no reverse mode, nor BPTT, nor the library a gradient."""
     with jax.numpy_dtype_promotion("standard"):
-        return _check(operation)
+        return _check(operation) if is_differentiable(operation) else _check_refused(operation)
+
+
+def is_differentiable(operation: Operation) -> bool:
+    if not operation.refused:
+        return True
+    return not _is_refused(jax.jacrev(operation), jax.ShapeDtypeStruct(operation.shape, np.float64))
 
 
 def _check(operation: Operation) -> Found:
@@ -70,9 +78,11 @@ def _check(operation: Operation) -> Found:
     if all(exact["DRTRL"].values()):
         del exact["RTRL"]  # it is D-RTRL, then
     jacobian, wanted, found = _numbers(operation, step, model, state, xs, [n for n in exact if any(exact[n].values())])
-    pattern = _pattern(graph, operation.shape, jacobian.shape)
+    pattern = pattern_of(graph, operation.shape, jacobian.shape)
     missed = np.argwhere(jacobian & ~pattern)
-    assert not missed.size, f"wrong pattern: {operation.name} has derivatives at {missed.tolist()}"
+    unfollowed = {str(cut) for cuts in graph._analysis.unfollowed for cut in cuts}
+    assert bool(unfollowed) == operation.unfollowed, f"not followed: {operation.name}, {unfollowed}"
+    assert unfollowed or not missed.size, f"wrong pattern: {operation.name} has derivatives at {missed.tolist()}"
     for name, gradient in found.items():
         errors = {path: relative(gradient[path], wanted[path]) for path, said in exact[name].items() if said}
         wrong = {path: error for path, error in errors.items() if not error < operation.tolerance}
@@ -81,7 +91,28 @@ def _check(operation: Operation) -> Found:
     return Found(int((pattern & ~jacobian).sum()), jacobian.size, approximate)
 
 
-def _pattern(graph: etr.ETraceGraph, shape: tuple[int, ...], jacobian: tuple[int, int]) -> np.ndarray:
+def _check_refused(operation: Operation) -> None:
+    step, model, state, xs = build(operation)
+    assert _is_refused(jax.grad(lambda model: rollout(step, model, state, xs)[0].sum()), model)
+    for name, rule in RULES.items():
+        refused = _is_refused(lambda model, rule=rule: _online(step, rule, model, state, xs), model)
+        assert refused, f"JAX refuses what is no error under {name}: {operation.name}"
+
+
+def _is_refused(function: Callable[..., Any], *arguments: Any) -> bool:
+    try:
+        jax.eval_shape(function, *arguments)
+    except (NotImplementedError, ValueError, TypeError):
+        return True
+    return False
+
+
+def _online(step: Any, rule: Any, model: Any, state: Any, xs: jax.Array) -> Any:
+    transform = etr.etrace_grad(step, rule)
+    return transform.scan(model, state, transform.init(model, state, xs[0]), xs)[0]
+
+
+def pattern_of(graph: etr.ETraceGraph, shape: tuple[int, ...], jacobian: tuple[int, int]) -> np.ndarray:
     rows, columns = jacobian
     whole = graph._analysis.structure.jacobian.toarray()
     return whole[columns : columns + rows, :columns]
@@ -98,12 +129,9 @@ def _numbers(
         def loss(model):
             return rollout(step, model, state, xs)[0].sum()
 
-        def online(rule):
-            transform = etr.etrace_grad(step, rule)
-            return transform.scan(model, state, transform.init(model, state, xs[0]), xs)[0]
-
         jacobians = jax.lax.map(jax.jacrev(lambda v: operation(v).reshape(-1)), points)
-        return jacobians, jax.grad(loss)(model), {name: online(RULES[name]) for name in rules}
+        gradients = {name: _online(step, RULES[name], model, state, xs) for name in rules}
+        return jacobians, jax.grad(loss)(model), gradients
 
     jacobians, wanted, found = run(points, model, state, xs)
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves((jacobians, wanted))), "not finite"

@@ -88,7 +88,6 @@ on(
     igamma_order=lambda v: lax.igamma(v, jnp.full(6, 1.5)),
     igammac=lambda v: lax.igammac(jnp.full(6, 1.5), v),
     igammac_order=lambda v: lax.igammac(v, jnp.full(6, 1.5)),
-    random_gamma_grad=lambda v: lax.random_gamma_grad(v, jnp.full(6, 1.5)),
     bessel_jn=lambda v: special.bessel_jn(v, v=2, n_iter=10).sum(0),
     entr=lambda v: special.entr(v),
     xlogy=lambda v: special.xlogy(v, jnp.full(6, 1.5)),
@@ -104,13 +103,13 @@ on(
     expn=lambda v: special.expn(2, v),
     exp1=lambda v: special.exp1(v),
     expi=lambda v: special.expi(v),
-    spence=lambda v: special.spence(v),
     float_power=lambda v: jnp.float_power(v, 1.7),
     power=lambda v: v**1.7,
     power_exponent=lambda v: jnp.asarray(1.7) ** v,
     sici=lambda v: special.sici(v)[0],
     fresnel=lambda v: special.fresnel(v)[0],
 )
+on((6,), 3.5, spence=lambda v: special.spence(v))
 on(
     (6,),
     ndtr=lambda v: special.ndtr(v),
@@ -158,14 +157,15 @@ on(
     select_n=lambda v: lax.select_n(jnp.asarray([0, 1, 2, 0, 1, 2]), v, v**2, A),
     select_list=lambda v: jnp.select([v > 0.5, v > 0], [v, 2 * v], 3 * v),
     piecewise=lambda v: jnp.piecewise(v, [v < 0, v >= 0], [lambda x: x**2, lambda x: -x]),
-    reduce_precision=lambda v: lax.reduce_precision(v, 8, 10),
-    half_precision=lambda v: v.astype(jnp.float32).astype(jnp.float64),
     to_integer=lambda v: v.astype(jnp.int32) + v,
     optimization_barrier=lambda v: lax.optimization_barrier((v, v[::-1]))[0],
     scalar_times_vector=lambda v: v[0] * v,
     interpolated_where=lambda v: jnp.interp(v, jnp.linspace(-1, 1, 5), constant(5)),
 )
 on((6,), refused=True, nextafter=lambda v: jnp.nextafter(v, jnp.inf))
+on((6,), 2.0, refused=True, random_gamma_grad=lambda v: lax.random_gamma_grad(v, jnp.full(6, 1.5)))
+on((6,), tolerance=1e-5, half_precision=lambda v: v.astype(jnp.float32).astype(jnp.float64))
+on((6,), tolerance=1e-2, reduce_precision=lambda v: lax.reduce_precision(v, 8, 10))
 on(
     (6,),
     relu=lambda v: nn.relu(v),

@@ -162,7 +162,6 @@ on(
     custom_vjp=lambda v: spike(v),
     custom_vjp_mixing=lambda v: smoothed(v),
     custom_vjp_moving=lambda v: reversed_credit(v),
-    custom_vjp_not_linear=lambda v: bounded_credit(v),
     custom_vjp_loop=lambda v: scanned(v),
     custom_vjp_under_vmap=lambda v: jax.vmap(spike)(v),
     custom_vjp_in_scan=lambda v: lax.scan(lambda c, x: (spike(c - x) + 0.5 * c, None), v, jnp.stack([A, A]))[0],
@@ -215,6 +214,7 @@ on(
     odeint=lambda v: _odeint(v),
     pure_callback_constant=lambda v: v * jax.pure_callback(lambda: A, jax.ShapeDtypeStruct((4,), A.dtype)),
 )
+on((4,), unfollowed=True, custom_vjp_not_linear=lambda v: bounded_credit(v))
 on(
     (4,),
     refused=True,

@@ -22,6 +22,8 @@ class Operation:
     """Of gradients, relative to the largest element."""
     refused: bool
     """JAX has no reverse mode for it, on one version at least."""
+    unfollowed: bool
+    """Its derivative rule is not linear, and so no Jacobian follows it."""
 
     def __call__(self, x: jax.Array) -> jax.Array:
         return self.function(x + self.shift)
@@ -36,12 +38,13 @@ def on(
     *,
     tolerance: float = 1e-9,
     refused: bool = False,
+    unfollowed: bool = False,
     **functions: Callable[[Any], Any],
 ) -> None:
     """Enter operations on arrays of one shape into the table."""
     for name, function in functions.items():
         assert name not in OPERATIONS, name
-        OPERATIONS[name] = Operation(name, function, shape, shift, tolerance, refused)
+        OPERATIONS[name] = Operation(name, function, shape, shift, tolerance, refused, unfollowed)
 
 
 def constant(*shape: int, seed: int = 0) -> jax.Array:
