@@ -9,8 +9,8 @@ import os
 
 import numpy as np
 import pytest
-from sweep import check, OPERATIONS
 from sweep import _check as checks
+from sweep import check, OPERATIONS
 
 WHOLE = os.environ.get("ETRACE_SWEEP") == "whole"
 EVERY = 18

@@ -1,6 +1,7 @@
 """One equation of a primitive, as a function that can be asked for its derivative."""
 
 import dataclasses
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -34,10 +35,16 @@ class Call:
     def is_inexact(self, operand: int) -> bool:
         return bool(jnp.issubdtype(jnp.asarray(self.operands[operand]).dtype, jnp.inexact))
 
+    @property
+    def is_complex(self) -> bool:
+        inexact = [x for i, x in enumerate(self.operands) if self.is_inexact(i)]
+        return all(map(jnp.iscomplexobj, (*inexact, *self.outputs)))
+
     def inexact_pairs(self) -> list[tuple[int, int]]:
         """(operand, output) between which a derivative may flow."""
+        operands = filter(self.is_inexact, range(len(self.operands)))
         outputs = [j for j, out in enumerate(self.outputs) if jnp.issubdtype(out.dtype, jnp.inexact)]
-        return [(i, j) for i in range(len(self.operands)) if self.is_inexact(i) for j in outputs]
+        return list(itertools.product(operands, outputs))
 
     def of(self, which: Sequence[int]) -> tuple[Callable[..., list[Any]], list[jax.Array]]:
         """As a function of some operands, and these."""
@@ -56,7 +63,7 @@ class Call:
             found = self.jacobian(operand, output) != 0
             if jnp.iscomplexobj(self.operands[operand]):
                 found |= self.jacobian(operand, output, 1j) != 0
-        except (NotImplementedError, ValueError):  # `ValueError` of `betainc` and `polygamma`
+        except (NotImplementedError, ValueError, TypeError):  # the others of `betainc` and complex `max`
             return None
         return found
 
@@ -69,11 +76,12 @@ class Call:
 
 
 def has_sample(primitive: Any) -> bool:
-    return any(primitive in compat.primitives(name) for name in SAMPLES)
+    return bool(_samples(primitive))
 
 
 def _samples(primitive: Any) -> list[Sample]:
-    return [s for name, samples in SAMPLES.items() if primitive in compat.primitives(name) for s in samples]
+    names = [name for name in SAMPLES if primitive in compat.primitives(name)]
+    return list(itertools.chain.from_iterable(map(SAMPLES.__getitem__, names)))
 
 
 def calls_of(primitive: Any) -> list[Call]:
@@ -95,8 +103,7 @@ def complex_calls_of(primitive: Any) -> list[Call]:
             here = _find(primitive, sample.function, operands)
         except TypeError:  # not of complex numbers
             continue
-        inexact = [] if here is None else [here.operands[i] for i in range(len(here.operands)) if here.is_inexact(i)]
-        if here is not None and all(map(jnp.iscomplexobj, (*inexact, *here.outputs))):
+        if here is not None and here.is_complex:
             found.append(here)
     return found
 

@@ -8,10 +8,10 @@ The pattern that the analysis finds misses no element of the Jacobian of f, and 
 """
 
 import dataclasses
+import re
 from collections.abc import Callable
 from typing import Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -22,6 +22,8 @@ import eqx_etrace as etr
 from ._table import Operation
 
 POINTS, T = 4, 4
+LINE = re.compile(r"_\w+\.py:\d+ \(")
+"""A line of the table, as the library names it."""
 RULES = {"DRTRL": etr.DRTRL(), "RTRL": etr.RTRL()}
 
 
@@ -68,7 +70,7 @@ def check(operation: Operation) -> Found | None:
 def is_differentiable(operation: Operation) -> bool:
     if not operation.refused:
         return True
-    return not _is_refused(jax.jacrev(operation), jax.ShapeDtypeStruct(operation.shape, np.float64))
+    return _refusal(jax.jacrev(operation), jax.ShapeDtypeStruct(operation.shape, np.float64)) is None
 
 
 def _check(operation: Operation) -> Found:
@@ -93,18 +95,21 @@ def _check(operation: Operation) -> Found:
 
 def _check_refused(operation: Operation) -> None:
     step, model, state, xs = build(operation)
-    assert _is_refused(jax.grad(lambda model: rollout(step, model, state, xs)[0].sum()), model)
+    by_jax = _refusal(jax.grad(lambda model: rollout(step, model, state, xs)[0].sum()), model)
+    assert by_jax is not None
     for name, rule in RULES.items():
-        refused = _is_refused(lambda model, rule=rule: _online(step, rule, model, state, xs), model)
-        assert refused, f"JAX refuses what is no error under {name}: {operation.name}"
+        found = _refusal(lambda model, rule=rule: _online(step, rule, model, state, xs), model)
+        assert found is not None, f"JAX refuses what is no error under {name}: {operation.name}"
+        assert str(found) == str(by_jax) or LINE.search(str(found)), f"what is wrong, and where? {found}"
 
 
-def _is_refused(function: Callable[..., Any], *arguments: Any) -> bool:
+def _refusal(function: Callable[..., Any], *arguments: Any) -> Exception | None:
+    """What is raised when it is traced."""
     try:
         jax.eval_shape(function, *arguments)
-    except (NotImplementedError, ValueError, TypeError):
-        return True
-    return False
+    except (NotImplementedError, ValueError, TypeError) as error:
+        return error
+    return None
 
 
 def _online(step: Any, rule: Any, model: Any, state: Any, xs: jax.Array) -> Any:

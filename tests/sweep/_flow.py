@@ -145,7 +145,9 @@ on(
     cond_closed_over=lambda v: lax.cond(flag(v), lambda: v, lambda: A),
     cond_stopped=lambda v: lax.cond(flag(v), lambda x: x, lax.stop_gradient, v),
     switch=lambda v: lax.switch(choice(v), [lambda x: x**2, lambda x: jnp.roll(x, 1), lambda x: -x], v),
-    switch_under_vmap=lambda v: jax.vmap(lambda i, x: lax.switch(i, [jnp.sin, jnp.cos], x))(jnp.asarray([0, 1, 1, 0]), v),
+    switch_under_vmap=lambda v: jax.vmap(lambda i, x: lax.switch(i, [jnp.sin, jnp.cos], x))(
+        jnp.asarray([0, 1, 1, 0]), v
+    ),
     cond_in_scan=lambda v: lax.scan(lambda c, x: (lax.cond(x > 0, lambda: c * v, lambda: c + v), None), v, A)[0],
     select_of_branches=lambda v: lax.select(v > 0, v**2, v[::-1]),
     checkpoint=lambda v: jax.checkpoint(lambda x: jnp.sin(x) * x)(v),

@@ -12,7 +12,7 @@ SOME, TWICE, FAR = np.array([2, 0, 3]), np.array([1, 1, 4]), np.array([0, 7, -9]
 
 def traced(v, n=4):
     """An index that the analysis cannot know."""
-    return (jnp.abs(v).sum() * 7).astype(jnp.int32) % n
+    return (jnp.abs(v).sum() * 7).astype(int) % n
 
 
 on(
@@ -34,7 +34,7 @@ on(
     get_unique_sorted=lambda v: v.at[np.array([0, 2, 3])].get(unique_indices=True, indices_are_sorted=True),
     get_traced_fill=lambda v: v.at[traced(v) * 2].get(mode="fill", fill_value=0.0),
     choose=lambda v: jnp.choose(jnp.asarray([0, 1, 0, 1, 0]), [v, v**2], mode="clip"),
-    compress=lambda v: jnp.compress(np.array([True, False, True, False, True]), v),
+    compress=lambda v: jnp.compress(np.array([True, False, True, False, True]), v, size=3),
     extract=lambda v: jnp.extract(np.array([True, False, True, False, True]), v, size=4, fill_value=0),
     put=lambda v: jnp.put(v, SOME, constant(3), inplace=False),
     place=lambda v: jnp.place(v, np.array([True, False, True, False, True]), constant(3), inplace=False),
@@ -64,7 +64,6 @@ on(
     set_traced_array=lambda v: v.at[(traced(v) + jnp.arange(3)) % 5].set(v[:3] ** 2),
     set_slice=lambda v: v.at[1:4].set(constant(3)),
     set_stride=lambda v: v.at[::2].set(v[:3] ** 2),
-    set_mask=lambda v: v.at[v > 0].set(0.5),
     add_at=lambda v: v.at[SOME].add(v[:3] ** 2),
     add_at_twice=lambda v: jnp.zeros(5).at[TWICE].add(v[:3]),
     add_at_drop=lambda v: jnp.zeros(5).at[FAR].add(v[:3], mode="drop"),
@@ -80,11 +79,10 @@ on(
     max_at=lambda v: v.at[SOME].max(v[2:] ** 2),
     max_at_twice=lambda v: jnp.full(5, -2.0).at[TWICE].max(v[:3]),
     min_at_drop=lambda v: v.at[FAR].min(v[:3], mode="drop"),
-    apply_at=lambda v: v.at[SOME].apply(jnp.sin),
     segment_sum=lambda v: jax.ops.segment_sum(v, np.array([0, 2, 0, 1, 2]), 3),
     segment_max=lambda v: jax.ops.segment_max(v, np.array([0, 2, 0, 1, 2]), 3),
     segment_min=lambda v: jax.ops.segment_min(v, np.array([0, 2, 0, 1, 2]), 3),
-    segment_prod=lambda v: jax.ops.segment_prod(v, np.array([0, 1, 2, 2, 2]), 3, unique_indices=False),
+    segment_prod=lambda v: jax.ops.segment_prod(v, np.array([0, 2, 1, 4, 3]), 5, unique_indices=True),
     segment_sum_traced=lambda v: jax.ops.segment_sum(v, (traced(v) + jnp.arange(5)) % 3, 3),
     bincount_weights=lambda v: jnp.bincount(np.array([0, 2, 0, 1, 2]), v, length=4),
     histogram_weights=lambda v: jnp.histogram(constant(5), 3, weights=v)[0],
@@ -162,5 +160,5 @@ on(
     scatter_batched=lambda v: lax.scatter(v, np.array([[[1]], [[3]]]), v[:, :1] ** 2, ROWS),
     scatter_add_batched=lambda v: lax.scatter_add(v, np.array([[[1]], [[3]]]), v[:, :1] ** 2, ROWS),
     scatter_traced=lambda v: lax.scatter(v, STARTS[:2] * traced(v, 2), v[:, :2] ** 2, WINDOWS, mode="clip"),
-    scatter_apply=lambda v: lax.scatter_apply(v, STARTS[:2], jnp.sin, WINDOWS, update_shape=(2, 2)),
 )
+on((5,), refused=True, apply_at=lambda v: v.at[SOME].apply(jnp.sin))

@@ -1,5 +1,7 @@
 """Contractions, convolutions, transforms, and what is made of them."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from jax import lax
@@ -74,7 +76,7 @@ on(
 )
 
 
-def conv(x, kernel, strides=(1,), padding="VALID", **options):
+def conv(x: jax.Array, kernel: jax.Array, strides: Any = (1,), padding: Any = "VALID", **options: Any) -> jax.Array:
     return lax.conv_general_dilated(x, kernel, strides, padding, **options)
 
 

@@ -65,9 +65,7 @@ on(
     lax_reduce_sum=lambda v: lax.reduce_sum(v, (0,)),
     lax_reduce_prod=lambda v: lax.reduce_prod(v, (1,)),
     lax_reduce_min=lambda v: lax.reduce_min(v, (0, 1)),
-    lax_reduce_pair=lambda v: lax.reduce(
-        (v, v**2), (0.0, 0.0), lambda a, b: (a[0] + b[0], a[1] + b[1]), (1,)
-    )[1],
+    lax_reduce_pair=lambda v: lax.reduce((v, v**2), (0.0, 0.0), lambda a, b: (a[0] + b[0], a[1] + b[1]), (1,))[1],
 )
 on(
     (2, 4),

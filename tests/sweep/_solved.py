@@ -99,7 +99,10 @@ on(
     complex_solve=lambda v: both(jnp.linalg.solve(lax.complex(matrix(v), v.T), complex_constant(3))),
     complex_inverse=lambda v: jnp.linalg.inv(lax.complex(matrix(v), v)).imag,
     custom_linear_solve=lambda v: lax.custom_linear_solve(
-        lambda x: matrix(v) @ x, constant(3), lambda _, b: jnp.linalg.solve(matrix(v), b), symmetric=False,
+        lambda x: matrix(v) @ x,
+        constant(3),
+        lambda _, b: jnp.linalg.solve(matrix(v), b),
+        symmetric=False,
         transpose_solve=lambda _, b: jnp.linalg.solve(matrix(v).T, b),
     ),
     custom_linear_solve_right=lambda v: lax.custom_linear_solve(
