@@ -13,7 +13,7 @@ from sweep import _check as checks
 from sweep import check, OPERATIONS
 
 WHOLE = os.environ.get("ETRACE_SWEEP") == "whole"
-EVERY = 18
+EVERY = 31
 """A sample is one operation of so many."""
 
 

@@ -70,7 +70,7 @@ def check(operation: Operation) -> Found | None:
 def is_differentiable(operation: Operation) -> bool:
     if not operation.refused:
         return True
-    return _refusal(jax.jacrev(operation), jax.ShapeDtypeStruct(operation.shape, np.float64)) is None
+    return _refusal(jax.grad(lambda x: operation(x).sum()), jax.ShapeDtypeStruct(operation.shape, np.float64)) is None
 
 
 def _check(operation: Operation) -> Found:
@@ -112,6 +112,13 @@ def _refusal(function: Callable[..., Any], *arguments: Any) -> Exception | None:
     return None
 
 
+def _jacobian(operation: Operation, x: jax.Array) -> jax.Array:
+    """[elements of the output, operand], row by row: not every operation can be batched."""
+    out, pull = jax.vjp(operation, x)
+    units = jnp.eye(out.size, dtype=out.dtype).reshape(out.size, *out.shape)
+    return jax.lax.map(lambda unit: pull(unit)[0], units)
+
+
 def _online(step: Any, rule: Any, model: Any, state: Any, xs: jax.Array) -> Any:
     transform = etr.etrace_grad(step, rule)
     return transform.scan(model, state, transform.init(model, state, xs[0]), xs)[0]
@@ -134,9 +141,8 @@ def _numbers(
         def loss(model):
             return rollout(step, model, state, xs)[0].sum()
 
-        jacobians = jax.lax.map(jax.jacrev(lambda v: operation(v).reshape(-1)), points)
         gradients = {name: _online(step, RULES[name], model, state, xs) for name in rules}
-        return jacobians, jax.grad(loss)(model), gradients
+        return jax.lax.map(lambda v: _jacobian(operation, v), points), jax.grad(loss)(model), gradients
 
     jacobians, wanted, found = run(points, model, state, xs)
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves((jacobians, wanted))), "not finite"

@@ -88,7 +88,7 @@ on(
     conv_padded=lambda v: conv(v, constant(1, 2, 2), padding=[(2, 1)]),
     conv_padded_less=lambda v: conv(v, constant(1, 2, 2), padding=[(-1, 1)]),
     conv_dilated_kernel=lambda v: conv(v, constant(2, 2, 2), rhs_dilation=(2,)),
-    conv_dilated_input=lambda v: conv(v, constant(1, 2, 3), lhs_dilation=(2,)),
+    conv_dilated_input=lambda v: conv(v, constant(1, 2, 3), padding=[(1, 1)], lhs_dilation=(2,)),
     conv_dilated_both=lambda v: conv(v, constant(1, 2, 2), (2,), [(1, 2)], lhs_dilation=(2,), rhs_dilation=(3,)),
     conv_grouped=lambda v: conv(v, constant(2, 1, 3), feature_group_count=2),
     conv_grouped_more=lambda v: conv(v, constant(4, 1, 3), feature_group_count=2),

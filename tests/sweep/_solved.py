@@ -85,7 +85,7 @@ on(
     norm_axis_three=lambda v: jnp.linalg.norm(v, 3, axis=1),
     norm_axis_inf=lambda v: jnp.linalg.norm(v, jnp.inf, axis=1, keepdims=True),
     norm_axis_zero=lambda v: jnp.linalg.norm(v, 0, axis=1),
-    vector_norm=lambda v: jnp.linalg.vector_norm(v, axis=0, ord=2.5),
+    vector_norm=lambda v: jnp.linalg.vector_norm(v, axis=0, ord=3),
     matrix_norm=lambda v: jnp.linalg.matrix_norm(v, ord="fro"),
     condition=lambda v: jnp.linalg.cond(symmetric(v)),
     condition_one=lambda v: jnp.linalg.cond(matrix(v), 1),
