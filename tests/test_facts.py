@@ -47,7 +47,7 @@ def entries():
             yield pytest.param(fact, primitive, what, id=f"{fact}-{primitive.name}")
 
 
-@pytest.mark.parametrize(("fact", "primitive", "what"), entries())
+@pytest.mark.parametrize(("fact", "primitive", "what"), list(entries()))
 def test_fact(fact, primitive, what):
     assert has_sample(primitive), f"`{primitive}` is in a table and has no sample"
     calls = [] if fact == "holomorphic" else calls_of(primitive)

@@ -124,9 +124,7 @@ on(
     expit=lambda v: special.expit(v),
     erfcx=lambda v: special.erfcx(v),
     spherical_harmonic=lambda v: special.sph_harm_y(jnp.asarray([1]), jnp.asarray([1]), v, v, n_max=2).real,
-    lambertw=lambda v: special.lambertw(v + 2),
     wofz=lambda v: special.wofz(v + 0j).imag,
-    spherical_bessel=lambda v: special.spherical_jn(1, v + 2),
 )
 on(
     (6,),

@@ -1,5 +1,6 @@
 """Reductions, what runs along an axis, sorting, windows and statistics."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax, nn
@@ -134,13 +135,10 @@ on(
     window_sum=lambda v: windowed(v, lax.add, 0.0),
     window_max=lambda v: windowed(v, lax.max, -jnp.inf),
     window_min=lambda v: windowed(v, lax.min, jnp.inf),
-    window_prod=lambda v: windowed(v, lax.mul, 1.0),
-    window_own=lambda v: windowed(v, lambda a, b: a + 2 * b, 0.0),
     window_strided=lambda v: lax.reduce_window(v, 0.0, lax.add, (1, 2), (1, 2), "SAME"),
     window_padded=lambda v: lax.reduce_window(v, 0.0, lax.add, (1, 3), (1, 2), ((0, 0), (2, 1))),
     window_dilated=lambda v: windowed(v, lax.add, 0.0, window_dilation=(1, 2)),
     window_base_dilated=lambda v: windowed(v, lax.add, 0.0, base_dilation=(1, 2)),
-    window_max_dilated=lambda v: windowed(v, lax.max, -jnp.inf, window_dilation=(1, 2)),
     window_both_axes=lambda v: lax.reduce_window(v, -jnp.inf, lax.max, (2, 2), (1, 1), "SAME"),
     max_pool=lambda v: lax.reduce_window(v, -jnp.inf, lax.max, (1, 2), (1, 2), "VALID"),
     select_and_gather_add=lambda v: jvp_of_max_pool(v),
@@ -148,16 +146,21 @@ on(
 )
 
 
+on(
+    (2, 4),
+    refused=True,
+    window_prod=lambda v: windowed(v, lax.mul, 1.0),
+    window_own=lambda v: windowed(v, lambda a, b: a + 2 * b, 0.0),
+    window_max_dilated=lambda v: windowed(v, lax.max, -jnp.inf, window_dilation=(1, 2)),
+)
+
+
 def jvp_of_max_pool(v):
     """The tangent is what is chosen where the first operand is largest."""
-    import jax
-
     return jax.jvp(lambda x: lax.reduce_window(x, -jnp.inf, lax.max, (1, 2), (1, 1), "VALID"), (v,), (v**2,))[1]
 
 
 def vjp_of_max_pool(v):
-    import jax
-
     return jax.vjp(lambda x: lax.reduce_window(x, -jnp.inf, lax.max, (1, 2), (1, 1), "VALID"), v)[1](v[:, :3] ** 2)[0]
 
 
