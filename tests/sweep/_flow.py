@@ -6,6 +6,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.experimental.ode import odeint
 
 from ._table import constant, on
 
@@ -213,7 +214,7 @@ on(
         lambda c: c[0] < 3, lambda c: (c[0] + 1, c[1] * v), (0, v), kind="bounded", max_steps=4
     )[1],
     error_if=lambda v: eqx.error_if(v, v.sum() > 1e9, "large"),
-    odeint=lambda v: _odeint(v),
+    odeint=lambda v: odeint(lambda y, t: -y * v, v, jnp.asarray([0.0, 0.5]))[1],
     pure_callback_constant=lambda v: v * jax.pure_callback(lambda: A, jax.ShapeDtypeStruct((4,), A.dtype)),
 )
 on((4,), unfollowed=True, custom_vjp_not_linear=lambda v: bounded_credit(v))
@@ -231,9 +232,3 @@ def _newton(f, x):
         y, slope = jax.jvp(f, (x,), (jnp.ones_like(x),))
         x = x - y / slope
     return x
-
-
-def _odeint(v):
-    from jax.experimental.ode import odeint
-
-    return odeint(lambda y, t: -y * v, v, jnp.asarray([0.0, 0.5]))[1]

@@ -93,9 +93,6 @@ on(
     one_hot=lambda v: nn.one_hot(jnp.asarray([0, 2]), 3, dtype=v.dtype) * v,
     real_and_bits=lambda v: lax.bitcast_convert_type(lax.bitcast_convert_type(v, jnp.int64), jnp.float64),
     trim_zeros_like=lambda v: jnp.zeros_like(v) + v[:1],
-    ravel_multi=lambda v: v.reshape(-1)[
-        jnp.ravel_multi_index((jnp.asarray([0, 1]), jnp.asarray([2, 0])), (2, 3), mode="clip")
-    ],
 )
 on(
     (9,),
