@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from sweep import Call, calls_of, complex_calls_of, has_sample
 
-from eqx_etrace._analysis import _custom, _holomorphic, _operation, _primitive, _zeros
+from eqx_etrace._analysis import _custom, _holomorphic, _linear, _operation, _primitive, _zeros
+from eqx_etrace._analysis._parameters import is_accounted_for
 
 
 def tables():
@@ -17,6 +18,7 @@ def tables():
     moves = {*_primitive.SHAPED, *_primitive.INDEXED, *_primitive.JOINED, *_primitive.UNSTACK, _primitive.SPLIT}
     return {
         "no derivative": dict.fromkeys(_primitive.WITHOUT_DERIVATIVE),
+        "no derivative if real": dict.fromkeys(_primitive.WITHOUT_DERIVATIVE_IF_REAL),
         "elementwise": dict.fromkeys(_primitive.ELEMENTWISE),
         "pairwise": dict.fromkeys(_primitive.PAIRWISE),
         "reduction": dict.fromkeys(_primitive.REDUCTIONS),
@@ -24,9 +26,9 @@ def tables():
         "on numbers": _primitive.SHAPED,
         "identity": dict.fromkeys(_primitive.COPIES | _primitive.ROUNDS),
         "half": dict(zip(_primitive.HALVES, (np.real, np.imag), strict=True)),
-        "linear": {p: s for p, s in _custom._LINEAR_IN.items() if p not in _custom._BY_VALUE},
-        "linear in one": dict.fromkeys(_custom._LINEAR_IN_ONE),
-        "linear in the right-hand side": {_custom._SOLVE: None},
+        "linear": {p: s for p, s in _linear.LINEAR_IN.items() if p not in _custom._BY_VALUE},
+        "linear in one": dict.fromkeys(_linear.LINEAR_IN_ONE),
+        "linear in the right-hand side": {_linear._SOLVE: None},
         "by value": dict.fromkeys(_custom._BY_VALUE),
         "holomorphic": dict.fromkeys(_holomorphic._HOLOMORPHIC),
         "keeps zero": dict.fromkeys(_zeros._KEEPS_ZERO),
@@ -54,6 +56,7 @@ def test_fact(fact, primitive, what):
     calls += complex_calls_of(primitive) if fact in ALSO_COMPLEX else []
     assert calls, f"no sample of `{primitive}` can be asked for: {fact}"
     for call in calls:
+        assert is_accounted_for(call.equation.primitive, call.params), f"{list(call.params)} are not all accounted for"
         FACTS[fact](call, what)
 
 
@@ -68,7 +71,7 @@ def elementwise(call: Call, _):
     for i, j in call.inexact_pairs():
         depends = call.depends(i, j) if np.shape(call.operands[i]) == call.outputs[j].shape else None
         if depends is not None:  # where JAX refuses, BPTT does
-            assert_only(depends, np.eye(call.outputs[j].size, dtype=bool))
+            assert not (depends & ~np.eye(call.outputs[j].size, dtype=bool)).any()
 
 
 def pairwise(call: Call, _):
@@ -178,6 +181,7 @@ def assert_only(jacobian, where):
 
 FACTS = {
     "no derivative": no_derivative,
+    "no derivative if real": no_derivative,
     "elementwise": elementwise,
     "pairwise": pairwise,
     "reduction": reduction,
