@@ -79,17 +79,18 @@ class PPProp(AbstractPositionRule):
         return Factors(x, roll(value.f, decay, drive.entry), _counted(value, pace))
 
     def advance_window(self, trace: Trace, value: Factors, window: Window) -> Factors:
-        decay, entry = window.composed.decay, window.composed.entry
-        if value.x is None or window.steps.x is None:
+        composed, steps = window.composed, window.steps
+        decay, entry = composed.decay, composed.entry
+        if value.x is None or steps.x is None:
             return Factors(None, roll(value.f, decay, [None if d is None else d.sum(0) for d in entry]), None)
-        pace, met = self._pace(window.steps), window.steps.x
+        pace, met = self._pace(steps), steps.x
         keep, forget = (jnp.cumprod(p[::-1], 0)[::-1] for p in (pace.keep, pace.forget))
         after, forgotten = (jnp.concatenate([p[1:], jnp.ones_like(p[:1])]) for p in (keep, forget))
         x = times(keep[0][..., None], value.x.astype(met.dtype)) + times((after * pace.take)[..., None], met).sum(0)
         decay = jax.tree.map(lambda d: forget[0][..., None] * d, decay)
         f = roll(value.f, decay, [None if d is None else (forgotten[..., None] * d).sum(0) for d in entry])
-        steps = jax.lax.scan(lambda n, now: (_counted(value._replace(steps=n), now), None), value.steps, pace)[0]
-        return Factors(x.astype(value.x.dtype), f, steps)
+        count = jax.lax.scan(lambda n, now: (_counted(value._replace(steps=n), now), None), value.steps, pace)[0]
+        return Factors(x.astype(value.x.dtype), f, count)
 
     def contract(
         self, trace: Trace, value: Factors, signal: Sequence[Inexact[Array, "..."]]

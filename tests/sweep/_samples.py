@@ -160,11 +160,7 @@ OTHERS: dict[str, list[Sample]] = {
         lambda a, b: lax.linalg.triangular_solve(a, b, left_side=True, lower=True), TRIANGLE, numbers(3, 2)
     ),
     "tridiagonal_solve": of(
-        lambda a, b, c, x: lax.linalg.tridiagonal_solve(a, b, c, x),
-        numbers(3),
-        3 + numbers(3),
-        numbers(3),
-        numbers(3, 2),
+        lambda a, d, x: lax.linalg.tridiagonal_solve(a, d, a, x), numbers(3), 3 + numbers(3), numbers(3, 2)
     ),
     "tile": [*of(lambda x: jnp.tile(x, 2), X), *of(lambda x: jnp.tile(x, (2, 3)), M)],
     "linear_solve": of(solved, X),
