@@ -12,6 +12,7 @@ from jaxtyping import PyTree
 
 from ._analysis import Layout
 from ._assign import check_rule, Rule
+from ._compat import opened
 from ._gradient import factors_of, Gradient, settle, stacked, with_past, with_rows
 from ._graph import ETraceGraph
 from ._new_state import new_state_signal
@@ -176,9 +177,13 @@ class Pullback(eqx.Module):
     It is a pytree, as that of `jax.vjp` is: it may leave `jax.jit`, and be called when the reward is known.
     """
 
-    run: Callable[[Arrays, Arrays], tuple[Arrays, Arrays]]
+    known: Arrays
+    """What the step left behind."""
     out: Arrays
     new_state: Arrays
+    jaxpr: Any = eqx.field(static=True)
+    """From `known` and flat cotangents to flat gradients."""
+    structure: Any = eqx.field(static=True)
     layouts: tuple[Layout, Layout, Layout, Layout] = eqx.field(static=True)
     """Of the model, the state, the inputs and the output."""
 
@@ -189,7 +194,8 @@ class Pullback(eqx.Module):
         on_state = [jnp.zeros_like(s) for s in self.new_state]
         if state_cotangent is not None:
             on_state = _cotangents(self.new_state, state, state_cotangent, "state")
-        on_model, on_inputs = self.run(on_out, on_state)
+        found = jax.core.eval_jaxpr(self.jaxpr, self.known, *on_out, *on_state)
+        on_model, on_inputs = jtu.tree_unflatten(self.structure, found)
         return model.join(on_model, None), inputs.join(on_inputs, None)
 
 
@@ -224,8 +230,10 @@ class ETraceVJP(eqx.Module):
             return gradient, on_inputs
 
         nothing = jax.tree.map(jnp.zeros_like, (done.out, done.new.inexact))
-        staged = eqx.filter_closure_convert(pull, *nothing)
-        pullback = Pullback(staged, done.out, done.new.inexact, (step.model, step.state, step.inputs, step.out))
+        staged, shapes = jax.make_jaxpr(pull, return_shape=True)(*nothing)  # what it closes over becomes constants
+        jaxpr, known = opened(staged)
+        layouts = step.model, step.state, step.inputs, step.out
+        pullback = Pullback(list(known), done.out, done.new.inexact, jaxpr, jtu.tree_structure(shapes), layouts)
         out, state = step.out.join(done.out, done.aside.out_rest), step.state.join(done.new.inexact, done.new.rest)
         return out, state, trace.holding(values), pullback
 
