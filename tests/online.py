@@ -37,7 +37,7 @@ def runs(name: str, rule: Any, windows: Sequence[int]) -> Iterator[tuple[int, An
     loss_step, model, state, inputs = CASES[name].build()
     transform = etr.etrace_value_and_grad(loss_step, rule)
     trace = transform.init(model, state, *(x[0] for x in inputs))
-    report, arrays = graph_of(name).report(rule), jax.tree.leaves(trace)
+    report, arrays = graph_of(name).report(rule), jax.tree.leaves(trace.values)
     assert report.trace_bytes == sum(row.trace_bytes for row in report.rows) == sum(a.nbytes for a in arrays)
     assert {shape for row in report.rows for shape in row.trace_shape} <= {a.shape for a in arrays}
     for window in windows:

@@ -71,7 +71,7 @@ def temporary(program):
 
 
 def trace_bytes(trace):
-    return sum(x.nbytes for x in jax.tree.leaves(trace))
+    return sum(x.nbytes for x in jax.tree.leaves(trace.values))
 
 
 @pytest.mark.parametrize("window", [1, 16])
@@ -166,7 +166,7 @@ def test_the_report_gives_the_size_of_the_trace_to_the_byte(rule, name):
     assert report.trace_bytes == trace_bytes(trace) == sum(row.trace_bytes for row in report.rows)
     _, _, advanced = eqx.filter_eval_shape(online, model, state, trace, *now)
     assert [(x.shape, x.dtype) for x in jax.tree.leaves(advanced)] == [
-        (x.shape, x.dtype) for x in jax.tree.leaves(trace)
+        (x.shape, x.dtype) for x in jax.tree.leaves(trace.values)
     ]
 
 
@@ -179,7 +179,7 @@ def test_storage_in_half_the_bytes(rule, window):
     wanted, _, _ = eqx.filter_jit(online.scan)(model, state, trace, xs, window=window)
     stored = etr.etrace_grad(loss_step, short)
     found, _, last = eqx.filter_jit(stored.scan)(model, state, stored.init(model, state, xs[0]), xs, window=window)
-    assert all(x.dtype in (jnp.bfloat16, jnp.int32) for x in jax.tree.leaves(last))
+    assert all(x.dtype in (jnp.bfloat16, jnp.int32) for x in jax.tree.leaves(last.values))
     assert all(g.dtype == jnp.float32 for g in jax.tree.leaves(found))
     error = relative(found.weight.weight, wanted.weight.weight)
     assert 1e-5 < error < 1e-2
@@ -213,7 +213,7 @@ def test_donated_carries_are_reused():
     online, model, state, trace, xs = setup(6)
     step = eqx.filter_jit(online, donate="all-except-first")
     whole = trace_bytes(trace)
-    old = jax.tree.leaves(trace)
+    old = jax.tree.leaves(trace.values)
     _, state, trace = step(model, state, trace, xs[0])
     assert all(x.is_deleted() for x in old) and trace_bytes(trace) == whole
 
