@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Inexact
 
-from .._trace import after, are_finite, Drive, finite, Head, Matrix, mended, spoiled, times
+from .._trace import after, are_finite, Drive, finite_at_nothing, Head, Matrix, mended, times
 
 Value = tuple[Inexact[Array, "..."], ...]
 """One array per state that the trace supports."""
@@ -20,13 +20,13 @@ Value = tuple[Inexact[Array, "..."], ...]
 
 def roll(value: Value, decay: Matrix, new: Sequence[Inexact[Array, "..."] | None]) -> Value:
     """sum_s' decay[s, s'] e[s'] + new[s]; `decay` may lack the last axes of e. In the dtype of e."""
-    decay, value = _prepared(decay, value)
+    decay = _prepared(decay, value)
     return tuple(_row(s, value, row, entering) for s, (row, entering) in enumerate(zip(decay, new, strict=True)))
 
 
 def roll_in_place(value: Value, decay: Matrix, new: Sequence[Inexact[Array, "..."] | None]) -> Value:
     """The same, one state after the other."""
-    decay, value = _prepared(decay, value)
+    decay = _prepared(decay, value)
     found = dict(enumerate(value))
     last: list[Array] = []
     for s in _order(decay):
@@ -35,18 +35,16 @@ def roll_in_place(value: Value, decay: Matrix, new: Sequence[Inexact[Array, "...
     return tuple(found[s] for s in range(len(value)))
 
 
-def _prepared(decay: Matrix, value: Value) -> tuple[Matrix, Value]:
-    """D with a number in place of infinity and NaN, and the trace with NaN where it would have met them."""
+def _prepared(decay: Matrix, value: Value) -> Matrix:
+    """D, zero where it is not finite and all of the trace that it meets is zero."""
     rows = [d for row in decay for d in row if d is not None]
-    value = mended(_spoiled, ~are_finite(rows), value, decay)
-    return jax.tree.map(lambda d: finite(d, 1.0), decay), value
+    return mended(_without_empty, ~are_finite(rows), decay, value)
 
 
-def _spoiled(value: Value, decay: Matrix) -> Value:
-    found = list(value)
-    for row in decay:
-        found = [e if d is None else spoiled(e, d) for e, d in zip(found, row, strict=True)]
-    return tuple(found)
+def _without_empty(decay: Matrix, value: Value) -> Matrix:
+    return tuple(
+        tuple(None if d is None else finite_at_nothing(d, e) for d, e in zip(row, value, strict=True)) for row in decay
+    )
 
 
 def _order(decay: Matrix) -> list[int]:
@@ -75,7 +73,7 @@ def fold(head: Head, value: Value, drive: Drive) -> Value:
         return roll(value, drive.decay, [None if d is None else d.sum(0) for d in drive.entry])
     axis, count = head.blocks(4)
     size = head.shape[axis] // count
-    decays, value = _prepared(drive.decay, value)
+    decays = _prepared(drive.decay, value)
 
     def part(rows: Any, start: Array, along: int) -> Array:
         return jax.lax.dynamic_slice_in_dim(rows, start, size, along)

@@ -33,6 +33,7 @@ from ._linearise import (
 from ._order import after as after
 from ._times import are_finite as are_finite
 from ._times import finite as finite
+from ._times import finite_at_nothing as finite_at_nothing
 from ._times import mended as mended
 from ._times import spoiled as spoiled
 from ._times import times as times

@@ -6,8 +6,8 @@ NaN. In floating-point arithmetic both are 0 times infinity, which is NaN, for e
 through the first state, and nothing through a select that chose the other side, never meets them.
 
 A trace is large, and the rows that it meets (D, a learning signal) are smaller by the number of features. So the rows
-are looked at. Where they are zero, nothing is taken of the trace. Where they are not finite, a number takes their
-place, and the NaN that belongs there is put in afterwards, by a pass over the trace that is made only then.
+are looked at. Where they are zero, nothing is taken of the trace. Only where they are not finite is the trace read to
+see whether it is empty.
 """
 
 import functools
@@ -57,6 +57,13 @@ def mended(mend: Callable[..., Tree], needed: Bool[Array, ""], value: Tree, *kno
 @mended.defjvp
 def _(mend: Callable[..., Any], primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[Any, Any]:
     return mended(mend, *primals), tangents[1]
+
+
+def finite_at_nothing(rows: Inexact[Array, "..."], trace: Inexact[Array, "..."]) -> Inexact[Array, "..."]:
+    """Rows, zero where they are not finite and all of the trace that they meet is zero; it is read row by row."""
+    by_row = trace.reshape(rows.size, -1) if rows.size else jnp.zeros((0, 1))
+    is_empty = jax.lax.map(lambda row: (row == 0).all(), by_row).reshape(rows.shape)
+    return jnp.where(is_empty & ~jnp.isfinite(rows), 0, rows)
 
 
 def spoiled(trace: Inexact[Array, "..."], rows: Inexact[Array, "..."]) -> Inexact[Array, "..."]:
