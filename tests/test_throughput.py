@@ -165,7 +165,7 @@ def test_the_report_gives_the_size_of_the_trace_to_the_byte(rule, name):
     report = online.graph(model, state, *now).report(rule)
     assert report.trace_bytes == trace_bytes(trace) == sum(row.trace_bytes for row in report.rows)
     _, _, advanced = eqx.filter_eval_shape(online, model, state, trace, *now)
-    assert [(x.shape, x.dtype) for x in jax.tree.leaves(advanced)] == [
+    assert [(x.shape, x.dtype) for x in jax.tree.leaves(advanced.values)] == [
         (x.shape, x.dtype) for x in jax.tree.leaves(trace.values)
     ]
 

@@ -105,11 +105,11 @@ def _with_spoiled(found: Array, rows: list[Array], value: list[Array]) -> Array:
             found = spoiled(found, jnp.where(e == 0, 0, g))
             continue
 
-        def look(found: Array, lane: tuple[Array, Array]) -> tuple[Array, None]:
-            g, e = lane
-            return jnp.where(~jnp.isfinite(g)[..., None] & (e != 0), jnp.nan, found), None
+        def look(lane: Array, found: Array, g: Array = g, e: Array = e) -> Array:
+            row, part = (jax.lax.dynamic_index_in_dim(a, lane, 1, keepdims=False) for a in (g, e))
+            return jnp.where(~jnp.isfinite(row)[..., None] & (part != 0), jnp.nan, found)
 
-        found = jax.lax.scan(look, found, (jnp.moveaxis(g, 1, 0), jnp.moveaxis(e, 1, 0)))[0]
+        found = jax.lax.fori_loop(0, e.shape[1], look, found)
     return found
 
 

@@ -41,12 +41,13 @@ def apply_blocks(jacobian: Inexact[Array, "g i j"], value: Inexact[Array, "g j .
 def _with_spoiled(found: Array, jacobian: Array, value: Array) -> Array:
     """A product, NaN where an entry of J that is not finite met anything but zero."""
 
-    def look(found: Array, now: tuple[Array, Array]) -> tuple[Array, None]:
-        column, e = now
-        is_bad = ~jnp.isfinite(column).reshape(*column.shape, *(1,) * (e.ndim - 1))
-        return jnp.where(is_bad & (e != 0)[:, None], jnp.nan, found), None
+    def look(j: Array, found: Array) -> Array:
+        column = jax.lax.dynamic_index_in_dim(jacobian, j, 2, keepdims=False)
+        e = jax.lax.dynamic_index_in_dim(value, j, 1)
+        is_bad = ~jnp.isfinite(column).reshape(*column.shape, *(1,) * (e.ndim - 2))
+        return jnp.where(is_bad & (e != 0), jnp.nan, found)
 
-    return jax.lax.scan(look, found, (jnp.moveaxis(jacobian, 2, 0), jnp.moveaxis(value, 1, 0)))[0]
+    return jax.lax.fori_loop(0, value.shape[1], look, found)
 
 
 def written_out(function: Callable[..., Any]) -> Callable[..., Any]:
