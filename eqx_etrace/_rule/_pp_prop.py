@@ -45,7 +45,9 @@ class PPProp(AbstractPositionRule):
 
     Time is that of the states, lane by lane. A step that holds all states of a lane as they are (D is the identity and
     nothing enters) does nothing to its trace. A step that cuts them off from their past (D is zero: a reset) starts the
-    sums and the count anew.
+    sums and the count anew. So it is at every step where D is zero by structure, as of a recurrence through a dense
+    weight alone: e_f then holds one step, and e_x the x of that step, so that the trace is that of `DRTRL`, where the
+    published rule averages inputs that e_f knows nothing of.
 
     **Arguments**
 

@@ -82,13 +82,13 @@ class Window:
 def lanes(drive: Drive) -> tuple[Bool[Array, "*t b m"], Bool[Array, "*t b m"]]:
     """In which lanes a step holds every unit's states as they are, and in which it cuts them off from their past.
 
-    Of a weight that has features. A held step is the identity, and nothing enters. A step that cuts has a D that is
-    zero by value, as a reset has it; a D that is zero by structure is the rule's approximation, and cuts nothing.
+    Of a weight that has features. A held step is the identity, and nothing enters. A step cuts where D is zero: in a
+    reset by value, and always where it is zero by structure.
     """
     entering = [(rows != 0).any(-1) for rows in drive.entry if rows is not None]
     is_held = ~functools.reduce(jnp.logical_or, entering)
     found = [d for row in drive.decay for d in row if d is not None]
-    is_cut = functools.reduce(jnp.logical_and, [(d == 0).all(-1) for d in found], jnp.full_like(is_held, bool(found)))
+    is_cut = functools.reduce(jnp.logical_and, [(d == 0).all(-1) for d in found], jnp.ones_like(is_held))
     for s, row in enumerate(drive.decay):
         for r, d in enumerate(row):
             is_held &= (d == int(s == r)).all(-1) if d is not None else s != r

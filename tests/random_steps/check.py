@@ -139,7 +139,7 @@ def _check(program: Program, rule: str, window: int) -> None:
         assert all(row.exact for row in report.rows), report
     for row in report.rows:
         assert row.exact == (not row.dropped)
-    assert report.trace_bytes == sum(x.nbytes for x in jax.tree.leaves(trace))
+    assert report.trace_bytes == sum(x.nbytes for x in jax.tree.leaves(trace.values))
     assert jax.tree.structure(last) == jax.tree.structure(state)
 
 
