@@ -64,7 +64,7 @@ def test_slstm(make, key):
         memorax = pytest.importorskip("memorax.networks.sequence_models")
     run, model, state = make(memorax)
     model = perturbed(model, key)
-    state = jax.tree.map(lambda a: a.astype(float), state)
+    state = jax.tree.map(lambda a: a.astype(float) + 1.0, state)  # from zero, the bias of the input gate has no effect
     xs = jax.random.normal(key, (T, B, F))
 
     def loss_step(model, state, x):
@@ -76,6 +76,6 @@ def test_slstm(make, key):
     trace = online.init(model, state, xs[0])
     found, _, _ = jax.jit(online.scan, static_argnames="window")(model, state, trace, xs, window=1)
     wanted = bptt(loss_step, model, state, xs)
-    assert min(float(jnp.abs(g).max()) for g in jax.tree.leaves(wanted)) > 1e-6
+    assert min(float(jnp.abs(g).max()) for g in jax.tree.leaves(wanted)) > 1e-4
     assert all(row.exact for row in report.rows)
     assert_close(found, wanted)

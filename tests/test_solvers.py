@@ -19,6 +19,13 @@ TO_ROUNDING = {"rtol": 1e-12, "atol": 1e-12}
 Cell = Callable[[Any, jax.Array, jax.Array], jax.Array]
 
 
+@pytest.fixture(autouse=True)
+def promotion():
+    """Some adjoints of diffrax need JAX's default promotion."""
+    with jax.numpy_dtype_promotion("standard"):
+        yield
+
+
 def with_loss(cell: Cell) -> Any:
     def loss_step(model, h, x):
         h = cell(model, h, x)
@@ -153,7 +160,7 @@ def to_rest(dx) -> Cell:
     controller = dx.PIDController(rtol=1e-3, atol=1e-6)
     event = dx.Event(dx.steady_state_event())
     cell = integrated(
-        dx, dx.ImplicitAdjoint(), solver=dx.Heun(), t1=jnp.inf, max_steps=64, stepsize_controller=controller, event=event
+        dx, dx.ImplicitAdjoint(), solver=dx.Heun(), t1=jnp.inf, max_steps=256, stepsize_controller=controller, event=event
     )
     return lambda m, h, x: 0.5 * h + cell(m, h, x)
 
