@@ -1,6 +1,7 @@
 """What a rule gives each parameter, and what it costs: found from the structure, before anything runs."""
 
 import dataclasses
+from typing import Any
 
 import jax
 import jax.tree_util as jtu
@@ -8,7 +9,7 @@ import jax.tree_util as jtu
 from ._analysis import Analysis, Cut, ParamRelation, Path
 from ._assign import assign, Assignment, TraceTooLargeError
 from ._rule import AbstractPositionRule, AbstractRule, NoTrace
-from ._trace import Influence, make_traces, Trace
+from ._trace import Influence, make_traces
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,6 +23,8 @@ class Row:
     """Is the parameter's gradient equal to BPTT, in exact arithmetic and at any window from 1?"""
     exact_at_window_0: bool
     """And at window 0, where the learning signal is the derivative by the new states that its traces are of?"""
+    zero: str | None
+    """Why its gradient is zero whatever the numbers, and so that of BPTT, too; None if it is not."""
     dropped: tuple[Cut, ...]
     """The credit that the rule drops for this parameter: the operation and the user's line."""
     trace_shape: tuple[tuple[int, ...], ...]
@@ -34,62 +37,81 @@ class Row:
     rule: str
 
 
+class Kept:
+    """The traces by position of a step, and the arrays that rules keep of them: found once, whatever is asked."""
+
+    def __init__(self, analysis: Analysis):
+        self.analysis, self.traces, self.paths = analysis, make_traces(analysis), analysis.step.model.inexact_paths
+        self._known: dict[object, list[jax.ShapeDtypeStruct]] = {}
+
+    def arrays(self, rule: AbstractPositionRule, site: int) -> list[jax.ShapeDtypeStruct]:
+        """Traces of one layout have the same arrays, whatever they are of."""
+        trace = self.traces[site]
+        head = trace.head.shape, trace.head.has_features, trace.head.output
+        key = rule, head, trace.partners, trace.couplings, trace.entries, trace.dtype
+        if key not in self._known:
+            self._known[key] = jtu.tree_leaves(jax.eval_shape(lambda: rule.init(trace)))
+        return self._known[key]
+
+
 class Account:
     """What each parameter's traces are and cost; shared ones count once."""
 
-    def __init__(self, assignment: Assignment):
-        self.assignment, self.analysis = assignment, assignment.analysis
-        self.rules, self.traces = assignment.sites, make_traces(assignment.analysis)
-        self.counted: set[tuple[str, int]] = set()
+    def __init__(self, assignment: Assignment, kept: Kept):
+        self.assignment, self.analysis, self.kept = assignment, assignment.analysis, kept
+        self.rules, self.traces = assignment.sites, kept.traces
+        self.relations: dict[int, list[ParamRelation]] = {}
+        for relation in self.analysis.relations:
+            self.relations.setdefault(relation.parameter, []).append(relation)
+        self.groups = {i: self._groups(i) for i in assignment.influences}
+        self.counted: set[object] = set()
 
     def rows(self, p: int) -> list[Row]:
         """Of one parameter: one per group, or one without a trace."""
-        analysis = self.analysis
-        sites = [r for r in analysis.relations if r.parameter == p]
-        influences = [i for i in self.assignment.influences if analysis.bits.get(i.source.weight, 0) >> p & 1]
+        sites = self.relations.get(p, [])
+        influences = [i for i in self.groups if self.analysis.bits.get(i.source.weight, 0) >> p & 1]
         dropped = self._dropped(p, sites, influences)
         exact, at_0 = not dropped, not dropped and not self._is_passed_by(sites, influences)
-        path = self.analysis.step.model.inexact_paths[p]
-        found = []
-        for group in sorted({r.group for r in sites}.union(*map(self._groups, influences))) or [None]:
-            here = [r.site for r in sites if r.group == group and not isinstance(self.rules[r.site], NoTrace)]
-            blocks = [i for i in influences if group in self._groups(i)]
-            new_sites = self._new("site", here)
-            new_blocks = self._new("influence", [self.assignment.influences.index(i) for i in blocks])
-            shapes = [shape for site in here for shape in _shapes(self.rules[site], self.traces[site])]
-            size = sum(_bytes(self.rules[s], self.traces[s]) for s in new_sites)
-            work = sum(self.rules[s].work(self.traces[s]) for s in new_sites)
-            for number in new_blocks:
-                size += self.assignment.influences[number].bytes
-                work += self.assignment.influences[number].work
-            names = {type(self.rules[r.site]).__name__ for r in sites if r.group == group and not blocks}
-            names |= {type(self.assignment.blocks[i.source.weight]).__name__ for i in blocks}
-            shapes += [i.shape for i in blocks]
-            rule = ", ".join(sorted(names))
-            found.append(Row(path, group, exact, at_0, dropped, tuple(shapes), size, work, rule))
-        return found
+        path = self.kept.paths[p]
+        groups = sorted({r.group for r in sites}.union(*(self.groups[i] for i in influences)))
+        zero = self.analysis.zero[p]
+        return [Row(path, g, exact, at_0, zero, dropped, *self._kept(g, sites, influences)) for g in groups or [None]]
 
-    def _leaves(self, influence: Influence) -> set[int]:
-        """The hidden states that an influence reaches."""
-        return set(self.analysis.structure.leaf[influence.slots[influence.slots >= 0]].tolist())
+    def _kept(
+        self, group: int | None, sites: list[ParamRelation], influences: list[Influence]
+    ) -> tuple[tuple[tuple[int, ...], ...], int, int, str]:
+        """Shapes, bytes, work and rules of what is kept in one group."""
+        mine = [r.site for r in sites if r.group == group]
+        here = [site for site in mine if not isinstance(self.rules[site], NoTrace)]
+        blocks = [i for i in influences if group in self.groups[i]]
+        arrays = {site: self.kept.arrays(self.rules[site], site) for site in here}
+        shapes = [tuple(a.shape) for site in here for a in arrays[site] if a.ndim > 0] + [i.shape for i in blocks]
+        new, new_blocks = self._new(here), self._new(blocks)
+        size = sum(a.size * a.dtype.itemsize for site in new for a in arrays[site]) + sum(i.bytes for i in new_blocks)
+        work = sum(self.rules[s].work(self.traces[s]) for s in new) + sum(i.work for i in new_blocks)
+        names = {type(self.assignment.blocks[i.source.weight]).__name__ for i in blocks}
+        names |= set() if blocks else {type(self.rules[site]).__name__ for site in mine}
+        return tuple(shapes), size, work, ", ".join(sorted(names))
 
-    def _groups(self, influence: Influence) -> set[int]:
-        return {g.index for g in self.analysis.groups if self._leaves(influence) & set(g.leaves)}
+    def _groups(self, influence: Influence) -> frozenset[int]:
+        """Those that it reaches."""
+        return frozenset(g.index for g in self.analysis.groups if not influence.leaves.isdisjoint(g.leaves))
 
     def _is_passed_by(self, sites: list[ParamRelation], influences: list[Influence]) -> bool:
         """Does the output take past credit from the old states of these traces other than through their new ones?"""
         analysis, blocks = self.analysis, self.assignment.blocks
         by_position = {r.group for r in sites if analysis.sites[r.site].weight not in blocks}
         kept = [leaf for group in by_position for leaf in analysis.groups[group].leaves]
-        on_blocks = [leaf for influence in influences for leaf in self._leaves(influence)]
+        on_blocks = [leaf for influence in influences for leaf in influence.leaves]
         return any(analysis.past_tails >> leaf & 1 for leaf in kept) or any(
             analysis.past_new >> leaf & 1 for leaf in on_blocks
         )
 
-    def _new(self, kind: str, numbers: list[int]) -> list[int]:
-        found = [n for n in dict.fromkeys(numbers) if (kind, n) not in self.counted]
-        self.counted.update((kind, n) for n in found)
-        return found
+    def _new(self, found: list[Any]) -> list[Any]:
+        """Sites or influences that no earlier row counts."""
+        new = [one for one in dict.fromkeys(found) if one not in self.counted]
+        self.counted.update(new)
+        return new
 
     def _dropped(self, p: int, sites: list[ParamRelation], influences: list[Influence]) -> tuple[Cut, ...]:
         analysis, blocks, found = self.analysis, self.assignment.blocks, []
@@ -109,23 +131,13 @@ class Account:
         steps = self.assignment.blocks[influence.source.weight].steps
         eqn = None if influence.source.use is None else influence.source.use.equation
         what = f"influence that takes more than {steps} step{'' if steps == 1 else 's'}"
-        return Cut(min(self._groups(influence)), influence.source.weight, what, "" if eqn is None else eqn.source)
+        return Cut(min(self.groups[influence]), influence.source.weight, what, "" if eqn is None else eqn.source)
 
     def _given_up(self, site: int) -> Cut | None:
         """What the rule itself drops, whatever the graph."""
         what = self.rules[site].approximates(self.traces[site])
         where = self.analysis.sites[site]
         return None if what is None else Cut(where.group, where.weight, what, where.equation.source)
-
-
-def _shapes(rule: AbstractPositionRule, trace: Trace) -> list[tuple[int, ...]]:
-    arrays = jtu.tree_leaves(jax.eval_shape(lambda: rule.init(trace)))
-    return [tuple(a.shape) for a in arrays if a.ndim > 0]
-
-
-def _bytes(rule: AbstractPositionRule, trace: Trace) -> int:
-    arrays = jtu.tree_leaves(jax.eval_shape(lambda: rule.init(trace)))
-    return sum(a.size * a.dtype.itemsize for a in arrays)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -144,19 +156,19 @@ class Cost:
     """Would `init` refuse the rule, because its traces take more than its limit?"""
 
 
-def cost_of(analysis: Analysis, rule: AbstractRule) -> Cost:
+def cost_of(kept: Kept, rule: AbstractRule) -> Cost:
     """Of one rule for everything."""
-    assignment = assign(analysis, rule)
-    rows = all_rows(assignment)
+    assignment = assign(kept.analysis, rule)
+    rows = all_rows(assignment, kept)
     approximate = {row.path for row in rows if not row.exact}
     size, work = sum(row.trace_bytes for row in rows), sum(row.work for row in rows)
     exact = len({row.path for row in rows} - approximate)
     return Cost(str(rule), exact, size, work, passes_of(assignment), refusal(assignment) is not None)
 
 
-def all_rows(assignment: Assignment) -> tuple[Row, ...]:
+def all_rows(assignment: Assignment, kept: Kept) -> tuple[Row, ...]:
     """Of every parameter, in order."""
-    account = Account(assignment)
+    account = Account(assignment, kept)
     return tuple(row for p in range(len(assignment.analysis.step.parameters)) for row in account.rows(p))
 
 

@@ -5,7 +5,7 @@ import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ._analysis import Analysis, ParamRelation, Zeros
+from ._analysis import Analysis, ParamRelation, Path, Zeros
 from ._rule import AbstractBlockRule, AbstractPositionRule, AbstractRule, DRTRL, NoTrace, RTRL
 from ._trace import Influence, make_influence
 
@@ -29,9 +29,9 @@ class Assignment:
         """Of every source of the weights that have a block rule."""
         if not self.blocks:
             return ()
-        program = self.analysis.step.program
+        zeros = Zeros(self.analysis.step.program)
         return tuple(
-            make_influence(self.analysis, source, self.blocks[source.weight].steps, Zeros(program).of(source.weight))
+            make_influence(self.analysis, source, self.blocks[source.weight].steps, zeros.of(source.weight))
             for source in self.analysis.structure.sources
             if source.weight in self.blocks
         )
@@ -44,7 +44,7 @@ class Assignment:
             if needed <= rule.most_bytes:
                 continue
             largest = max(mine, key=lambda influence: influence.bytes)
-            names, scalars = " and ".join(self.names(largest.source.weight)), largest.slots.shape[1]
+            names, scalars = " and ".join(self.names(largest.source.weight)), largest.shape[1]
             raise TraceTooLargeError(
                 f"{rule} needs {needed:,} bytes for its traces, more than its limit of {rule.most_bytes:,}. "
                 f"The largest is that of {names}, {largest.shape}: each of its elements influences {scalars} scalars "
@@ -56,7 +56,12 @@ class Assignment:
     def names(self, weight: int) -> list[str]:
         """The parameters behind an effective weight."""
         step, bits = self.analysis.step, self.analysis.bits
-        return [str(path) for p, path in enumerate(step.model.inexact_paths) if bits.get(weight, 0) >> p & 1]
+        return [shown(path) for p, path in enumerate(step.model.inexact_paths) if bits.get(weight, 0) >> p & 1]
+
+
+def shown(path: Path, whole: str = "the model") -> str:
+    """A path as brainscale prints it; a pytree that is one array has none."""
+    return str(path) if path else f"<{whole}>"
 
 
 class TraceTooLargeError(ValueError):
@@ -110,7 +115,7 @@ def _check_whole_weights(
     """An influence holds all that a weight does, whatever the group."""
     for site, found in zip(analysis.sites, chosen, strict=True):
         if site.weight in blocks and blocks[site.weight] != found:
-            names = [str(r.path) for r in analysis.relations if analysis.sites[r.site].weight == site.weight]
+            names = [shown(r.path) for r in analysis.relations if analysis.sites[r.site].weight == site.weight]
             raise ValueError(
                 f"The rule function returned {blocks[site.weight]} and {found} for relations of one weight "
                 f"({', '.join(sorted(set(names)))}). {type(blocks[site.weight]).__name__} keeps all that a weight "
@@ -126,12 +131,14 @@ def _by_site(analysis: Analysis, rule: Rule) -> tuple[AbstractRule, ...]:
         found = rule(relation)
         if not isinstance(found, _KINDS):
             raise TypeError(
-                f"The rule function returned {found!r} for {relation.path}; it must return a rule such as `DRTRL()`."
+                f"The rule function returned {found!r} for {shown(relation.path)}; it must return a rule such as "
+                "`DRTRL()`."
             )
         if chosen[relation.site] not in (None, found):
             raise ValueError(
-                f"{relation.path} shares its effective weight, and so its trace, with another parameter, but the rule "
-                f"function returned {chosen[relation.site]} for one, {found} for the other. Return one rule for both."
+                f"{shown(relation.path)} shares its effective weight, and so its trace, with another parameter, but "
+                f"the rule function returned {chosen[relation.site]} for one, {found} for the other. Return one rule "
+                "for both."
             )
         chosen[relation.site] = found
     return tuple(found for found in chosen if found is not None)

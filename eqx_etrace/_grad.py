@@ -70,7 +70,11 @@ class ETraceGrad(eqx.Module):
         return ETraceGraph(self._plan(model, state, inputs).analysis)
 
     def __call__(self, model: PyTree, state: PyTree, trace: ETrace, *inputs: Any) -> tuple[Any, PyTree, ETrace]:
-        """One step: `(gradients, state, trace)`, or `((loss, gradients), state, trace)`."""
+        """One step: `(gradients, state, trace)`, or `((loss, gradients), state, trace)`.
+
+        **Raises** `ValueError` for a transform with a window of more than one step, which is that of `scan`.
+        """
+        _check_single(self.window)
         check_trace(trace)
         plan = self._plan(model, state, inputs)
         plan.check(trace)
@@ -101,10 +105,13 @@ class ETraceGrad(eqx.Module):
         first = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype) if eqx.is_array(x) else x, inputs)
         try:
             plan = self._plan(model, state, first)
+            plan.check(trace)
         except Exception as error:
-            error.add_note(f"`scan` took the leading axis of every array among its inputs, {length}, for time.")
+            error.add_note(
+                f"`scan` took the leading axis of every array among its inputs, {length}, for time; close over what "
+                "stays the same, frozen parameters for example."
+            )
             raise
-        plan.check(trace)
         arguments = take_arguments(plan, model, state, inputs)
         fixed = fixed_values(plan, arguments)
 
@@ -139,6 +146,15 @@ class ETraceGrad(eqx.Module):
             first,
             step.state.join(found.state.inexact, found.state.rest),
             trace.holding(found.advance(on_weights)),
+        )
+
+
+def _check_single(window: int) -> None:
+    if window > 1:
+        raise ValueError(
+            f"This transform was made with `window={window}`, but a call sees one step: nothing before it "
+            "could be differentiated exactly. Pass several steps to `.scan`, whose window this is, or make a transform "
+            "with `window=1` (or 0) for single steps; the traces of both are the same, so they can take turns."
         )
 
 
@@ -296,7 +312,7 @@ def etrace_value_and_grad(
     - `window`: how many of the most recent steps are differentiated exactly, in reverse mode, before credit is handed
       to the trace. 1 is online learning, T is BPTT; 0 is the literature's estimator, without the exact step: it misses
       what the loss takes from the old state other than through the new states that a trace is of (the report says for
-      which parameters). A window never reaches back beyond the call it is used in.
+      which parameters). A window never reaches back beyond the call it is used in, so that more than 1 is for `scan`.
     - `has_aux`: the step returns `((loss, aux), new_state)`.
 
     **Returns**

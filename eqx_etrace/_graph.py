@@ -9,9 +9,9 @@ from typing import Any
 import jax.numpy as jnp
 from jaxtyping import PyTree
 
-from ._account import Cost
-from ._analysis import analyse, Analysis, HiddenGroup, ParamRelation, Path, stage_step, union
-from ._assign import check_rule, Rule
+from ._account import Cost, Kept
+from ._analysis import analyse, Analysis, HiddenGroup, ParamRelation, Path, stage_step
+from ._assign import check_rule, Rule, shown
 from ._draw import Drawing, make_picture, render
 from ._report import count_alternatives, make_report, Report, show_bytes
 from ._rule import AbstractRule, DRTRL
@@ -45,11 +45,15 @@ class ETraceGraph:
         **Raises** `ValueError` under `RTRL` or `SnAp` for a step whose Jacobian is too large to write down. Traces that
         take more than the limit of a rule are no error here: `Report.refusal` says what `init` would.
         """
-        return make_report(self._analysis, check_rule(rule), lambda: self._alternatives)
+        return make_report(self._kept, check_rule(rule), lambda: self._alternatives)
+
+    @functools.cached_property
+    def _kept(self) -> Kept:
+        return Kept(self._analysis)
 
     @functools.cached_property
     def _alternatives(self) -> tuple[Cost, ...]:
-        return count_alternatives(self._analysis)
+        return count_alternatives(self._kept)
 
     def draw(self, rule: Rule = _USUAL) -> Drawing:
         """A picture: hidden groups with their states, the parameters that enter them, and what flows between them.
@@ -75,6 +79,19 @@ class ETraceGraph:
         except ImportError:
             return None
 
+    def __copy__(self) -> "ETraceGraph":
+        return self
+
+    def __deepcopy__(self, memo: Any) -> "ETraceGraph":
+        return self
+
+    def __reduce__(self) -> Any:
+        raise TypeError(
+            "A graph cannot be pickled: it holds the staged step, a program that JAX cannot pickle. Pickle what it "
+            "says (`graph.report(rule)`, `graph.draw(rule)`, `graph.hidden_groups`, `graph.relations`, `str(graph)`), "
+            "or pickle what `compile_graph` was given and call it again."
+        )
+
     def __str__(self) -> str:
         return "\n".join([*self._group_lines(), *self._weight_lines(), *self._untraced_lines()])
 
@@ -94,10 +111,7 @@ class ETraceGraph:
         return [
             "The hidden groups are:",
             "",
-            *(
-                f"   Group {g.index}: [{', '.join(_shown(p, 'the state') for p in g.paths)}]"
-                for g in self.hidden_groups
-            ),
+            *(f"   Group {g.index}: [{', '.join(shown(p, 'the state') for p in g.paths)}]" for g in self.hidden_groups),
             "",
         ]
 
@@ -105,22 +119,19 @@ class ETraceGraph:
         lines = ["The weight parameters which are associated with the hidden states are:", ""]
         for number, (path, groups) in enumerate(self._associations().items()):
             which = f"hidden group {groups[0]}" if len(groups) == 1 else f"hidden groups {_listed(groups)}"
-            lines.append(f"   Weight {number}: {_shown(path, 'the model')}  is associated with {which}")
+            lines.append(f"   Weight {number}: {shown(path)}  is associated with {which}")
         return [*lines, *([] if self._associations() else ["   none"]), ""]
-
-    def _why_exact(self, var: int) -> str:
-        if self._analysis.bits.get(var, 0) & union(self._analysis.bits, self._analysis.step.pulled):
-            return "reaches no later step: its gradient is exact"
-        return "reaches the output of no step by a path that has a derivative: its gradient is zero"
 
     def _untraced_lines(self) -> list[str]:
         step, traced = self._analysis.step, self._associations()
         lines = []
-        for path, var, cuts in zip(step.model.inexact_paths, step.parameters, self._analysis.dropped, strict=True):
+        found = zip(step.model.inexact_paths, step.parameters, self._analysis.dropped, self._analysis.zero, strict=True)
+        for path, var, cuts, zero in found:
             if path in traced:
                 continue
-            if not cuts:
-                lines.append(f"   {path}  {self._why_exact(var)}")
+            if zero is not None or not cuts:
+                why, what = ("reaches no later step", "exact") if zero is None else (zero, "zero")
+                lines.append(f"   {shown(path)}  {why}: its gradient is {what}")
                 continue
             groups = sorted({cut.group for cut in cuts})
             which = f"hidden group {groups[0]}" if len(groups) == 1 else f"hidden groups {_listed(groups)}"
@@ -128,17 +139,12 @@ class ETraceGraph:
             states = sum(self.hidden_groups[g].size * self.hidden_groups[g].num_states for g in groups)
             dense = states * math.prod(aval.shape) * jnp.dtype(aval.dtype).itemsize
             lines.append(
-                f"   {path}  reaches {which} only through mixing ({cuts[0]}): its gradient is that of the window, "
-                f"but for `RTRL` or `SnAp` for everything; a dense trace would take {show_bytes(dense)}"
+                f"   {shown(path)}  reaches {which} only through mixing ({cuts[0]}): its gradient is that of the "
+                f"window, but for `RTRL` or `SnAp` for everything; a dense trace would take {show_bytes(dense)}"
             )
         if not lines:
             return ["Every parameter has a trace."]
         return ["The parameters without a trace are:", "", *lines]
-
-
-def _shown(path: Path, whole: str) -> str:
-    """A path as brainscale prints it; a pytree that is one array has none."""
-    return str(path) if path else f"<{whole}>"
 
 
 def _listed(numbers: list[int]) -> str:

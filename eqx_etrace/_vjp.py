@@ -32,8 +32,6 @@ from ._run import (
 from ._trace import Entries, entries, Jacobians
 from ._window import advance, advance_influences, fresh_rows, hand_over, jacobians, TraceValues
 
-Pullback = Callable[..., tuple[PyTree, PyTree]]
-
 
 def check_window(window: Any) -> int:
     """A window is a whole number of steps, not negative."""
@@ -172,6 +170,29 @@ def _cotangents(arrays: Arrays, layout: Layout, given: PyTree, what: str) -> Arr
     return layout.split(found)[0]
 
 
+class Pullback(eqx.Module):
+    """From cotangents of the output and the new state of one step to gradients of the model and of the inputs.
+
+    It is a pytree, as that of `jax.vjp` is: it may leave `jax.jit`, and be called when the reward is known.
+    """
+
+    run: Callable[[Arrays, Arrays], tuple[Arrays, Arrays]]
+    out: Arrays
+    new_state: Arrays
+    layouts: tuple[Layout, Layout, Layout, Layout] = eqx.field(static=True)
+    """Of the model, the state, the inputs and the output."""
+
+    def __call__(self, out_cotangent: PyTree, state_cotangent: PyTree = None) -> tuple[PyTree, PyTree]:
+        """`model_grads, input_grads`; a cotangent of None is zero, also that of a leaf."""
+        model, state, inputs, out = self.layouts
+        on_out = _cotangents(self.out, out, out_cotangent, "output")
+        on_state = [jnp.zeros_like(s) for s in self.new_state]
+        if state_cotangent is not None:
+            on_state = _cotangents(self.new_state, state, state_cotangent, "state")
+        on_model, on_inputs = self.run(on_out, on_state)
+        return model.join(on_model, None), inputs.join(on_inputs, None)
+
+
 class ETraceVJP(eqx.Module):
     """What `etrace_vjp` returns."""
 
@@ -193,19 +214,18 @@ class ETraceVJP(eqx.Module):
         estimate = at_window_0(plan, fixed, arguments, done, values) if self.window == 0 else None
         step = plan.analysis.step
 
-        def pullback(out_cotangent: PyTree, state_cotangent: PyTree = None) -> tuple[PyTree, PyTree]:
-            on_out = _cotangents(done.out, step.out, out_cotangent, "output")
-            on_state = [jnp.zeros_like(s) for s in done.new.inexact]
-            if state_cotangent is not None:
-                on_state = _cotangents(done.new.inexact, step.state, state_cotangent, "state")
+        def pull(on_out: Arrays, on_state: Arrays) -> tuple[Arrays, Arrays]:
             own, on_old, on_inputs = done.pull(on_out, on_state)
             if estimate is None:
                 total = with_past(plan, own, hand_over(plan, trace.values, on_old))
             else:
                 total = estimate(own, on_out, on_state)
             gradient = to_parameters(plan, arguments, settle(plan, fixed, stacked(total)))
-            return step.model.join(gradient, None), step.inputs.join(on_inputs, None)
+            return gradient, on_inputs
 
+        nothing = jax.tree.map(jnp.zeros_like, (done.out, done.new.inexact))
+        staged = eqx.filter_closure_convert(pull, *nothing)
+        pullback = Pullback(staged, done.out, done.new.inexact, (step.model, step.state, step.inputs, step.out))
         out, state = step.out.join(done.out, done.aside.out_rest), step.state.join(done.new.inexact, done.new.rest)
         return out, state, trace.holding(values), pullback
 
@@ -240,7 +260,8 @@ def etrace_vjp(step: Callable[..., Any], rule: Rule, *, window: int = 1) -> ETra
     `f.graph` calls exact is exact for any cotangent of the output and of the new state.
     `pullback(out_cotangent, state_cotangent=None) -> model_grads, input_grads`. Cotangents have the structure of the
     output and of the state, with an array or None, for zero, at each leaf; a state cotangent of None is zero. Gradients
-    have None wherever there is no inexact array.
+    have None wherever there is no inexact array. A pullback is a pytree: it may leave `jax.jit` and be called later, in
+    another program, when the reward is known.
 
     **Raises** `TypeError` or `ValueError` as `etrace_value_and_grad`; from `pullback` for cotangents of another
     structure or shape, and for complex ones of what is real.

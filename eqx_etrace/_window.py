@@ -14,14 +14,13 @@ put into the trace is the in-step gradient of the parameter, which g_theta holds
     gradient       = g_theta + g_h . J_1 - g_h . (dh/dy x)
 """
 
-import jax
 import jax.tree_util as jtu
 from jaxtyping import Array, Inexact, PyTree
 
 from ._plan import Plan
 from ._rule import NoTrace
 from ._run import Arrays, Values
-from ._trace import as_scalars, compose, Entries, Jacobians, linearise, Product, times, Window
+from ._trace import as_scalars, compose, Entries, for_each, Jacobians, linearise, Product, times, Window
 
 TraceValues = tuple[PyTree[Array], ...]
 Share = Inexact[Array, "..."] | Product
@@ -35,7 +34,9 @@ def jacobians(plan: Plan, fixed: Values, taps: Arrays) -> Jacobians:
 
 def step_jacobians(plan: Plan, fixed: Values, taps: Arrays) -> Jacobians:
     """What the steps of a window do to every trace, from their stacked taps."""
-    return jax.vmap(lambda taps: jacobians(plan, fixed, taps))(taps) if plan.traces else jacobians(plan, fixed, taps)
+    if not plan.traces:
+        return jacobians(plan, fixed, taps)
+    return for_each(lambda taps: jacobians(plan, fixed, taps))(taps)
 
 
 def advance(plan: Plan, values: TraceValues, step: Jacobians, found: Entries | None) -> TraceValues:

@@ -1,5 +1,8 @@
 """What rules would cost, and the choice among them."""
 
+import itertools
+import math
+
 import jax
 import jax.numpy as jnp
 import pytest
@@ -66,6 +69,87 @@ def test_more_memory_makes_more_exact():
     graph = graph_of()
     exact = [exact_parameters(graph.report(etr.choose_rule(graph, memory=m))) for m in (0, 200, 800, 10_000)]
     assert exact == sorted(exact) and exact[0] < exact[1] < exact[-1] == 3
+
+
+def populations(sizes, drives, seed=0):
+    """Recurrent populations side by side: none is exact by position, and each costs what its size says."""
+
+    def step(m, state, x):
+        new = [jnp.tanh(p["w"] @ h + p["b"] + p["u"] @ x[: p["u"].shape[1]]) for p, h in zip(m, state, strict=True)]
+        return sum(h.sum() for h in new), new
+
+    model = [
+        {"w": jnp.ones((n, n)), "b": jnp.ones(n), "u": jnp.ones((n, k))} for n, k in zip(sizes, drives, strict=True)
+    ]
+    return etr.compile_graph(step, model, [jnp.zeros(n) for n in sizes], jnp.ones(max(drives)))
+
+
+def weights_exact(graph, model_sizes, rule):
+    inexact = {row.path for row in graph.report(rule).rows if not row.exact}
+    return sum(size for path, size in model_sizes.items() if path not in inexact)
+
+
+def sizes_of(graph):
+    step = graph._analysis.step
+    shapes = [step.program.shape(var) for var in step.parameters]
+    return dict(zip(step.model.inexact_paths, map(math.prod, shapes), strict=True))
+
+
+AMONG = (etr.RTRL(), etr.DRTRL(), etr.PPProp(0.95))
+
+
+@pytest.mark.parametrize(("sizes", "drives"), [((2, 3), (1, 4)), ((4, 2), (5, 2))])
+def test_as_many_weights_as_fit(sizes, drives):
+    """All assignments of all rules, asked one by one, as oracle: none that leaves nobody without a trace has more."""
+    graph = populations(sizes, drives)
+    count = sizes_of(graph)
+    options = []
+    for chosen in itertools.product(AMONG, repeat=len(count)):
+        by_path = dict(zip(count, chosen, strict=True))
+        report = graph.report(lambda r, by_path=by_path: by_path[r.path])
+        inexact = {row.path for row in report.rows if not row.exact}
+        options.append((report.trace_bytes, sum(n for path, n in count.items() if path not in inexact)))
+    least, most = min(options)[0], max(options)[0]
+    found = []
+    for memory in range(least, most + 100, max((most - least) // 12, 1)):
+        rule = etr.choose_rule(graph, memory=memory, among=AMONG)
+        assert graph.report(rule).trace_bytes <= memory
+        found.append(weights_exact(graph, count, rule))
+        assert found[-1] == max(n for size, n in options if size <= memory)
+    assert len(set(found)) > 3
+
+
+def test_a_matrix_comes_before_two_biases():
+    """The bytes that make two biases exact are fewer, and so are the weights."""
+
+    def step(m, state, x):
+        a = jnp.tanh(m["w"] @ state + m["u"] @ x + m["b"] + m["c"])
+        return a.sum(), a
+
+    model = {"w": jnp.ones((8, 8)), "u": jnp.ones((8, 20)), "b": jnp.ones(8), "c": jnp.ones(8) * 2}
+    graph = etr.compile_graph(step, model, jnp.zeros(8), jnp.ones(20))
+    cheap = graph.report(etr.PPProp(0.95)).trace_bytes
+    rtrl = {row.path[0]: row.trace_bytes for row in graph.report(etr.RTRL()).rows}
+    rule = etr.choose_rule(graph, memory=cheap + rtrl["u"])
+    exact = {row.path[0] for row in graph.report(rule).rows if row.exact}
+    assert exact == {"u"}
+
+
+def test_more_memory_never_makes_fewer_weights_exact():
+    graph = populations((2, 3, 4, 5), (1, 7, 2, 3))
+    count = sizes_of(graph)
+    most = graph.report(etr.RTRL()).trace_bytes
+    memories = [*range(0, most, most // 15), most]
+    found = [weights_exact(graph, count, etr.choose_rule(graph, memory=m)) for m in memories]
+    assert found == sorted(found) and found[0] == 0 and found[-1] == sum(count.values()) and len(set(found)) > 7
+
+
+def test_every_parameter_keeps_a_trace_where_the_cheapest_fit():
+    graph = populations((2, 3, 4), (1, 7, 2))
+    least = graph.report(etr.PPProp(0.95)).trace_bytes
+    for memory in (least, least + 100, least + 1000):
+        rows = graph.report(etr.choose_rule(graph, memory=memory)).rows
+        assert all(row.rule != "NoTrace" for row in rows)
 
 
 def test_of_another_graph():

@@ -1,11 +1,16 @@
 """What a step must be, and what to say when it is not."""
 
-from collections.abc import Mapping, Sequence
+import inspect
+import typing
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array
+import jax.tree_util as jtu
+from jax.core import Tracer
+from jaxtyping import Array, PyTree
 
 from .. import _compat
 from ._dependence import dependence
@@ -39,6 +44,89 @@ def check_arguments(where: str, model: Layout, state: Layout) -> None:
             f"array; its leaves are {describe(state)}. Eligibility traces carry credit through a state; "
             "for a step without one use `jax.grad`; make a Python float in the state an array, and cast integers."
         )
+
+
+def check_numbers(where: str, model: PyTree, layout: Layout) -> None:
+    """Is what the model declares as a Python number still one?"""
+    for (keys, leaf), path in zip(jtu.tree_leaves_with_path(model), layout.paths, strict=True):
+        # `jnp.array(0.2)`, without a dtype, looks the same under `jax.jit`: the class must say which of them it is.
+        is_number = isinstance(leaf, Tracer) and leaf.shape == () and jax.typeof(leaf).weak_type
+        is_number = is_number and jnp.issubdtype(leaf.dtype, jnp.inexact)
+        if is_number and _declares_number(model, keys):
+            raise TypeError(
+                f"The leaf {path} of the model is declared as a Python number, but reached the step {where} as "
+                f"an array, {_show(leaf)}, and arrays are trained. `jax.jit`, another transform or the carry of a loop "
+                "made it one. Let it stay a number: make it `equinox.field(static=True)`; or compile with "
+                "`equinox.filter_jit`, and carry only the arrays (`equinox.partition(model, equinox.is_array)`) or "
+                "close over the model. If it is to be trained, give it a dtype: `jnp.array(value, dtype)`."
+            )
+
+
+def _declares_number(tree: PyTree, keys: Sequence[Any]) -> bool:
+    """Is this leaf an attribute that its class annotates as a number and nothing else?"""
+    if not keys or not isinstance(keys[-1], jtu.GetAttrKey):
+        return False
+    for key in keys[:-1]:
+        if isinstance(key, jtu.FlattenedIndexKey):
+            return False
+        tree = getattr(tree, key.name) if isinstance(key, jtu.GetAttrKey) else tree[_index(key)]
+    annotations = [inspect.get_annotations(cls).get(keys[-1].name) for cls in type(tree).__mro__]
+    return next((_is_number(a) for a in annotations if a is not None), False)
+
+
+def _index(key: Any) -> Any:
+    return key.key if isinstance(key, jtu.DictKey) else key.idx
+
+
+def _is_number(annotation: Any) -> bool:
+    if isinstance(annotation, str):
+        names = {name.strip() for name in annotation.split("|")}
+    else:
+        names = {getattr(kind, "__name__", "") for kind in typing.get_args(annotation) or (annotation,)}
+    return names <= {"int", "float", "complex", "None", "NoneType"}
+
+
+def axis_too_many(run: Callable[..., Any], model: PyTree, state: PyTree, inputs: tuple[Any, ...]) -> list[str]:
+    """What to do about a step that fails, if it runs without the leading axis of its inputs."""
+    length = _leading_axis(inputs)
+    if length is None:
+        return []
+    # A batch first: where the state is one, inputs without that axis are often broadcast to it.
+    if _leading_axis(state) == length and _runs(run, model, _without_axis(state), _without_axis(inputs)):
+        return [
+            f"It runs without the leading axis of its inputs and its state, of length {length}. If that is a batch, "
+            "map over it with `jax.vmap`, inside the step or around the transform."
+        ]
+    if _runs(run, model, state, _without_axis(inputs)):
+        return [
+            f"It runs on inputs without their leading axis, of length {length}. Did you mean `.scan`, which takes a "
+            "sequence? A call takes the inputs of one step. (If that axis is a batch, give the state one, too, and map "
+            "over both with `jax.vmap`.)"
+        ]
+    return []
+
+
+def _leading_axis(tree: PyTree) -> int | None:
+    """The length of the first axis of every array, if they share one."""
+    shapes = {a.shape[:1] for a in Layout.of(tree).arrays if a is not None}
+    return next(iter(shapes))[0] if len(shapes) == 1 and () not in shapes else None
+
+
+def _without_axis(tree: PyTree) -> PyTree:
+    layout = Layout.of(tree)
+    leaves = [
+        static if array is None else jax.ShapeDtypeStruct(array.shape[1:], array.dtype)
+        for array, static in zip(layout.arrays, layout.static, strict=True)
+    ]
+    return jtu.tree_unflatten(layout.treedef, leaves)
+
+
+def _runs(run: Callable[..., Any], *arguments: Any) -> bool:
+    try:
+        eqx.filter_eval_shape(run, *arguments)
+    except Exception:  # whatever a user's step may raise
+        return False
+    return True
 
 
 def describe(layout: Layout) -> str:
@@ -79,7 +167,7 @@ def check_state(where: str, old: Layout, new: Layout) -> None:
             raise ValueError(
                 f"{_named(path)} changes its shape across the step {where}, from {before.shape} to {after.shape}. "
                 "A hidden state keeps its shape, and comes second of the pair `(out, new_state)`; give the "
-                "initial state the shape that the step returns, or drop the axis of the inputs that the state lacks."
+                "initial state the shape that the step returns."
             )
         elif before.dtype != after.dtype:
             raise TypeError(

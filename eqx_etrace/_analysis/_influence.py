@@ -14,47 +14,42 @@ cost of the structure. Strongly connected components of the pattern are its fine
 
 import dataclasses
 import functools
-import itertools
 
 import numpy as np
 import scipy.sparse as sp
-from jaxtyping import Int
 
 from ._body import Body, Use
+from ._colours import find_colours
 from ._pattern import find_patterns
 from ._primitive import is_collective
-from ._sparse import identity, Pattern
+from ._reach import closure, Family, Reach, within_steps
+from ._sparse import identity, Index, Matrix, nothing, one_of, Pattern, stack
 from ._step import Step
 
-Index = Int[np.ndarray, "..."]
 
-
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Source:
     """Where one effective weight enters the step."""
 
     weight: int
     use: Use | None
     """The head that it enters by; None for its other uses together."""
-    first: Pattern
-    """[rows, scalars of the new state]: R_1."""
+    start: int
+    """Its first row, among those of all sources."""
+    rows: int
 
     @property
     def output(self) -> int | None:
         """The variable that the head makes."""
         return None if self.use is None else self.use.output
 
-    @property
-    def rows(self) -> int:
-        return self.first.shape[0]
 
-
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Structure:
     """The pattern of one step."""
 
-    jacobian: Pattern
-    """[new state, old state], in scalars."""
+    pattern: Pattern
+    """[scalars of the new state, scalars of the old state and then rows of sources]"""
     sources: tuple[Source, ...]
     leaf: Index
     """For every scalar, its number among the real arrays of the state."""
@@ -65,71 +60,50 @@ class Structure:
         return self.leaf.size
 
     @functools.cached_property
-    def blocks(self) -> Index:
-        """For every scalar, its strongly connected component."""
-        return sp.csgraph.connected_components(self.jacobian, directed=True, connection="strong")[1]
+    def jacobian(self) -> Matrix:
+        """[new state, old state], in scalars, written out."""
+        return self.pattern.written_out[:, : self.size]
+
+    @functools.cached_property
+    def first(self) -> Matrix:
+        """[rows of all sources, scalars of the new state]: R_1, written out."""
+        return self.pattern.written_out[:, self.size :].T.tocsr()
 
     @functools.cached_property
     def colours(self) -> Index:
         """Scalars of the new state of one colour share no column: one reverse pass serves them all."""
-        columns: Pattern = (
-            sp.hstack([self.jacobian, *(source.first.T for source in self.sources)]).tocsr().astype(np.int32)
-        )
-        colours = np.zeros(self.size, int)
-        members = _alike(columns)
-        one_of_each = columns[[rows[0] for rows in members]]
-        conflicts: Pattern = (one_of_each @ one_of_each.T).tocsr()
-        taken: list[Index] = []
-        for i, rows in enumerate(members):
-            near = conflicts.indices[conflicts.indptr[i] : conflicts.indptr[i + 1]]
-            theirs = np.unique(np.concatenate([taken[j] for j in near if j < i] or [np.zeros(0, int)]))
-            free = np.setdiff1d(np.arange(len(rows) + theirs.size), theirs)[: len(rows)]
-            colours[rows] = free
-            taken.append(free)
-        return colours
+        return find_colours(self._reads, self._family)
 
-    def reach(self, source: Source, steps: int | None) -> Pattern:
-        """R_steps of every row; R_inf for None."""
-        if steps is None:
-            return self._closure(source)
-        transposed = self.jacobian.T.tocsr().astype(np.int32)
-        found = source.first.astype(np.int32)
-        for _ in range(steps - 1):
-            grown = _as_set(found + found @ transposed)
-            if grown.nnz == found.nnz:
-                break
-            found = grown
-        return found.astype(bool)
+    @functools.cached_property
+    def _family(self) -> Family:
+        """The scalars of the new state that have a set of columns of the pattern in common."""
+        terms = [one_of(t.of, t.sets.shape[0]).T for t in self.pattern.terms]
+        return Family(sp.vstack(terms).tocsr())
 
-    def _closure(self, source: Source) -> Pattern:
-        """By blocks: within a block everything reaches everything."""
-        count = int(self.blocks.max(initial=-1)) + 1
-        member = sp.csr_array((np.ones(self.size, np.int32), (np.arange(self.size), self.blocks)), (self.size, count))
-        between = _as_set(member.T.tocsr() @ self.jacobian.T.tocsr().astype(np.int32) @ member)
-        found = _as_set(source.first.astype(np.int32) @ member)
-        while True:
-            grown = _as_set(found + found @ between)
-            if grown.nnz == found.nnz:
-                return (found @ member.T.tocsr()).tocsr().astype(bool)
-            found = grown
+    @functools.cached_property
+    def _reads(self) -> Matrix:
+        """[sets, columns]"""
+        return sp.vstack([t.sets for t in self.pattern.terms]).tocsr()
 
+    @functools.cached_property
+    def _onward(self) -> Matrix:
+        """[sets, sets]: those that read a scalar of this one."""
+        return (self._family.members @ self._reads[:, : self.size].T.tocsr()).tocsr()
 
-def _alike(pattern: Pattern) -> list[list[int]]:
-    """Rows with the same entries together; rows without any are left out."""
-    members: dict[bytes, list[int]] = {}
-    pattern.sort_indices()
-    for row in range(pattern.shape[0]):
-        found = pattern.indices[pattern.indptr[row] : pattern.indptr[row + 1]]
-        if found.size:
-            members.setdefault(found.tobytes(), []).append(row)
-    return list(members.values())
+    @functools.cached_property
+    def _reached(self) -> dict[int | None, Reach]:
+        return {}
 
-
-def _as_set(matrix: Pattern) -> Pattern:
-    matrix = matrix.tocsr()
-    matrix.sum_duplicates()
-    matrix.data[:] = 1
-    return matrix
+    def reach(self, steps: int | None) -> Reach:
+        """R_steps of every row of every source; R_inf for None."""
+        if steps not in self._reached:
+            first = self._reads[:, self.size :].T.tocsr()
+            self._reached[steps] = (
+                closure(first, self._onward, self._family)
+                if steps is None
+                else Reach(within_steps(first, self._onward, steps, self._family), self._family)
+            )
+        return self._reached[steps]
 
 
 def find_structure(step: Step, body: Body) -> Structure:
@@ -142,20 +116,19 @@ def find_structure(step: Step, body: Body) -> Structure:
     columns = {v: identity(n, int(s), total) for v, n, s in zip(variables, sizes, starts, strict=False)}
     cut = {(use.output, use.operand) for use in body.heads} | set(unfollowed_edges(step, body))
     found = find_patterns(program, body.equations, columns, cut)
-    nothing = [sp.csr_array((n, total), dtype=bool) for n in sizes]
-    new = [found.get(v, none) for v, none in zip(step.new_states, nothing, strict=False)]
-    pattern = sp.vstack(new).tocsr()
-    parts = [pattern[:, int(a) : int(b)] for a, b in itertools.pairwise(starts)]
-    leaves = [np.full(n, leaf) for leaf, n in enumerate(sizes[: len(new)])]
-    return Structure(
-        sp.hstack(parts[: len(new)]).tocsr(),
-        tuple(
-            Source(use.weight if use else var, use, entering.T.tocsr())
-            for (var, use), entering in zip(places, parts[len(new) :], strict=True)
-            if entering.nnz
-        ),
-        np.concatenate(leaves),
+    count = len(step.states)
+    new = [found.get(v) for v in step.new_states]
+    pattern = stack([nothing(n, total) if p is None else p for p, n in zip(new, sizes, strict=False)])
+    leaf = np.concatenate([np.full(n, leaf) for leaf, n in enumerate(sizes[:count])])
+    entering = np.zeros(total, bool)
+    for term in pattern.terms:
+        entering[term.sets.indices] = True
+    sources = tuple(
+        Source(use.weight if use else var, use, int(start) - leaf.size, size)
+        for (var, use), start, size in zip(places, starts[count:], sizes[count:], strict=False)
+        if entering[start : start + size].any()
     )
+    return Structure(pattern, sources, leaf)
 
 
 def unfollowed_edges(step: Step, body: Body) -> list[tuple[int, int]]:

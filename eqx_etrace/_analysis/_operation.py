@@ -11,7 +11,7 @@ from .. import _compat
 from ._link import Aligned, indices, Merged, Moved, NONE
 from ._primitive import CONV, DOT
 from ._program import Equation, Program
-from ._sparse import check_entries, everything, Pattern, select, times
+from ._sparse import check_entries, everything, Matrix, merge, operation, Pattern, take, times
 from ._zeros import MULTIPLY, Zeros
 
 _ALONG_AN_AXIS = frozenset(_compat.primitives("cumsum cumprod cummax cummin cumlogsumexp"))
@@ -24,9 +24,9 @@ def carry(program: Program, eqn: Equation, i: int, j: int, pattern: Pattern, zer
     if isinstance(link, Aligned):
         return _masked(pattern, zeros.of(eqn.inputs[1 - i]), out_shape) if eqn.primitive in MULTIPLY else pattern
     if isinstance(link, Moved):
-        return times(select(link.source, shape), pattern)
+        return take(pattern, link.source)
     if isinstance(link, Merged):
-        return times(select(link.target, out_shape).T.tocsr(), pattern)
+        return merge(pattern, link.target, int(np.prod(out_shape)))
     if eqn.primitive is DOT:
         return times(_dot(program, eqn, i, zeros), pattern)
     if eqn.primitive is CONV and i == 0:
@@ -42,16 +42,16 @@ def _masked(pattern: Pattern, nonzero: np.ndarray | None, shape: tuple[int, ...]
     """The rows where the other factor can be anything but zero."""
     if nonzero is None:
         return pattern
-    kept = np.where(np.broadcast_to(nonzero, shape), indices(shape), NONE)
-    return select(kept, shape) @ pattern
+    return take(pattern, np.where(np.broadcast_to(nonzero, shape), indices(shape), NONE))
 
 
 def _lines(shape: tuple[int, ...], axis: int) -> Pattern:
     """All elements of one line along an axis depend on one another."""
     check_entries(int(np.prod(shape)) * shape[axis])
     line = np.broadcast_to(np.take(indices(shape), [0], axis), shape)
-    member = select(line, shape)
-    return member @ member.T.tocsr()
+    first, of = np.unique(line, return_inverse=True)
+    members = sp.csr_array((np.ones(of.size, bool), (of.ravel(), np.arange(of.size))), shape=(first.size, of.size))
+    return operation(of, members)
 
 
 def _dot(program: Program, eqn: Equation, operand: int, zeros: Zeros) -> Pattern:
@@ -73,9 +73,25 @@ def _dot(program: Program, eqn: Equation, operand: int, zeros: Zeros) -> Pattern
     out = np.arange(b * m * n).reshape((b, m, n) if operand == 0 else (b, n, m))
     out = out if operand == 0 else out.swapaxes(1, 2)
     check_entries(m * int(weight.sum()))
-    at_b, at_n, at_k = np.nonzero(weight)
-    rows, columns = out[at_b, :, at_n].ravel(), numbered[at_b, :, at_k].ravel()
-    return sp.csr_array((np.ones(rows.size, bool), (rows, columns)), shape=(b * m * n, numbered.size))
+    flat, sets = _distinct(weight.reshape(b * n, k))
+    # a set is one of few ways to read a row of the operand, for one of its rows
+    rows = np.arange(b * m).reshape(b, m, 1)
+    kind = flat.reshape(b, 1, n)
+    of = rows * len(sets) + kind
+    out = of if operand == 0 else of.swapaxes(1, 2)
+    at_kind, at_k = np.nonzero(sets)
+    columns = numbered.reshape(b * m, k)[:, at_k].ravel()
+    number = (np.arange(b * m)[:, None] * len(sets) + at_kind).ravel()
+    read = sp.csr_array((np.ones(columns.size, bool), (number, columns)), shape=(b * m * len(sets), numbered.size))
+    return operation(out, read)
+
+
+def _distinct(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The number of every row among those that differ, and these."""
+    if rows.all():
+        return np.zeros(len(rows), int), rows[:1]
+    found, number = np.unique(rows, axis=0, return_inverse=True)
+    return number.ravel(), found
 
 
 def _conv(program: Program, eqn: Equation) -> Pattern:
@@ -84,18 +100,21 @@ def _conv(program: Program, eqn: Equation) -> Pattern:
     shape, out_shape = program.shape(eqn.inputs[0]), program.shape(eqn.outputs[0])
     if eqn.params["batch_group_count"] != 1:
         check_entries(int(np.prod(out_shape)) * int(np.prod(shape)))
-        return sp.csr_array(np.ones((int(np.prod(out_shape)), int(np.prod(shape))), bool))
+        return operation(np.zeros(out_shape, int), sp.csr_array(np.ones((1, int(np.prod(shape))), bool)))
     groups = eqn.params["feature_group_count"]
     places = _places(eqn, [shape[d] for d in into[2:]], [program.shape(eqn.inputs[1])[d] for d in kernel[2:]])
     batch, channels, made = shape[into[0]], shape[into[1]], out_shape[out[1]]
     check_entries(batch * places.nnz * made * channels // groups)
-    within = np.ones((made // groups, channels // groups), bool)
-    found: Pattern = sp.kron(sp.kron(sp.eye_array(batch * groups, dtype=bool), within), places).tocsr().astype(bool)
-    ours, theirs = (np.argsort(indices(s).transpose(d).ravel()) for s, d in ((out_shape, out), (shape, into)))
-    return found[ours][:, theirs]
+    each = batch * groups
+    within = np.ones((1, channels // groups), bool)
+    read: Matrix = sp.kron(sp.kron(sp.eye_array(each, dtype=bool), within), places).tocsr().astype(bool)
+    theirs = np.argsort(indices(shape).transpose(into).ravel())
+    place = np.arange(each * places.shape[0]).reshape(each, 1, places.shape[0])
+    of = np.broadcast_to(place, (each, made // groups, places.shape[0])).reshape([out_shape[d] for d in out])
+    return operation(of.transpose(np.argsort(out)), read[:, theirs])
 
 
-def _places(eqn: Equation, shape: Sequence[int], kernel: Sequence[int]) -> Pattern:
+def _places(eqn: Equation, shape: Sequence[int], kernel: Sequence[int]) -> Matrix:
     """Which place of the output sees which place of the input: a convolution of unit impulses with a kernel of ones."""
     count, axes = int(np.prod(shape)), tuple(range(len(shape) + 2))
     check_entries(count**2)

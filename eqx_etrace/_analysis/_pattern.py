@@ -9,14 +9,13 @@ Zeros of constant factors (masked weights) are seen; calls and loops are followe
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import numpy as np
-import scipy.sparse as sp
 
 from .. import _compat
 from ._link import indices
 from ._operation import carry
 from ._primitive import Links
 from ._program import Equation, flatten, Program
-from ._sparse import Pattern, select, TooManyEntriesError, union
+from ._sparse import merge, Pattern, stack, TooManyEntriesError, union
 from ._zeros import Zeros
 
 _SCAN = frozenset(_compat.primitives("scan"))
@@ -104,7 +103,7 @@ def _scan(program: Program, eqn: Equation, operands: Sequence[Pattern | None]) -
         if list(map(_entries, carry)) == list(map(_entries, grown)):
             break
         carry = grown
-    stacked = [None if p is None or not length else sp.vstack([p] * length).tocsr() for p in out[carried:]]
+    stacked = [None if p is None or not length else stack([p] * length) for p in out[carried:]]
     return [*carry, *stacked]
 
 
@@ -114,4 +113,4 @@ def _entries(pattern: Pattern | None) -> int:
 
 def _fold(pattern: Pattern, length: int, shape: tuple[int, ...]) -> Pattern:
     """What any slice along the leading axis depends on."""
-    return select(np.broadcast_to(indices(shape[1:]), shape), shape[1:]).T.tocsr() @ pattern
+    return merge(pattern, np.broadcast_to(indices(shape[1:]), shape), int(np.prod(shape[1:])))

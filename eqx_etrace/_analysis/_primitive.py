@@ -199,29 +199,36 @@ def _indexed(program: Program, eqn: Equation, operand: int) -> Positions | None:
         return np.asarray(eqn.primitive.bind(*numbers, **params))
 
 
-def constant_value(program: Program, var: int) -> np.ndarray | None:
-    """The value of a variable made from constants alone, None if there is no such value."""
+def constant_value(program: Program, var: int, found: dict[int, Any] | None = None) -> np.ndarray | None:
+    """The value of a variable made from constants alone, None if there is no such value.
+
+    `found` is what earlier calls on this program found.
+    """
     with jax.ensure_compile_time_eval():
-        value = _known(program, var, {})
+        value = _known(program, var, {} if found is None else found)
     return None if value is None else np.asarray(value)
 
 
 def _known(program: Program, var: int, found: dict[int, Any]) -> Any:
     """The same as JAX has it: a typed key has no NumPy array."""
-    if var in program.constants:
-        value = program.constants[var]
-        return None if isinstance(value, Tracer) else value
-    eqn = program.producer.get(var)
-    if var not in found:
-        operands = (
-            None
-            if eqn is None or eqn.has_effects or eqn.is_collective
-            else [_known(program, v, found) for v in eqn.inputs]
-        )
-        if eqn is None or operands is None or any(value is None for value in operands):
-            found[var] = None
-        else:
-            found.update(zip(eqn.outputs, eqn.bind(operands), strict=True))
+    left = [var]
+    while left:
+        now = left[-1]
+        eqn = program.producer.get(now)
+        if now in program.constants:
+            value = program.constants[now]
+            found[now] = None if isinstance(value, Tracer) else value
+        elif eqn is None or eqn.has_effects or eqn.is_collective:
+            found[now] = None
+        elif now not in found:
+            waiting = [v for v in eqn.inputs if v not in found]
+            if waiting and all(found.get(v, 0) is not None for v in eqn.inputs):
+                left.append(waiting[0])
+                continue
+            operands = [found.get(v) for v in eqn.inputs]
+            lacks = any(value is None for value in operands)
+            found.update(dict.fromkeys(eqn.outputs) if lacks else zip(eqn.outputs, eqn.bind(operands), strict=True))
+        left.pop()
     return found[var]
 
 

@@ -99,6 +99,11 @@ class Analysis:
         return self.past_new | union(self.read_out.past_new, _cut_before_the_output(self))
 
     @functools.cached_property
+    def zero(self) -> tuple[str | None, ...]:
+        """For each parameter, why its gradient is zero whatever the numbers; None if it is not."""
+        return _zero(self.step, self.bits)
+
+    @functools.cached_property
     def unfollowed(self) -> tuple[tuple[Cut, ...], ...]:
         """For each parameter, the credit that no Jacobian follows: calls whose rule is not linear."""
         return _unfollowed(self.step, self.bits, self.body)
@@ -208,6 +213,17 @@ def _cut_before_the_output(analysis: Analysis) -> list[int]:
     step = analysis.step
     read = range(len(step.states)) if step.pulls_state else _read_as_new(step)
     return [cut.operand for tail in analysis.tails if set(read) & set(tail.group.leaves) for cut in tail.cuts]
+
+
+def _zero(step: Step, bits: Mapping[int, int]) -> tuple[str | None, ...]:
+    """No path that has a derivative, in this step or through later ones, leads to anything that gets a cotangent."""
+    needed = union(bits, step.pulled)
+    used = {v for eqn in step.program.equations for v in eqn.inputs}.union(step.program.outputs)
+    found: list[str | None] = []
+    for p, var in enumerate(step.parameters):
+        why = "reaches the output of no step by a path that has a derivative" if var in used else "is used by no step"
+        found.append(None if needed & _credit(step, bits, 1 << p) else why)
+    return tuple(found)
 
 
 def _why_unfollowed(eqn: Equation) -> str:

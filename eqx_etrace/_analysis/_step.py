@@ -4,6 +4,7 @@
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -12,7 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import PyTree
 
 from .. import _compat
-from ._check import check_arguments, check_pair, check_state, describe
+from ._check import axis_too_many, check_arguments, check_numbers, check_pair, check_state, describe
 from ._layout import Layout
 from ._primitive import Links
 from ._program import flatten, Program, with_fresh_outputs, without_derivative
@@ -67,7 +68,27 @@ class Step:
         return is_scalar and jnp.issubdtype(avals[0].dtype, jnp.floating)
 
 
-_BATCH = " To map over a batch use `jax.vmap`, inside the step or around the transform."
+def _checked(
+    step: Callable[..., Any], where: str, has_aux: bool, model: PyTree, state: PyTree, inputs: tuple[Any, ...]
+) -> tuple[Any, Any, Any]:
+    """What the step returns, `(out, aux, new_state)`, if it is what a step must return."""
+    old = Layout.of(state, in_halves=True)
+    try:
+        result = step(model, state, *inputs)
+    except Exception as error:
+        error.add_note(
+            f"This happened while `eqx_etrace` traced the step {where} with state {describe(old)} and "
+            f"inputs {describe(Layout.of(inputs))}."
+        )
+        raise
+    out, new_state = check_pair(result, f"The step {where} must return a pair `(out, new_state)`")
+    out, aux = (
+        check_pair(out, f"With `has_aux` the step {where} must return `((out, aux), new_state)`")
+        if has_aux
+        else (out, ())
+    )
+    check_state(where, old, Layout.of(new_state, in_halves=True))
+    return out, aux, new_state
 
 
 def stage_step(
@@ -78,30 +99,22 @@ def stage_step(
     arguments = [part for lay, tree in zip(layouts, (model, state, inputs), strict=True) for part in lay.split(tree)]
     where = _compat.definition_line(step)
     check_arguments(where, *layouts[:2])
+    check_numbers(where, model, layouts[0])
+    run = functools.partial(_checked, step, where, has_aux)
     found: list[Layout] = []
 
     def flat(*parts: Any) -> Any:
         trees = [lay.join(*parts[2 * i : 2 * i + 2]) for i, lay in enumerate(layouts)]
-        try:
-            result = step(trees[0], trees[1], *trees[2])
-        except Exception as error:
-            error.add_note(
-                f"This happened while `eqx_etrace` traced the step {where} with state {describe(layouts[1])} and "
-                f"inputs {describe(layouts[2])}." + (_BATCH if "shape" in str(error) else "")
-            )
-            raise
-        out, new_state = check_pair(result, f"The step {where} must return a pair `(out, new_state)`")
-        out, aux = (
-            check_pair(out, f"With `has_aux` the step {where} must return `((out, aux), new_state)`")
-            if has_aux
-            else (out, ())
-        )
+        out, aux, new_state = run(*trees)
         found[:] = [Layout.of(out), Layout.of(aux)]
-        new_layout = Layout.of(new_state, in_halves=True)
-        check_state(where, layouts[1], new_layout)
-        return *found[0].split(out), *found[1].split(aux), *new_layout.split(new_state)
+        return *found[0].split(out), *found[1].split(aux), *layouts[1].split(new_state)
 
-    closed, shapes = jax.make_jaxpr(flat, return_shape=True)(*arguments)
+    try:
+        closed, shapes = jax.make_jaxpr(flat, return_shape=True)(*arguments)
+    except Exception as error:
+        for advice in axis_too_many(run, model, state, inputs):
+            error.add_note(advice)
+        raise
     program = flatten(closed, Links)
     sizes = [len(part) for part in shapes]
     start = sum(sizes[:4])

@@ -12,7 +12,7 @@ from .._analysis import Analysis, Cut, Path
 from .._report import Report, show_bytes
 from ._flow import Arrow, find_flow, Flow, INPUTS, Node, OUTPUT
 
-EXACT, APPROXIMATE, WINDOW = "exact", "approximate", "window only"
+EXACT, APPROXIMATE, WINDOW, ZERO = "exact", "approximate", "window only", "zero"
 _FEWEST = 3
 """So many groups alike are drawn as one."""
 
@@ -24,7 +24,7 @@ class Entry:
     path: Path
     shape: tuple[int, ...]
     status: str = ""
-    """Of a parameter: `EXACT`, `APPROXIMATE` or `WINDOW`."""
+    """Of a parameter: `EXACT`, `APPROXIMATE`, `WINDOW` or `ZERO`."""
     how: str = ""
     """Of a parameter: where it meets data, its rule, the memory of its trace."""
 
@@ -115,6 +115,7 @@ def _parameter(analysis: Analysis, report: Report, node: Node, p: int) -> Entry:
     here = next((row for row in rows if row.group == node), rows[0])
     kinds = sorted({r.kind for r in analysis.relations if r.parameter == p and r.group == node})
     status = EXACT if here.exact else (APPROXIMATE if here.trace_shape else WINDOW)
+    status = status if here.zero is None else ZERO
     return Entry(path, shape, status, ", ".join([*kinds, *_memory(here, node)]))
 
 

@@ -8,13 +8,14 @@ from pathlib import Path as File
 from typing import Any
 
 from .._analysis import Path
-from ._picture import APPROXIMATE, Box, Entry, EXACT, Line, Picture, WINDOW
+from ._picture import APPROXIMATE, Box, Entry, EXACT, Line, Picture, WINDOW, ZERO
 
-_COLOURS = {EXACT: "#cfe8d5", APPROXIMATE: "#fbe0b5", WINDOW: "#dcdcdc"}
+_COLOURS = {EXACT: "#cfe8d5", APPROXIMATE: "#fbe0b5", WINDOW: "#dcdcdc", ZERO: "#e4d7f2"}
 _LEGEND = {
     EXACT: "gradient equals that of BPTT",
     APPROXIMATE: "some credit beyond the window is dropped",
     WINDOW: "no trace: no credit beyond the window",
+    ZERO: "gradient is zero: nothing leads to the output",
 }
 _RED, _GREY, _DARK = "#c0392b", "#9a9a9a", "#333333"
 
@@ -87,11 +88,11 @@ def _layout(dot: str, kind: str) -> bytes:
 
 def _table(box: Box) -> str:
     rows = [_row(f"<b>{html.escape(box.title)}</b>")]
-    rows += [_row(_named(entries)) for entries in zip(*box.states, strict=True)]
+    rows += [_row(_named(entries, "state")) for entries in zip(*box.states, strict=True)]
     for entries in zip(*box.parameters, strict=True):
         first = entries[0]
         how = html.escape(f" {first.how}" + (" each" if len(entries) > 1 else ""))
-        rows.append(_row(f'{_named(entries)}<font point-size="9">{how}</font>', _COLOURS[first.status]))
+        rows.append(_row(f'{_named(entries, "model")}<font point-size="9">{how}</font>', _COLOURS[first.status]))
     rows += [_row(f'<font color="{_RED}" point-size="9">{html.escape(_short(where))}</font>') for where in box.dropped]
     border = 2 if box.states[0] else 1
     return f'<table border="{border}" cellborder="0" cellspacing="0" cellpadding="4">{"".join(rows)}</table>'
@@ -101,20 +102,20 @@ def _row(text: str, colour: str = "white") -> str:
     return f'<tr><td align="left" bgcolor="{colour}">{text}</td></tr>'
 
 
-def _named(entries: Sequence[Entry]) -> str:
+def _named(entries: Sequence[Entry], whole: str) -> str:
     shape = " &#215; ".join(map(str, entries[0].shape)) or "scalar"
-    return f'{html.escape(shown([e.path for e in entries]))} <font color="{_GREY}">{shape}</font>'
+    return f'{html.escape(shown([e.path for e in entries], whole))} <font color="{_GREY}">{shape}</font>'
 
 
-def shown(paths: Sequence[Path]) -> str:
-    """`layers[0].r.V`, or `layers[1...19].r.V` for several."""
-    text = ""
+def shown(paths: Sequence[Path], whole: str) -> str:
+    """`layers[0].r.V`, or `layers[1...19].r.V` for several; `state[0]` or `the state` where no name comes first."""
+    text = whole if paths[0] and isinstance(paths[0][0], int) else ""
     for keys in zip(*paths, strict=True):
         if isinstance(keys[0], int):
             text += f"[{keys[0]}]" if len({*keys}) == 1 else f"[{keys[0]}...{keys[-1]}]"
         else:
             text += f".{keys[0]}" if text else str(keys[0])
-    return text or "(the whole)"
+    return text or f"the {whole}"
 
 
 def _arrow(line: Line) -> str:

@@ -94,7 +94,8 @@ class PPProp(AbstractPositionRule):
     def contract(
         self, trace: Trace, value: Factors, signal: Sequence[Inexact[Array, "..."]]
     ) -> Inexact[Array, "..."] | Product:
-        terms = [times(g, f.astype(trace.dtype)) for g, f in zip(signal, value.f, strict=True)]
+        terms = [times(f.astype(trace.dtype), g) for g, f in zip(signal, value.f, strict=True)]
+        terms = [jnp.where(g == 0, 0, term) for g, term in zip(signal, terms, strict=True)]
         cotangent = sum(terms[1:], terms[0])
         if value.x is None or value.steps is None:
             return trace.head.to_weight(cotangent)

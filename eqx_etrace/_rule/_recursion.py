@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Inexact
 
-from .._trace import after, Drive, Head, Matrix, times
+from .._trace import after, are_finite, Drive, finite, Head, Matrix, mended, spoiled, times
 
 Value = tuple[Inexact[Array, "..."], ...]
 """One array per state that the trace supports."""
@@ -20,17 +20,33 @@ Value = tuple[Inexact[Array, "..."], ...]
 
 def roll(value: Value, decay: Matrix, new: Sequence[Inexact[Array, "..."] | None]) -> Value:
     """sum_s' decay[s, s'] e[s'] + new[s]; `decay` may lack the last axes of e. In the dtype of e."""
+    decay, value = _prepared(decay, value)
     return tuple(_row(s, value, row, entering) for s, (row, entering) in enumerate(zip(decay, new, strict=True)))
 
 
 def roll_in_place(value: Value, decay: Matrix, new: Sequence[Inexact[Array, "..."] | None]) -> Value:
     """The same, one state after the other."""
+    decay, value = _prepared(decay, value)
     found = dict(enumerate(value))
     last: list[Array] = []
     for s in _order(decay):
         found[s] = _row(s, value, after(last, decay[s]), new[s])
         last = [found[s]]
     return tuple(found[s] for s in range(len(value)))
+
+
+def _prepared(decay: Matrix, value: Value) -> tuple[Matrix, Value]:
+    """D with a number in place of infinity and NaN, and the trace with NaN where it would have met them."""
+    rows = [d for row in decay for d in row if d is not None]
+    value = mended(_spoiled, ~are_finite(rows), value, decay)
+    return jax.tree.map(lambda d: finite(d, 1.0), decay), value
+
+
+def _spoiled(value: Value, decay: Matrix) -> Value:
+    found = list(value)
+    for row in decay:
+        found = [e if d is None else spoiled(e, d) for e, d in zip(found, row, strict=True)]
+    return tuple(found)
 
 
 def _order(decay: Matrix) -> list[int]:
@@ -59,13 +75,14 @@ def fold(head: Head, value: Value, drive: Drive) -> Value:
         return roll(value, drive.decay, [None if d is None else d.sum(0) for d in drive.entry])
     axis, count = head.blocks(4)
     size = head.shape[axis] // count
+    decays, value = _prepared(drive.decay, value)
 
     def part(rows: Any, start: Array, along: int) -> Array:
         return jax.lax.dynamic_slice_in_dim(rows, start, size, along)
 
     def block(value: Value, start: Array) -> tuple[Value, None]:
         x = drive.x if axis == 2 else part(drive.x, start, axis + 1)
-        decay, entry = jax.tree.map(lambda d: part(d, start, axis), drive.decay), drive.entry
+        decay, entry = jax.tree.map(lambda d: part(d, start, axis), decays), drive.entry
         here = tuple(part(e, start, axis) for e in value)
         updated, last = list(value), []
         for s in _order(decay):

@@ -1,3 +1,4 @@
+from ._each import for_each as for_each
 from ._head import Head as Head
 from ._head import Product as Product
 from ._influence import as_scalars as as_scalars
@@ -30,6 +31,10 @@ from ._linearise import (
     tapped as tapped,
 )
 from ._order import after as after
+from ._times import are_finite as are_finite
+from ._times import finite as finite
+from ._times import mended as mended
+from ._times import spoiled as spoiled
 from ._times import times as times
 from ._trace import (
     make_traces as make_traces,

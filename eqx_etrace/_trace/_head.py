@@ -30,7 +30,7 @@ from jaxtyping import Array, Inexact
 
 from .._analysis._primitive import DOT
 from .._analysis._program import Equation, Program
-from ._times import times, without_idle_lanes
+from ._times import are_finite, finite, mended, spoiled, times, without_idle_lanes
 
 _MOST_BLOCKS, _MOST_LANES = 32, 8
 """A contraction is a loop over blocks of lanes because XLA on the CPU would otherwise fuse the arithmetic that makes
@@ -47,7 +47,7 @@ class Product(eqx.Module):
     rows: Inexact[Array, "b m n"]
     x: Inexact[Array, "b m k"]
     """The x side of a factored trace: a sum of what the head met, discounted."""
-    discount: Callable[..., Any] = eqx.field(static=True)
+    discount: Callable[..., Any]
     """From what one step does to the trace to (keep, take) by lane: x is then keep * x + take * what the head met."""
 
 
@@ -71,10 +71,13 @@ class Head:
         return rows if x is None else rows[..., None] * x[:, :, None, :]
 
     def contract(self, rows: Sequence[Rows], value: Sequence[Inexact[Array, "..."]]) -> Inexact[Array, "..."]:
-        if not self.has_features:
-            terms = [times(g, e.astype(g.dtype)) for g, e in zip(rows, value, strict=True)]
-            return self.to_weight(sum(terms[1:], terms[0]))
-        return self.to_weight(_over_lanes(list(zip(rows, value, strict=True))))
+        pairs = [(finite(g, 0.0), e) for g, e in zip(rows, value, strict=True)]
+        if self.has_features:
+            found = _over_lanes(pairs)
+        else:
+            terms = [times(g, e.astype(g.dtype)) for g, e in pairs]
+            found = sum(terms[1:], terms[0])
+        return self.to_weight(mended(_with_spoiled, ~are_finite(rows), found, list(rows), list(value)))
 
     def blocks(self, least: int) -> tuple[int, int]:
         """An axis of the trace, and into how many equal blocks it is cut: at least so many, if one can be cut so."""
@@ -93,6 +96,21 @@ class Head:
         """The head's own VJP; of a head that has features."""
         x = without_idle_lanes(factors.x, (factors.rows,))
         return self.to_weight(jnp.einsum("bmn,bmk->bnk", factors.rows, x))
+
+
+def _with_spoiled(found: Array, rows: list[Array], value: list[Array]) -> Array:
+    """A contraction, NaN where a learning signal that is not finite met anything but zero."""
+    for g, e in zip(rows, value, strict=True):
+        if e.ndim == g.ndim:
+            found = spoiled(found, jnp.where(e == 0, 0, g))
+            continue
+
+        def look(found: Array, lane: tuple[Array, Array]) -> tuple[Array, None]:
+            g, e = lane
+            return jnp.where(~jnp.isfinite(g)[..., None] & (e != 0), jnp.nan, found), None
+
+        found = jax.lax.scan(look, found, (jnp.moveaxis(g, 1, 0), jnp.moveaxis(e, 1, 0)))[0]
+    return found
 
 
 def _over_lanes(pairs: list[tuple[Rows, Inexact[Array, "b m n k"]]]) -> Inexact[Array, "b n k"]:

@@ -12,6 +12,7 @@ in JAX's convention of cotangents: dh = Re(e dw).
 
 import dataclasses
 import functools
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -23,7 +24,9 @@ from jaxtyping import Array, Bool, Inexact, Int
 
 from .._analysis import Analysis
 from .._analysis._influence import Source, Structure
-from .._analysis._sparse import Pattern
+from .._analysis._reach import Reach
+from .._analysis._sparse import Matrix
+from ._each import for_each
 from ._head import Head, make_head
 from ._order import after
 from ._small_dots import apply_blocks, written_out
@@ -38,16 +41,72 @@ class Influence:
 
     source: Source
     head: Head
-    slots: Int[np.ndarray, "g r"]
-    """The scalars of the state; -1 where a group has fewer."""
-    rows: Int[np.ndarray, "g q"]
-    """The rows of the source, in the layout of its head; -1 where a group has fewer."""
-    columns: Int[np.ndarray, "g q k"] | None
-    """Which features are kept of each row, -1 for none; None for all, and for a source without features."""
+    reach: Reach
+    order: Int[np.ndarray, " q"]
+    """The rows of the source in the layout of its head, by their numbers among those that `reach` has."""
+    nonzero: Bool[np.ndarray, "b n k"] | None
+    """Which elements of the weight can be anything but zero, in the layout of its head; None for all."""
     structure: Structure
     is_whole: bool
     """Is nothing dropped: do the scalars hold all that can ever be influenced?"""
     dtype: np.dtype
+
+    @functools.cached_property
+    def _counts(self) -> tuple[int, int]:
+        """Groups, and rows of the largest.
+
+        Rows that reach the same scalars are together, if they fall in groups of about one size; else each is by itself.
+        """
+        kinds = self.reach.kinds[self.order]
+        _, counts = np.unique(kinds[kinds >= 0], return_counts=True)
+        most, count = int(counts.max(initial=0)), int(counts.sum())
+        return (count, 1) if most * counts.size > 1.2 * count else (counts.size, most)
+
+    @functools.cached_property
+    def _members(self) -> list[list[int]]:
+        """The rows of every group."""
+        found: dict[int, list[int]] = {}
+        for row, kind in enumerate(self.reach.kinds[self.order].tolist()):
+            if kind >= 0:
+                found.setdefault(kind, []).append(row)
+        if self._counts[1] > 1:
+            return list(found.values())
+        return [[row] for rows in found.values() for row in rows]
+
+    @functools.cached_property
+    def slots(self) -> Int[np.ndarray, "g r"]:
+        """The scalars of the state; -1 where a group has fewer."""
+        one_of_each = np.array([self.order[rows[0]] for rows in self._members], int)
+        return _padded(self.reach.written_out(one_of_each))
+
+    @functools.cached_property
+    def rows(self) -> Int[np.ndarray, "g q"]:
+        """The rows of the source, in the layout of its head; -1 where a group has fewer."""
+        return _padded(self._members)
+
+    @functools.cached_property
+    def columns(self) -> Int[np.ndarray, "g q k"] | None:
+        """Which features are kept of each row, -1 for none; None for all, and for a source without features."""
+        if self.nonzero is None or self._features_kept == self.head.shape[-1]:
+            return None
+        return _padded([np.flatnonzero(kept) for kept in self._kept]).reshape(*self.rows.shape, -1)
+
+    @functools.cached_property
+    def _kept(self) -> Bool[np.ndarray, "rows k"]:
+        """For every row in the groups, the features that its weights are not zero for."""
+        assert self.nonzero is not None
+        _, m, n, _ = self.head.shape
+        lane, unit = np.divmod(np.maximum(self.rows, 0), n)
+        return self.nonzero[(lane // m).ravel(), unit.ravel()]
+
+    @functools.cached_property
+    def _features_kept(self) -> int:
+        return self.head.shape[-1] if self.nonzero is None else int(self._kept.sum(-1).max(initial=0))
+
+    @functools.cached_property
+    def leaves(self) -> frozenset[int]:
+        """The hidden states that it reaches."""
+        return self.reach.leaves(self.order, self.structure.leaf)
 
     @functools.cached_property
     def within(self) -> Bool[np.ndarray, "g r r"]:
@@ -59,27 +118,25 @@ class Influence:
     @functools.cached_property
     def entering(self) -> Bool[np.ndarray, "g r q"]:
         """Which rows enter which scalars in the same step."""
-        order = self.head.to_rows(np.arange(self.source.rows).reshape(self.head.output)).ravel()
-        first = self.source.first[order].T.tocsr()
+        first = self.structure.first[self.order].T.tocsr()
         found = _look_up(first, np.maximum(self.slots, 0)[:, :, None], np.maximum(self.rows, 0)[:, None, :])
         return found & (self.slots >= 0)[:, :, None] & (self.rows >= 0)[:, None, :]
 
-    @property
+    @functools.cached_property
     def shape(self) -> tuple[int, ...]:
-        g, r = self.slots.shape
-        if not self.head.has_features:
-            return g, r, self.rows.shape[1]
-        k = self.head.shape[-1] if self.columns is None else self.columns.shape[-1]
-        return g, r, self.rows.shape[1], k
+        """Known without the scalars themselves: (groups, scalars, rows, features)."""
+        g, q = self._counts
+        r = int(self.reach.sizes[self.order].max(initial=0))
+        return (g, r, q, self._features_kept) if self.head.has_features else (g, r, q)
 
     @property
     def bytes(self) -> int:
-        return int(np.prod(self.shape)) * self.dtype.itemsize
+        return math.prod(self.shape) * self.dtype.itemsize
 
     @property
     def work(self) -> int:
         """Multiply-adds of one step: J e, what enters, and the contraction."""
-        return int(np.prod(self.shape)) * (self.slots.shape[1] + 2)
+        return math.prod(self.shape) * (self.shape[1] + 2)
 
     def advance(
         self,
@@ -154,58 +211,35 @@ def make_influence(
     """
     program = analysis.step.program
     head = make_head(program, source.weight, None if source.use is None else source.use.equation)
-    order = head.to_rows(np.arange(source.rows).reshape(head.output)).ravel()
-    reach = analysis.structure.reach(source, steps)
-    whole = steps is None or analysis.structure.reach(source, None).nnz == reach.nnz
-    slots, rows = _groups(reach[order])
+    order = source.start + head.to_rows(np.arange(source.rows).reshape(head.output)).ravel()
+    reach, everything = analysis.structure.reach(steps), analysis.structure.reach(None)
+    whole = int(reach.sizes[order].sum()) == int(everything.sizes[order].sum())
     avals, states = program.avals, analysis.step.states
     met = [source.weight] if source.use is None else [source.weight, source.use.data, source.use.output]
-    held = [avals[v].dtype for v in (*met, *states)]
-    dtype = widest(*held)
-    columns = None if nonzero is None or not head.has_features else _kept_features(head, nonzero, rows)
-    return Influence(source, head, slots, rows, columns, analysis.structure, whole, dtype)
+    dtype = widest(*(avals[v].dtype for v in (*met, *states)))
+    kept = None if nonzero is None or not head.has_features else _by_row(head, nonzero)
+    return Influence(source, head, reach, order, kept, analysis.structure, whole, dtype)
 
 
-def _look_up(pattern: Pattern, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+def _look_up(pattern: Matrix, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
     rows, columns = np.broadcast_arrays(rows, columns)
     return np.asarray(pattern[rows.ravel(), columns.ravel()]).reshape(rows.shape).astype(bool)
 
 
-def _groups(reach: Pattern) -> tuple[np.ndarray, np.ndarray]:
-    """Rows that reach the same scalars together, if they fall in groups of about one size; else each by itself."""
-    members: dict[bytes, list[int]] = {}
-    sets = {}
-    for row in range(reach.shape[0]):
-        found = np.sort(reach.indices[reach.indptr[row] : reach.indptr[row + 1]])
-        if found.size:
-            members.setdefault(found.tobytes(), []).append(row)
-            sets[found.tobytes()] = found
-    most, count = max(map(len, members.values()), default=0), sum(map(len, members.values()))
-    if most * len(members) > 1.2 * count:
-        return _padded([sets[key] for key, rows in members.items() for _ in rows]), np.array(
-            [[row] for rows in members.values() for row in rows]
-        ).reshape(count, 1)
-    return _padded(list(sets.values())), _padded([np.array(rows) for rows in members.values()])
-
-
-def _padded(lists: list[np.ndarray]) -> np.ndarray:
-    out = np.full((len(lists), max((x.size for x in lists), default=0)), -1)
+def _padded(lists: Sequence[Sequence[int] | np.ndarray]) -> np.ndarray:
+    out = np.full((len(lists), max(map(len, lists), default=0)), -1)
     for row, found in zip(out, lists, strict=True):
-        row[: found.size] = found
+        row[: len(found)] = found
     return out
 
 
-def _kept_features(head: Head, nonzero: np.ndarray, rows: np.ndarray) -> np.ndarray | None:
-    b, m, n, k = head.shape
+def _by_row(head: Head, nonzero: np.ndarray) -> Bool[np.ndarray, "b n k"]:
+    """Elements of the weight in the layout of its head."""
+    b, _, n, k = head.shape
     order = head.to_weight(np.arange(b * n * k).reshape(b, n, k))
     flat = np.zeros(b * n * k, bool)
     flat[order.ravel()] = np.broadcast_to(nonzero, order.shape).ravel()
-    kept = flat.reshape(b, n, k)
-    lane, unit = np.divmod(np.maximum(rows, 0), n)
-    found = _padded(
-        [np.flatnonzero(kept[group, u]) for group, u in zip((lane // m).ravel(), unit.ravel(), strict=True)]
-    )
-    return None if found.shape[1] == k else found.reshape(*rows.shape, -1)
+    return flat.reshape(b, n, k)
 
 
 def entries(
@@ -220,7 +254,7 @@ def entries(
     the values of what heads met, by variable.
     """
     colours = analysis.structure.colours
-    on_weights, on_old, on_heads = written_out(jax.vmap(back))(_seeds(analysis))
+    on_weights, on_old, on_heads = written_out(for_each(back))(_seeds(analysis))
     old = jax.vmap(as_scalars)(on_old)
     heads = {use.output: ct for use, ct in zip(analysis.body.heads, on_heads, strict=True)}
     weights = dict(zip(analysis.body.weights, on_weights, strict=True))

@@ -15,7 +15,7 @@ from jaxtyping import Array, Inexact
 
 from .. import _compat
 from .._analysis._program import Equation, evaluate, flatten
-from ._times import times
+from ._times import are_finite, finite, mended, times
 from ._trace import widest
 
 _FEW = 8
@@ -24,29 +24,29 @@ _FEW = 8
 
 
 def apply_blocks(jacobian: Inexact[Array, "g i j"], value: Inexact[Array, "g j ..."]) -> Inexact[Array, "g i ..."]:
-    """J e, by group; zero times anything is nothing."""
-    count = value.shape[1]
-    if not 0 < count <= _FEW:
-        return _as_dot(jacobian.astype(value.dtype), value)
-    entries = jacobian.astype(value.dtype).reshape(*jacobian.shape, *(1,) * (value.ndim - 2))
-    terms = [times(entries[:, :, j], value[:, j, None]) for j in range(count)]
-    return sum(terms[1:], terms[0])
+    """J e, by group; zero times anything is nothing, in a product of matrices by whole rows of J."""
+    count, jacobian = value.shape[1], jacobian.astype(value.dtype)
+    kept = finite(jacobian, 0.0)
+    if 0 < count <= _FEW:
+        entries = kept.reshape(*kept.shape, *(1,) * (value.ndim - 2))
+        terms = [times(entries[:, :, j], value[:, j, None]) for j in range(count)]
+        found = sum(terms[1:], terms[0])
+    else:
+        found = jnp.einsum("gij,gj...->gi...", kept, value)
+        is_cut = (kept == 0).all(-1).reshape(*kept.shape[:2], *(1,) * (value.ndim - 2))
+        found = jnp.where(is_cut & ~jnp.isfinite(found), 0, found)
+    return mended(_with_spoiled, ~are_finite([jacobian]), found, jacobian, value)
 
 
-def _as_dot(jacobian: Inexact[Array, "g i j"], value: Inexact[Array, "g j ..."]) -> Inexact[Array, "g i ..."]:
-    """By whole scalars, so that a product of matrices stays one.
+def _with_spoiled(found: Array, jacobian: Array, value: Array) -> Array:
+    """A product, NaN where an entry of J that is not finite met anything but zero."""
 
-    Nothing is taken of a scalar whose trace is all zero, and an empty row of J gives nothing.
-    """
+    def look(found: Array, now: tuple[Array, Array]) -> tuple[Array, None]:
+        column, e = now
+        is_bad = ~jnp.isfinite(column).reshape(*column.shape, *(1,) * (e.ndim - 1))
+        return jnp.where(is_bad & (e != 0)[:, None], jnp.nan, found), None
 
-    def without_empty() -> Array:
-        is_empty = (value == 0).all(range(2, value.ndim))
-        return jnp.where(is_empty[:, None] & ~jnp.isfinite(jacobian), 0, jacobian)
-
-    kept = jax.lax.cond(jnp.isfinite(jacobian).all(), lambda: jacobian, without_empty)
-    found = jnp.einsum("gij,gj...->gi...", kept, value)
-    is_cut = (kept == 0).all(-1).reshape(*kept.shape[:2], *(1,) * (value.ndim - 2))
-    return jnp.where(is_cut & ~jnp.isfinite(found), 0, found)
+    return jax.lax.scan(look, found, (jnp.moveaxis(jacobian, 2, 0), jnp.moveaxis(value, 1, 0)))[0]
 
 
 def written_out(function: Callable[..., Any]) -> Callable[..., Any]:

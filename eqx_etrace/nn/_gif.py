@@ -8,7 +8,8 @@ import jax.numpy as jnp
 from jaxtyping import DTypeLike, Float
 
 from ._integrate import exp_euler_step
-from ._neuron import AbstractNeuron, Parameter, Reset
+from ._neuron import AbstractNeuron, Reset
+from ._parameter import Parameter, parameter, zero_in_unit_of
 from ._surrogate import AbstractSurrogate, ReluGrad
 
 
@@ -30,9 +31,10 @@ class GIF(AbstractNeuron[GIFState]):
 
     - `tau`: the membrane time constant $\tau$ (ms).
     - `tau_I2`: the time constant of the spike-triggered current (ms).
-    - `A2`: what one spike adds to it; negative adapts, positive bursts.
+    - `A2`: what one spike adds to it (nA); negative adapts, positive bursts. By default the pull of one spike on V,
+      $R A_2$, begins at a fifth of the threshold.
     - `V_th`, `V_reset`, `V_rest`: threshold, reset and resting potential (mV).
-    - `R`: the input resistance.
+    - `R`: the input resistance (megaohm).
     - `dt`: the length of a step (ms).
     - `surrogate`: the spike function.
     - `reset`: `"soft"` subtracts `V_th - V_reset` and keeps what is above threshold; `"hard"` sets V to `V_reset`.
@@ -41,16 +43,20 @@ class GIF(AbstractNeuron[GIFState]):
     behaviors", Neural Computation 2009, with one current and a fixed threshold.
     """
 
-    tau: Parameter = 20.0
-    tau_I2: Parameter = 50.0
-    A2: Parameter = -0.1
-    V_th: Parameter = 1.0
-    V_reset: Parameter = 0.0
-    V_rest: Parameter = 0.0
-    R: Parameter = 1.0
-    dt: Parameter = 1.0
+    tau: Parameter = parameter(20.0)
+    tau_I2: Parameter = parameter(50.0)
+    A2: Parameter = parameter(-0.01)
+    V_th: Parameter = parameter(1.0)
+    V_reset: Parameter = parameter(0.0)
+    V_rest: Parameter = parameter(0.0)
+    R: Parameter = parameter(20.0)
+    dt: Parameter = parameter(1.0)
     surrogate: AbstractSurrogate = ReluGrad()
     reset: Reset = eqx.field(default="soft", static=True)
+
+    def __post_init__(self) -> None:
+        self.V_reset = zero_in_unit_of(self.V_th, self.V_reset)
+        self.V_rest = zero_in_unit_of(self.V_th, self.V_rest)
 
     def init_state(self, shape: int | tuple[int, ...], dtype: DTypeLike | None = None) -> GIFState:
         """V = `V_rest` and I2 = 0 in arrays of the given shape and dtype (JAX's default float if None)."""

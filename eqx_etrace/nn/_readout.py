@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import DTypeLike, Float, PRNGKeyArray
 
-from ._neuron import Parameter
+from ._parameter import as_parameter, Parameter
 
 
 class ReadoutState(NamedTuple):
@@ -24,7 +24,7 @@ class LeakyRateReadout(eqx.Module):
     **Arguments**
 
     - `in_size`, `out_size`: how many units it reads, and how many it has.
-    - `tau`: the time constant $\tau$ (ms); a Python float is constant, an array is trained.
+    - `tau`: the time constant $\tau$ (ms); a Python number is constant, an array is trained.
     - `dt`: the length of a step (ms).
     - `key`: for the weights, drawn from a normal distribution of variance `1 / in_size` and scaled by
       $1 - e^{-dt / \tau}$, so that inputs of size 1 that last longer than $\tau$ give rates of size 1.
@@ -34,8 +34,8 @@ class LeakyRateReadout(eqx.Module):
     """
 
     weight: Float[Any, "out in"]
-    tau: Parameter
-    dt: Parameter
+    tau: Parameter = eqx.field(converter=as_parameter)
+    dt: Parameter = eqx.field(converter=as_parameter)
 
     def __init__(
         self, in_size: int, out_size: int, *, tau: Parameter = 20.0, dt: Parameter = 1.0, key: PRNGKeyArray

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import DTypeLike, Float
 
 from ._integrate import exp_euler_step
-from ._neuron import Parameter
+from ._parameter import Parameter, parameter
 
 
 class SynapseState(NamedTuple):
@@ -26,14 +26,14 @@ class Expon(eqx.Module):
 
     **Arguments**
 
-    - `tau`: the synaptic time constant $\tau$ (ms); a Python float is constant, an array is trained.
+    - `tau`: the synaptic time constant $\tau$ (ms); a Python number is constant, an array is trained.
     - `dt`: the length of a step (ms).
 
     Source: Gerstner, Kistler, Naud and Paninski, "Neuronal Dynamics", 2014, section 3.1.
     """
 
-    tau: Parameter = 8.0
-    dt: Parameter = 1.0
+    tau: Parameter = parameter(8.0)
+    dt: Parameter = parameter(1.0)
 
     def init_state(self, shape: int | tuple[int, ...], dtype: DTypeLike | None = None, unit: Any = 1.0) -> SynapseState:
         """g = 0, in the unit of the input, in an array of the given shape and dtype (JAX's default float if None)."""

@@ -1,0 +1,56 @@
+"""What the fields of a neuron, a synapse or a readout hold: constants, or parameters.
+
+JAX makes an array of a Python number wherever a pytree crosses `jax.jit` or is carried by `jax.lax.scan`, and an array
+is trained. So a number is kept where JAX looks for no arrays: in a node of the pytree that has no leaves.
+"""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Num
+
+Parameter = int | float | Num[Any, "..."]
+
+
+class Constant(float):
+    """A Python number that stays one: a float, and a pytree without leaves."""
+
+    __slots__ = ()
+
+    def __jax_array__(self) -> Float[Array, ""]:
+        # Weakly typed, as a float is; without this JAX takes a subclass of float for a 64-bit number.
+        return jnp.asarray(float(self))
+
+
+# A new object for every place in a pytree, because `equinox.tree_at` tells places apart by identity.
+jax.tree_util.register_pytree_node(Constant, lambda number: ((), float(number)), lambda number, _: Constant(number))
+
+
+def as_parameter(value: Any) -> Any:
+    """Python numbers made constant, arrays of JAX and NumPy made strongly typed JAX arrays; also inside a quantity."""
+    return jax.tree.map(_as_leaf, value)
+
+
+def _as_leaf(leaf: Any) -> Any:
+    if isinstance(leaf, jax.Array | np.ndarray | np.generic):
+        # With a dtype it is not weakly typed; one that is compiles again when the first update makes it strong.
+        return jnp.asarray(leaf, jnp.asarray(leaf).dtype)
+    return Constant(leaf) if _is_number(leaf) else leaf
+
+
+def _is_number(leaf: Any) -> bool:
+    # numpy.float64 is a subclass of float, but an array to JAX.
+    return isinstance(leaf, int | float) and not isinstance(leaf, bool | np.generic)
+
+
+def parameter(default: float) -> Any:
+    """A field with this default."""
+    return eqx.field(default=default, converter=as_parameter)
+
+
+def zero_in_unit_of(other: Any, value: Any) -> Any:
+    """`value`, where a plain 0 stands for 0 in the unit of `other`."""
+    return jax.tree.map(lambda _: 0.0, other, is_leaf=_is_number) if _is_number(value) and value == 0 else value
