@@ -75,7 +75,6 @@ CASES = {
     "for the gpu": ("Leak", TREE, {"voltage_solver": "jaxley.dhs.gpu"}),
     "sparse": ("Leak", LINE, {"voltage_solver": "jax.sparse"}),
     "explicit": ("Leak", LINE, {"solver": "fwd_euler"}),
-    "crank-nicolson": ("Leak", LINE, {"solver": "crank_nicolson"}),
 }
 
 

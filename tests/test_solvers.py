@@ -79,14 +79,11 @@ def by_derivative(lx, m):
 
 
 LINEAR = {
-    "any": (dense, lambda lx: lx.AutoLinearSolver(well_posed=True)),
     "lu": (dense, lambda lx: lx.LU()),
     "gmres": (dense, lambda lx: lx.GMRES(**TO_ROUNDING)),
     "cg": (positive, lambda lx: lx.CG(**TO_ROUNDING)),
-    "cholesky": (positive, lambda lx: lx.Cholesky()),
     "tridiagonal": (tridiagonal, lambda lx: lx.Tridiagonal()),
     "function": (by_function, lambda lx: lx.AutoLinearSolver(well_posed=True)),
-    "function by gmres": (by_function, lambda lx: lx.GMRES(**TO_ROUNDING)),
     "derivative": (by_derivative, lambda lx: lx.LU()),
 }
 
@@ -125,7 +122,6 @@ NONLINEAR = {
         lambda u, args: u - settled(u, args), ox.FixedPointIteration(**TO_ROUNDING), h, args
     ),
     "newton": lambda ox, h, args: ox.root_find(settled, ox.Newton(**TO_ROUNDING), h, args),
-    "chord": lambda ox, h, args: ox.root_find(settled, ox.Chord(**TO_ROUNDING), h, args),
     "newton, differentiated step by step": lambda ox, h, args: ox.root_find(
         settled, ox.Newton(**TO_ROUNDING), h, args, max_steps=8, adjoint=ox.RecursiveCheckpointAdjoint()
     ),
@@ -160,7 +156,13 @@ def to_rest(dx) -> Cell:
     controller = dx.PIDController(rtol=1e-3, atol=1e-6)
     event = dx.Event(dx.steady_state_event())
     cell = integrated(
-        dx, dx.ImplicitAdjoint(), solver=dx.Heun(), t1=jnp.inf, max_steps=256, stepsize_controller=controller, event=event
+        dx,
+        dx.ImplicitAdjoint(),
+        solver=dx.Heun(),
+        t1=jnp.inf,
+        max_steps=256,
+        stepsize_controller=controller,
+        event=event,
     )
     return lambda m, h, x: 0.5 * h + cell(m, h, x)
 
