@@ -79,6 +79,14 @@ def is_key(value: Any) -> bool:
     return hasattr(value, "dtype") and bool(jnp.issubdtype(value.dtype, jax.dtypes.prng_key))
 
 
+def as_jax(value: Any) -> Any:
+    """A constant array of NumPy's as one of JAX's, as rules expect it; a scalar stays, with its weak type."""
+    if isinstance(value, jax.Array) or not hasattr(value, "__array__") or value.ndim == 0:
+        return value
+    with jax.ensure_compile_time_eval():
+        return jnp.asarray(value)
+
+
 def is_inexact_reference(aval: Any) -> bool:
     """Is it the type of a mutable array of inexact numbers?"""
     return hasattr(aval, "inner_aval") and bool(jnp.issubdtype(aval.inner_aval.dtype, jnp.inexact))

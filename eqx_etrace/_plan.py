@@ -10,6 +10,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.tree_util as jtu
+import numpy as np
 from jaxtyping import Array, Float, PyTree
 
 from ._analysis import analyse, Analysis, Layout, stage_step, unfollowed_edges
@@ -65,7 +66,8 @@ class Plan:
     def init(self) -> ETrace:
         values = [rule.init(trace) for rule, trace in zip(self.rules, self.traces, strict=True)]
         blocks = [jnp.zeros(influence.shape, influence.dtype) for influence in self.influences]
-        return ETrace((*values, *blocks), _fingerprint(self.owner, self.inputs), self.owner, self.inputs)
+        dtype = self.analysis.step.program.avals[self.analysis.step.states[0]].dtype
+        return ETrace((*values, *blocks), _fingerprint(self.owner, self.inputs, dtype), self.owner, self.inputs)
 
     @property
     def owner(self) -> tuple[str, ...]:
@@ -129,10 +131,10 @@ class Plan:
         return f"It holds {theirs}, where this step needs {ours}."
 
 
-def _fingerprint(owner: tuple[str, ...], inputs: tuple[str, ...]) -> tuple[Array, ...]:
+def _fingerprint(owner: tuple[str, ...], inputs: tuple[str, ...], dtype: np.dtype) -> tuple[Array, ...]:
     """Five arrays of 1 to 64 zeros: by chance the same of two traces in a billion."""
     digest = hashlib.sha256(repr((owner, inputs)).encode()).digest()
-    return tuple(jnp.zeros(1 + byte % 64, jnp.float32) for byte in digest[:5])
+    return tuple(jnp.zeros(1 + byte % 64, dtype) for byte in digest[:5])
 
 
 def _values(what: str, layout: Layout) -> list[str]:

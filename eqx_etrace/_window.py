@@ -58,10 +58,7 @@ def advance_window(plan: Plan, values: TraceValues, steps: Jacobians, first: Arr
     """Every trace, but for influences, through a window of steps, once `first` is known."""
     composed = compose(plan.analysis, plan.traces, steps).after(first)
     parts = zip(plan.rules, plan.traces, values, strict=False)
-    return tuple(
-        rule.advance_window(trace, value, Window(composed.drive(trace), steps.drive(trace)))
-        for rule, trace, value in parts
-    )
+    return tuple(rule.advance_window(trace, value, Window(trace, steps, composed)) for rule, trace, value in parts)
 
 
 def _signals(plan: Plan, number: int, state_cotangents: Arrays) -> list[Inexact[Array, "..."]]:

@@ -51,6 +51,7 @@ LINEAR_IN = {
 _PAIRWISE = frozenset(_compat.primitives("optimization_barrier device_put"))
 LINEAR_IN_ONE = frozenset(_compat.primitives("mul dot_general conv_general_dilated"))
 (_SOLVE,) = _compat.primitives("linear_solve")
+_SCATTER = frozenset(_compat.primitives("scatter"))
 _SCAN = frozenset(_compat.primitives("scan"))
 _WHILE = frozenset(_compat.primitives("while"))
 _COND = frozenset(_compat.primitives("cond"))
@@ -112,6 +113,8 @@ def _linear_operands(eqn: Equation) -> slice:
         matrices = sum(eqn.params["const_lengths"])  # then the right-hand sides; an auxiliary output may be anything
         return slice(matrices, None) if len(eqn.inputs) - matrices == len(eqn.outputs) else slice(0)
     if eqn.params.get("fill_value"):  # what a `gather` reads out of bounds
+        return slice(0)
+    if eqn.primitive in _SCATTER and eqn.params["update_jaxpr"] is not None:  # `x.at[i].apply(f)`
         return slice(0)
     assert eqn.primitive is not None
     return LINEAR_IN.get(eqn.primitive, slice(0))

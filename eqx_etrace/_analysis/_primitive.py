@@ -26,12 +26,14 @@ ELEMENTWISE = frozenset(
         "complex conj convert_element_type copy cos cosh digamma div erf erf_inv erfc exp exp2 "
         "expm1 igamma igammac imag integer_pow lgamma log log1p log2 logistic max min mul name neg nextafter "
         "one_minus_square polygamma polynomial pow real reduce_precision regularized_incomplete_beta rem rsqrt "
-        "select_n sharding_constraint sin sinh sqrt square sub tan tanh zeta"
+        "select_n sharding_constraint sign sin sinh sqrt square sub tan tanh zeta"
     )
 )
 WITHOUT_DERIVATIVE = frozenset(
-    _compat.primitives("stop_gradient floor ceil round sign is_finite eq ne lt le gt ge and or xor not argmax argmin")
+    _compat.primitives("stop_gradient floor ceil round is_finite eq ne lt le gt ge and or xor not argmax argmin")
 )
+WITHOUT_DERIVATIVE_IF_REAL = frozenset(_compat.primitives("sign"))
+"""Elementwise otherwise: JAX 0.12 differentiates the sign of a complex number, which is its phase."""
 PAIRWISE = frozenset(_compat.primitives("optimization_barrier device_put"))
 REDUCTIONS = frozenset(_compat.primitives("reduce_sum reduce_max reduce_min reduce_prod"))
 SHAPED = {
@@ -66,6 +68,12 @@ HALVES = _compat.primitives("real imag")
 INDEXED = frozenset(_compat.primitives("dynamic_slice dynamic_update_slice gather scatter"))
 JOINED = frozenset(_compat.primitives("concatenate stack pad"))
 UNSTACK = frozenset(_compat.primitives("unstack"))
+
+
+def has_no_derivative(program: Program, eqn: Equation) -> bool:
+    """Is its derivative zero wherever it has one?"""
+    is_real = not any(jnp.issubdtype(program.avals[v].dtype, jnp.complexfloating) for v in eqn.inputs)
+    return eqn.primitive in WITHOUT_DERIVATIVE or (is_real and eqn.primitive in WITHOUT_DERIVATIVE_IF_REAL)
 
 
 def meets_data(eqn: Equation, operand: int) -> bool:
@@ -113,7 +121,7 @@ class Links:
         program = self.program
         moved = set(filter(program.is_inexact, program.inputs if program.moved is None else program.moved))
         for eqn in program.equations:
-            if moved.intersection(eqn.inputs) and eqn.primitive not in WITHOUT_DERIVATIVE:
+            if moved.intersection(eqn.inputs) and not has_no_derivative(program, eqn):
                 moved.update(filter(program.is_inexact, eqn.outputs))
         return moved
 
@@ -121,7 +129,7 @@ class Links:
         program = self.program
         if not (program.is_inexact(eqn.inputs[operand]) and program.is_inexact(eqn.outputs[output])):
             return None
-        if eqn.primitive in WITHOUT_DERIVATIVE:
+        if has_no_derivative(program, eqn):
             return None
         if eqn.primitive is None or eqn.primitive in ELEMENTWISE:
             return ALIGNED if program.shape(eqn.inputs[operand]) == program.shape(eqn.outputs[output]) else MIXING
@@ -179,6 +187,8 @@ def _run(eqn: Equation, arrays: list[Positions]) -> Positions:
 
 def _indexed(program: Program, eqn: Equation, operand: int) -> Positions | None:
     """Slices, gathers and scatters: a movement if the indices are known, otherwise mixing."""
+    if eqn.params.get("update_jaxpr") is not None:  # `x.at[i].apply(f)` is more than a movement
+        return None
     arrays: list[Positions] = []
     for i, var in enumerate(eqn.inputs):
         if program.is_inexact(var):

@@ -165,7 +165,7 @@ class _Inliner:
 
     def constant(self, aval: Any, value: Any) -> int:
         var = self.variable(aval)
-        self.constants[var] = value
+        self.constants[var] = _compat.as_jax(value)
         return var
 
     def inline(self, jaxpr: Any, consts: Sequence[Any], arguments: Sequence[int]) -> tuple[int, ...]:

@@ -79,17 +79,18 @@ class PPProp(AbstractPositionRule):
         return Factors(x, roll(value.f, decay, drive.entry), _counted(value, pace))
 
     def advance_window(self, trace: Trace, value: Factors, window: Window) -> Factors:
-        decay, entry = window.composed.decay, window.composed.entry
-        if value.x is None or window.steps.x is None:
+        composed, steps = window.composed, window.steps
+        decay, entry = composed.decay, composed.entry
+        if value.x is None or steps.x is None:
             return Factors(None, roll(value.f, decay, [None if d is None else d.sum(0) for d in entry]), None)
-        pace, met = self._pace(window.steps), window.steps.x
+        pace, met = self._pace(steps), steps.x
         keep, forget = (jnp.cumprod(p[::-1], 0)[::-1] for p in (pace.keep, pace.forget))
         after, forgotten = (jnp.concatenate([p[1:], jnp.ones_like(p[:1])]) for p in (keep, forget))
         x = times(keep[0][..., None], value.x.astype(met.dtype)) + times((after * pace.take)[..., None], met).sum(0)
         decay = jax.tree.map(lambda d: forget[0][..., None] * d, decay)
         f = roll(value.f, decay, [None if d is None else (forgotten[..., None] * d).sum(0) for d in entry])
-        steps = jax.lax.scan(lambda n, now: (_counted(value._replace(steps=n), now), None), value.steps, pace)[0]
-        return Factors(x.astype(value.x.dtype), f, steps)
+        count = jax.lax.scan(lambda n, now: (_counted(value._replace(steps=n), now), None), value.steps, pace)[0]
+        return Factors(x.astype(value.x.dtype), f, count)
 
     def contract(
         self, trace: Trace, value: Factors, signal: Sequence[Inexact[Array, "..."]]
@@ -99,7 +100,7 @@ class PPProp(AbstractPositionRule):
         cotangent = sum(terms[1:], terms[0])
         if value.x is None or value.steps is None:
             return trace.head.to_weight(cotangent)
-        rows = cotangent * self._average(value.steps, cotangent.real.dtype)[..., None]
+        rows = cotangent * self._average(value.steps, cotangent.dtype)[..., None]
         return Product(rows, value.x.astype(trace.dtype), self._discount)
 
     def approximates(self, trace: Trace) -> str | None:
@@ -119,15 +120,15 @@ class PPProp(AbstractPositionRule):
         assert drive.x is not None
         a_x, a_f = (_cast(a, drive.x.real.dtype) for a in self.decay)
         return _Pace(
-            keep=jnp.where(held, 1, jnp.where(cut, 0, a_x)).astype(drive.x.real.dtype),
-            take=jnp.where(held, 0, 1).astype(drive.x.real.dtype),
-            forget=jnp.where(held, 1, a_f).astype(drive.x.real.dtype),
+            keep=jnp.where(held, 1, jnp.where(cut, 0, a_x)).astype(drive.x.dtype),
+            take=jnp.where(held, 0, 1).astype(drive.x.dtype),
+            forget=jnp.where(held, 1, a_f).astype(drive.x.dtype),
         )
 
     def _average(self, steps: Int[Array, "b m"], dtype: Any) -> Inexact[Array, "b m"]:
         """(1 - a_x) / (1 - a_x^t); before the first step the sums are zero, and so is this."""
-        a = _cast(self.decay[0], dtype)
-        count = jnp.maximum(steps, 1).astype(dtype)
+        real = jnp.finfo(dtype).dtype
+        a, count = _cast(self.decay[0], real), jnp.maximum(steps, 1).astype(real)
         return jnp.where(steps > 0, (1 - a) / (1 - a**count), 0).astype(dtype)
 
 
@@ -145,7 +146,7 @@ class _Pace(NamedTuple):
 def _counted(value: Factors, pace: _Pace) -> Int[Array, "b m"]:
     """Over how many steps the sums run after a step."""
     assert value.steps is not None
-    return jnp.where(pace.keep == 0, 0, value.steps) + pace.take.astype(jnp.int32)
+    return jnp.where(pace.keep == 0, 0, value.steps) + pace.take.real.astype(jnp.int32)
 
 
 def _cast(decay: Any, dtype: Any) -> Any:

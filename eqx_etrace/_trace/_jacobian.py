@@ -6,6 +6,7 @@ row by row. Over a window of K steps the recursion is linear, so that it is one 
     D  =  D_K ... D_1          dh_t/dy  <-  D_K ... D_{t+1} dh_t/dy   for every t.
 """
 
+import dataclasses
 import functools
 from collections.abc import Sequence
 
@@ -36,15 +37,6 @@ class Drive(eqx.Module):
     """What the weight met; stacked along time for a window."""
 
 
-class Window(eqx.Module):
-    """What a window does to one trace."""
-
-    composed: Drive
-    """As one step: D over all of it, dh/dy of every step carried to its end."""
-    steps: Drive
-    """As it is, stacked along time."""
-
-
 class Jacobians(eqx.Module):
     """What one step, or a window, does to every trace."""
 
@@ -64,6 +56,27 @@ class Jacobians(eqx.Module):
         rows = tuple(tuple(trace.folded(decay[s].__getitem__, r) for r in trace.states) for s in trace.states)
         entry, x = self.entry[trace.number], self.x[trace.number]
         return Drive(rows, entry, None if x is None else without_idle_lanes(x, entry))
+
+
+@dataclasses.dataclass(frozen=True)
+class Window:
+    """What a window of steps does to one trace."""
+
+    trace: Trace
+    all_steps: Jacobians
+    """Of every step, stacked along time."""
+    whole: Jacobians
+    """Of the window, composed."""
+
+    @property
+    def composed(self) -> Drive:
+        """As one step: D over all of it, dh/dy of every step carried to its end."""
+        return self.whole.drive(self.trace)
+
+    @property
+    def steps(self) -> Drive:
+        """Step by step, stacked along time."""
+        return jax.vmap(lambda step: step.drive(self.trace))(self.all_steps)
 
 
 def lanes(drive: Drive) -> tuple[Bool[Array, "*t b m"], Bool[Array, "*t b m"]]:
