@@ -8,8 +8,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from oracle import assert_close, bptt, relative
 import pytest
+from oracle import assert_close, bptt, relative
 
 import eqx_etrace as etr
 

@@ -8,8 +8,8 @@ import warnings
 
 import jax
 import jax.numpy as jnp
-from oracle import assert_close, bptt
 import pytest
+from oracle import assert_close, bptt
 
 import eqx_etrace as etr
 
