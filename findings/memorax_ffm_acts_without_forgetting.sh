@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# memorax 1.0.1 (flax 0.12.12, JAX 0.11.2): FFMCell is one model on a sequence and another one step by step.
+# memorax 1.0.1 (flax 0.12.8, JAX 0.10.2): FFMCell is one model on a sequence and another one step by step.
 #
 # Input: Memoroid(cell=FFMCell(...)), its own initial carry, no resets: 6 steps in one call; the same 6 steps in 6 calls
 # that hand the carry on; the same in two calls of 3 steps.
@@ -17,7 +17,7 @@ set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 "${PYTHON:-python3}" -m venv "$folder/env"
-"$folder/env/bin/pip" install --quiet "memorax==1.0.1" "flax==0.12.12" "jax==0.11.2" "jaxlib==0.11.2"
+"$folder/env/bin/pip" install --quiet "memorax==1.0.1" "flax==0.12.8" "jax==0.10.2" "jaxlib==0.10.2"
 JAX_PLATFORMS=cpu "$folder/env/bin/python" -W ignore - <<'PYTHON'
 import jax
 import jax.numpy as jnp

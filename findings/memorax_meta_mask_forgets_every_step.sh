@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# memorax 1.0.1 (flax 0.12.12, JAX 0.11.2): MetaMaskWrapper resets the memory at every step but those where it should.
+# memorax 1.0.1 (flax 0.12.8, JAX 0.10.2): MetaMaskWrapper resets the memory at every step but those where it should.
 #
 # Input: a GRU that reads 8 steps, as RNN(cell) wrapped in MetaMaskWrapper(steps_per_trial=4): two trials of 4 steps.
 #
@@ -16,7 +16,7 @@ set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 "${PYTHON:-python3}" -m venv "$folder/env"
-"$folder/env/bin/pip" install --quiet "memorax==1.0.1" "flax==0.12.12" "jax==0.11.2" "jaxlib==0.11.2"
+"$folder/env/bin/pip" install --quiet "memorax==1.0.1" "flax==0.12.8" "jax==0.10.2" "jaxlib==0.10.2"
 JAX_PLATFORMS=cpu "$folder/env/bin/python" -W ignore - <<'PYTHON'
 import flax.linen as nn
 import jax

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# optimistix 0.1.0 (equinox 0.13.8, lineax 0.1.1, JAX 0.12.0): bounds are kept by some solvers, by others dropped unsaid.
+# optimistix 0.1.0 (equinox 0.13.8, lineax 0.1.1, JAX 0.10.2): bounds are kept by some solvers, by others dropped unsaid.
 #
 # Input: `options=dict(lower=..., upper=...)`, as Newton, Chord and Bisection document it, for other solvers of the same
 # three functions: (y - 3)^2 for 0 <= y <= 1, and the root of y - 3 in the same interval.
@@ -15,7 +15,7 @@ set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 "${PYTHON:-python3}" -m venv "$folder/env"
-"$folder/env/bin/pip" install --quiet "optimistix==0.1.0" "equinox==0.13.8" "lineax==0.1.1" "jax==0.12.0" "jaxlib==0.12.0"
+"$folder/env/bin/pip" install --quiet "optimistix==0.1.0" "equinox==0.13.8" "lineax==0.1.1" "jax==0.10.2" "jaxlib==0.10.2"
 JAX_PLATFORMS=cpu "$folder/env/bin/python" -W ignore - <<'PYTHON'
 import jax
 import jax.numpy as jnp
