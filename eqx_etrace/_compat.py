@@ -176,6 +176,13 @@ def inner_jaxprs(eqn: Any) -> list[Any]:
     return [item for item in held if hasattr(item, "eqns")]
 
 
+def is_callback_that_raises(eqn: Any) -> bool:
+    """Is it that of `eqx.error_if`? That module has no other."""
+    called = eqn.params.get("callback")
+    function = getattr(called, "callback_func", called)
+    return function is not None and inspect.getmodule(function) is inspect.getmodule(equinox.error_if)
+
+
 def is_collective(eqn: Any) -> bool:
     """Does it reach over a named axis, such as that of a `jax.vmap` around the step?"""
     names = [eqn.params.get("axis_name", ()), eqn.params.get("axes", ())]

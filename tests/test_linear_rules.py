@@ -41,6 +41,23 @@ def by_cond(v, g):
     return jax.lax.cond(v[0] > 0, lambda: jnp.cumsum(g[::-1])[::-1], lambda: jnp.zeros(4))
 
 
+def checked(v, g):
+    """Raises where the rule has failed, and is zero where the result is not finite."""
+    g = eqx.error_if(jnp.cumsum(g[::-1])[::-1], jnp.any(v > 1e9), "too large")
+    return jnp.where(jnp.all(jnp.isfinite(g)), g, 0)
+
+
+def failed(v, g):
+    """Not a number where it fails."""
+    return jnp.where(jnp.any(v > 1e9), jnp.nan, jnp.cumsum(g[::-1])[::-1])
+
+
+def into_zeros(_, g):
+    """A slice of zeros is zero."""
+    zeros = jax.lax.dynamic_slice(jnp.zeros(9), (jnp.argmax(MODEL["a"]),), (4,))
+    return jnp.cumsum(g[::-1])[::-1] + zeros
+
+
 def from_one(_, g):
     """Starts at one: affine."""
     return jax.lax.scan(lambda c, u: (c + u, c + u), 1.0, g, reverse=True)[1]
@@ -62,8 +79,25 @@ def clipped_in_a_loop(_, g):
     return jax.lax.scan(lambda c, u: (c, jnp.clip(u, -0.01, 0.01)), 0.0, g)[1]
 
 
-LINEAR = [by_scan, by_while, by_cond]
-OTHER = [from_one, constant_in_a_branch, as_long_as_it_is_large, constant, clipped_in_a_loop]
+def infinity_as_an_integer(_, g):
+    """Infinity is no number, but the integer made of it is one."""
+    return 1e-9 * (g + jnp.full_like(g, jnp.inf).astype(jnp.int32).astype(g.dtype))
+
+
+def asks_whether_its_logarithm_is_finite(_, g):
+    return jnp.where(jnp.isfinite(jnp.log(g)), g, 0)
+
+
+LINEAR = [by_scan, by_while, by_cond, checked, failed, into_zeros]
+OTHER = [
+    infinity_as_an_integer,
+    asks_whether_its_logarithm_is_finite,
+    from_one,
+    constant_in_a_branch,
+    as_long_as_it_is_large,
+    constant,
+    clipped_in_a_loop,
+]
 
 
 def step_through(function):

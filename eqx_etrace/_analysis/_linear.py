@@ -2,12 +2,13 @@
 
 Every variable is of one kind, found from its operands, loops and branches included:
 
-    ZERO     zero, whatever the inputs
+    ZERO     zero, whatever the inputs; or nowhere finite, as what takes the place of a result that failed
     FIXED    the same whatever the inputs that are asked about
     LINEAR   a linear function of them
     OTHER    could not be shown to be any of these
 
-A sum of what is linear and of what is fixed is none of these (`x + 1`), a sum with zero is.
+A sum of what is linear and of what is fixed is none of these (`x + 1`), a sum with zero is. The inputs are finite;
+whether a multiple of them is finite, too, is fixed.
 """
 
 import enum
@@ -52,6 +53,7 @@ _PAIRWISE = frozenset(_compat.primitives("optimization_barrier device_put"))
 LINEAR_IN_ONE = frozenset(_compat.primitives("mul dot_general conv_general_dilated"))
 (_SOLVE,) = _compat.primitives("linear_solve")
 _SCATTER = frozenset(_compat.primitives("scatter"))
+_IS_FINITE = frozenset(_compat.primitives("is_finite"))
 _SCAN = frozenset(_compat.primitives("scan"))
 _WHILE = frozenset(_compat.primitives("while"))
 _COND = frozenset(_compat.primitives("cond"))
@@ -75,8 +77,11 @@ def kinds_of_outputs(program: Program, inputs: Sequence[Kind], *, is_known_linea
 
 
 def _constant_kind(value: object) -> Kind:
-    is_known = not isinstance(value, Tracer) and not _compat.is_key(value)
-    return Kind.ZERO if is_known and not np.asarray(value).any() else Kind.FIXED
+    if isinstance(value, Tracer) or _compat.is_key(value):
+        return Kind.FIXED
+    number = np.asarray(value)
+    has_failed = jnp.issubdtype(number.dtype, jnp.floating) and not np.isfinite(number).any()
+    return Kind.ZERO if has_failed or not number.any() else Kind.FIXED
 
 
 def _through(program: Program, eqn: Equation, operands: list[Kind], is_known_linear: bool) -> list[Kind]:
@@ -96,8 +101,10 @@ def _through_operation(program: Program, eqn: Equation, operands: list[Kind], is
     together = range(len(operands))[_linear_operands(eqn)]
     hit = [i for i, kind in enumerate(operands) if kind >= Kind.LINEAR]
     if not hit:
-        is_zero = eqn.primitive in LINEAR and all(kind is Kind.ZERO for kind in operands)
-        return Kind.ZERO if is_zero else Kind.FIXED
+        is_zero = bool(together) and all(operands[i] is Kind.ZERO for i in together)
+        return Kind.ZERO if is_zero and not _counts(program, eqn) else Kind.FIXED
+    if eqn.primitive in _IS_FINITE and Kind.OTHER not in operands:
+        return Kind.FIXED
     if Kind.OTHER in operands or not _keeps_precision(program, eqn, hit):
         return Kind.OTHER
     if eqn.primitive in LINEAR_IN_ONE:
@@ -118,6 +125,11 @@ def _linear_operands(eqn: Equation) -> slice:
         return slice(0)
     assert eqn.primitive is not None
     return LINEAR_IN.get(eqn.primitive, slice(0))
+
+
+def _counts(program: Program, eqn: Equation) -> bool:
+    """Does it make integers of numbers that may be infinite?"""
+    return any(map(program.is_inexact, eqn.inputs)) and not all(map(program.is_inexact, eqn.outputs))
 
 
 def _keeps_precision(program: Program, eqn: Equation, hit: list[int]) -> bool:
@@ -177,8 +189,15 @@ def _through_while(eqn: Equation, operands: list[Kind], is_known_linear: bool) -
 
 
 def _through_cond(eqn: Equation, operands: list[Kind], is_known_linear: bool) -> list[Kind]:
-    branches = [flatten(branch, None, by_value=True) for branch in eqn.params["branches"]]
+    every = [flatten(branch, None, by_value=True) for branch in eqn.params["branches"]]
+    branches = [branch for branch in every if not _only_raises(branch)] or every
     found = [kinds_of_outputs(branch, operands[1:], is_known_linear=is_known_linear) for branch in branches]
     if operands[0] > Kind.FIXED:
         return [Kind.OTHER] * len(eqn.outputs)
     return [functools.reduce(either, kinds) for kinds in zip(*found, strict=True)]
+
+
+def _only_raises(branch: Program) -> bool:
+    """Does it give nothing but what a callback that raises would have given (`eqx.error_if`)?"""
+    made = [branch.producer.get(v) for v in branch.outputs]
+    return all(eqn is not None and _compat.is_callback_that_raises(eqn) for eqn in made)
