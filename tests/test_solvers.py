@@ -167,11 +167,20 @@ def to_rest(dx) -> Cell:
     return lambda m, h, x: 0.5 * h + cell(m, h, x)
 
 
+def adaptive(dx, solver) -> Cell:
+    """Steps of a size that follows the error, as diffrax advises."""
+    controller = dx.PIDController(rtol=1e-3, atol=1e-6)
+    adjoint = dx.RecursiveCheckpointAdjoint()
+    return integrated(dx, adjoint, solver=solver, stepsize_controller=controller, max_steps=32)
+
+
 DIFFERENTIAL = {
     "checkpointed": lambda dx: integrated(dx, dx.RecursiveCheckpointAdjoint()),
     "direct": lambda dx: integrated(dx, dx.DirectAdjoint()),
     "backwards in time": lambda dx: integrated(dx, dx.BacksolveAdjoint()),
     "implicit": to_rest,
+    "adaptive": lambda dx: adaptive(dx, dx.Tsit5()),
+    "stiff": lambda dx: adaptive(dx, dx.Kvaerno3()),
 }
 
 

@@ -101,8 +101,7 @@ def _through_operation(program: Program, eqn: Equation, operands: list[Kind], is
     together = range(len(operands))[_linear_operands(eqn)]
     hit = [i for i, kind in enumerate(operands) if kind >= Kind.LINEAR]
     if not hit:
-        is_zero = bool(together) and all(operands[i] is Kind.ZERO for i in together)
-        return Kind.ZERO if is_zero and not _counts(program, eqn) else Kind.FIXED
+        return Kind.ZERO if _is_zero(program, eqn, [operands[i] for i in together], operands) else Kind.FIXED
     if eqn.primitive in _IS_FINITE and Kind.OTHER not in operands:
         return Kind.FIXED
     if Kind.OTHER in operands or not _keeps_precision(program, eqn, hit):
@@ -127,9 +126,13 @@ def _linear_operands(eqn: Equation) -> slice:
     return LINEAR_IN.get(eqn.primitive, slice(0))
 
 
-def _counts(program: Program, eqn: Equation) -> bool:
-    """Does it make integers of numbers that may be infinite?"""
-    return any(map(program.is_inexact, eqn.inputs)) and not all(map(program.is_inexact, eqn.outputs))
+def _is_zero(program: Program, eqn: Equation, together: list[Kind], operands: list[Kind]) -> bool:
+    """Is the result zero or nowhere finite? Integers that are made of infinite numbers are finite."""
+    if any(map(program.is_inexact, eqn.inputs)) and not all(map(program.is_inexact, eqn.outputs)):
+        return False
+    if eqn.primitive in LINEAR_IN_ONE:
+        return Kind.ZERO in operands
+    return bool(together) and all(kind is Kind.ZERO for kind in together)
 
 
 def _keeps_precision(program: Program, eqn: Equation, hit: list[int]) -> bool:
