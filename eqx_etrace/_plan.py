@@ -65,7 +65,7 @@ class Plan:
 
     def init(self) -> ETrace:
         values = [rule.init(trace) for rule, trace in zip(self.rules, self.traces, strict=True)]
-        blocks = [jnp.zeros(influence.shape, influence.dtype) for influence in self.influences]
+        blocks = [influence.init() for influence in self.influences]
         dtype = self.analysis.step.program.avals[self.analysis.step.states[0]].dtype
         return ETrace((*values, *blocks), _fingerprint(self.owner, self.inputs, dtype), self.owner, self.inputs)
 

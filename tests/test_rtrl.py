@@ -185,7 +185,10 @@ def test_a_state_cotangent_and_second_derivatives():
 
 
 def test_stored_in_the_size_of_the_structure():
-    """Lanes, heads and zeros of a mask are seen: bytes are those of a trace written by hand for them."""
+    """Lanes, heads and zeros of a mask are seen: bytes are those of a trace written by hand for them.
+
+    Beside it, one number says the status of every scalar that is influenced.
+    """
     heads, width, lanes, features = 3, 2, 4, 5
     model = {"w": jnp.ones((heads, width, width)), "v": jnp.ones((heads, width, features))}
 
@@ -200,8 +203,8 @@ def test_stored_in_the_size_of_the_structure():
         etr.RTRL()
     )
     sizes = {row.path: row.trace_bytes for row in report.rows}
-    assert sizes["w",] == 8 * lanes * heads * width * (width * width)
-    assert sizes["v",] == 8 * lanes * heads * width * (width * features)
+    assert sizes["w",] == 8 * lanes * heads * width * (width * width + 1)
+    assert sizes["v",] == 8 * lanes * heads * width * (width * features + 1)
     mask = jnp.eye(6)
 
     def masked(m, h, x):
@@ -209,7 +212,10 @@ def test_stored_in_the_size_of_the_structure():
         return jnp.sum(h), h
 
     graph = etr.compile_graph(masked, {"w": jnp.ones((6, 6)), "v": jnp.ones((6, 3))}, jnp.ones(6), jnp.ones(3))
-    assert {row.path: row.trace_bytes for row in graph.report(etr.RTRL()).rows} == {("w",): 8 * 6, ("v",): 8 * 6 * 3}
+    assert {row.path: row.trace_bytes for row in graph.report(etr.RTRL()).rows} == {
+        ("w",): 8 * 6 * (1 + 1),
+        ("v",): 8 * 6 * (3 + 1),
+    }
 
 
 def test_a_trace_above_the_limit():

@@ -4,13 +4,14 @@ import math
 from collections.abc import Sequence
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 from jaxtyping import Array, Inexact
 
-from .._trace import Drive, Trace, Window
+from .._trace import Drive, finite, kept_finite, lane_status, Stored, Trace, Window
 from ._base import AbstractPositionRule, as_dtype, stored
-from ._recursion import fold, roll_in_place, Value
+from ._recursion import fold, next_status, roll, roll_in_place
 
 
 class DRTRL(AbstractPositionRule):
@@ -41,18 +42,28 @@ class DRTRL(AbstractPositionRule):
 
     trace_dtype: DTypeLike | None = eqx.field(default=None, static=True, converter=as_dtype)
 
-    def init(self, trace: Trace) -> Value:
-        return tuple(jnp.zeros(trace.head.shape, stored(self.trace_dtype, trace)) for _ in trace.states)
+    def init(self, trace: Trace) -> Stored:
+        dtype = stored(self.trace_dtype, trace)
+        e = tuple(jnp.zeros(trace.head.shape, dtype) for _ in trace.states)
+        return Stored(e, tuple(jnp.zeros(trace.rows, dtype) for _ in e if trace.head.has_features))
 
-    def advance(self, trace: Trace, value: Value, drive: Drive) -> Value:
-        new = [None if d is None else trace.head.outer(d, drive.x) for d in drive.entry]
-        return roll_in_place(value, drive.decay, new)
+    def advance(self, trace: Trace, value: Stored, drive: Drive) -> Stored:
+        if drive.x is None:
+            return Stored(roll_in_place(value.e, drive.decay, drive.entry), ())
+        status, x = next_status(value.status, drive), kept_finite(drive.x, lane_status(drive.x))
+        decay, entry = jax.tree.map(finite, (drive.decay, drive.entry))
+        new = [None if d is None else trace.head.outer(d, x) for d in entry]
+        return Stored(roll_in_place(value.e, decay, new), status)
 
-    def advance_window(self, trace: Trace, value: Value, window: Window) -> Value:
-        return fold(trace.head, value, window.composed)
+    def advance_window(self, trace: Trace, value: Stored, window: Window) -> Stored:
+        drive = window.composed
+        if drive.x is None:
+            new = [None if d is None else d.sum(0) for d in drive.entry]
+            return Stored(roll(value.e, drive.decay, new), ())
+        return fold(trace.head, value, drive)
 
-    def contract(self, trace: Trace, value: Value, signal: Sequence[Inexact[Array, "..."]]) -> Inexact[Array, "..."]:
-        return trace.head.contract(signal, value)
+    def contract(self, trace: Trace, value: Stored, signal: Sequence[Inexact[Array, "..."]]) -> Inexact[Array, "..."]:
+        return trace.head.contract(signal, value.e, value.status)
 
     def approximates(self, trace: Trace) -> str | None:
         del trace

@@ -13,7 +13,7 @@ from jax.core import Tracer
 from jax.typing import DTypeLike
 from jaxtyping import Array, Inexact, Int
 
-from .._trace import Drive, lanes, Product, times, Trace, Window
+from .._trace import Drive, lanes, Product, times, Trace, Window, without_idle_lanes
 from ._base import AbstractPositionRule, as_dtype, stored
 from ._recursion import roll, Value
 
@@ -73,6 +73,7 @@ class PPProp(AbstractPositionRule):
     def advance(self, trace: Trace, value: Factors, drive: Drive) -> Factors:
         if value.x is None or drive.x is None:
             return Factors(None, roll(value.f, drive.decay, drive.entry), None)
+        drive = _without_idle(drive)
         pace = self._pace(drive)
         x = (times(pace.keep[..., None], value.x.astype(drive.x.dtype)) + pace.take[..., None] * drive.x).astype(
             value.x.dtype
@@ -85,6 +86,7 @@ class PPProp(AbstractPositionRule):
         decay, entry = composed.decay, composed.entry
         if value.x is None or steps.x is None:
             return Factors(None, roll(value.f, decay, [None if d is None else d.sum(0) for d in entry]), None)
+        steps = _without_idle(steps)
         pace, met = self._pace(steps), steps.x
         keep, forget = (jnp.cumprod(p[::-1], 0)[::-1] for p in (pace.keep, pace.forget))
         after, forgotten = (jnp.concatenate([p[1:], jnp.ones_like(p[:1])]) for p in (keep, forget))
@@ -143,6 +145,11 @@ class _Pace(NamedTuple):
     """How much of x is added: 1, or 0 in a step that holds the states."""
     forget: Inexact[Array, "*t b m"]
     """What D is multiplied with: a_f, or 1 in a step that holds the states."""
+
+
+def _without_idle(drive: Drive) -> Drive:
+    assert drive.x is not None
+    return Drive(drive.decay, drive.entry, without_idle_lanes(drive.x, drive.entry))
 
 
 def _counted(value: Factors, pace: _Pace) -> Int[Array, "b m"]:

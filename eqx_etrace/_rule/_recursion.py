@@ -12,39 +12,25 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Inexact
 
-from .._trace import after, are_finite, Drive, finite_at_nothing, Head, Matrix, mended, times
+from .._trace import after, Drive, entering, finite, Head, lane_status, Matrix, scaled, Stored, through, times, worst
 
 Value = tuple[Inexact[Array, "..."], ...]
 """One array per state that the trace supports."""
 
 
 def roll(value: Value, decay: Matrix, new: Sequence[Inexact[Array, "..."] | None]) -> Value:
-    """sum_s' decay[s, s'] e[s'] + new[s]; `decay` may lack the last axes of e. In the dtype of e."""
-    decay = _prepared(decay, value)
+    """sum_s' decay[s, s'] e[s'] + new[s], in the dtype of e. `decay` may lack the last axis; then it is finite."""
     return tuple(_row(s, value, row, entering) for s, (row, entering) in enumerate(zip(decay, new, strict=True)))
 
 
 def roll_in_place(value: Value, decay: Matrix, new: Sequence[Inexact[Array, "..."] | None]) -> Value:
     """The same, one state after the other."""
-    decay = _prepared(decay, value)
     found = dict(enumerate(value))
     last: list[Array] = []
     for s in _order(decay):
         found[s] = _row(s, value, after(last, decay[s]), new[s])
         last = [found[s]]
     return tuple(found[s] for s in range(len(value)))
-
-
-def _prepared(decay: Matrix, value: Value) -> Matrix:
-    """D, zero where it is not finite and all of the trace that it meets is zero."""
-    rows = [d for row in decay for d in row if d is not None]
-    return mended(_without_empty, ~are_finite(rows), decay, value)
-
-
-def _without_empty(decay: Matrix, value: Value) -> Matrix:
-    return tuple(
-        tuple(None if d is None else finite_at_nothing(d, e) for d, e in zip(row, value, strict=True)) for row in decay
-    )
 
 
 def _order(decay: Matrix) -> list[int]:
@@ -59,28 +45,42 @@ def _order(decay: Matrix) -> list[int]:
 def _row(
     s: int, value: Value, row: tuple[Inexact[Array, "..."] | None, ...], entering: Inexact[Array, "..."] | None
 ) -> Inexact[Array, "..."]:
-    terms = [times(_lift(d, old), old.astype(d.dtype)) for d, old in zip(row, value, strict=True) if d is not None]
+    terms = [_product(d, old.astype(d.dtype)) for d, old in zip(row, value, strict=True) if d is not None]
     terms += [] if entering is None else [entering]
     return sum(terms[1:], terms[0]).astype(value[s].dtype)
 
 
-def fold(head: Head, value: Value, drive: Drive) -> Value:
+def next_status(status: Value, drive: Drive) -> Value:
+    """Of every state of a trace with features, after one step or a window, composed."""
+    assert drive.x is not None
+    lanes = lane_status(drive.x)[..., None]
+    found = []
+    for row, entry, old in zip(drive.decay, drive.entry, status, strict=True):
+        terms = [through(d, one) for d, one in zip(row, status, strict=True) if d is not None]
+        terms += [] if entry is None else [_over_time(entering(entry, lanes), old.ndim)]
+        found.append(worst(terms, old.dtype) if terms else jnp.zeros_like(old))
+    return tuple(found)
+
+
+def _over_time(status: Inexact[Array, "..."], rank: int) -> Inexact[Array, "..."]:
+    return status if status.ndim == rank else status.max(0)
+
+
+def fold(head: Head, value: Stored, drive: Drive) -> Stored:
     """A window: one pass over the trace, and one matrix product, a block of the trace at a time.
 
     In blocks, because the product is as large as what it is added to.
     """
-    if drive.x is None:
-        return roll(value, drive.decay, [None if d is None else d.sum(0) for d in drive.entry])
+    status, drive = next_status(value.status, drive), jax.tree.map(finite, drive)
     axis, count = head.blocks(4)
     size = head.shape[axis] // count
-    decays = _prepared(drive.decay, value)
 
     def part(rows: Any, start: Array, along: int) -> Array:
         return jax.lax.dynamic_slice_in_dim(rows, start, size, along)
 
     def block(value: Value, start: Array) -> tuple[Value, None]:
         x = drive.x if axis == 2 else part(drive.x, start, axis + 1)
-        decay, entry = jax.tree.map(lambda d: part(d, start, axis), decays), drive.entry
+        decay, entry = jax.tree.map(lambda d: part(d, start, axis), drive.decay), drive.entry
         here = tuple(part(e, start, axis) for e in value)
         updated, last = list(value), []
         for s in _order(decay):
@@ -90,8 +90,8 @@ def fold(head: Head, value: Value, drive: Drive) -> Value:
             last = [updated[s]]
         return tuple(updated), None
 
-    return jax.lax.scan(block, value, jnp.arange(0, head.shape[axis], size))[0]
+    return Stored(jax.lax.scan(block, value.e, jnp.arange(0, head.shape[axis], size))[0], status)
 
 
-def _lift(rows: Inexact[Array, "..."], e: Inexact[Array, "..."]) -> Inexact[Array, "..."]:
-    return rows.reshape(*rows.shape, *(1,) * (e.ndim - rows.ndim))
+def _product(rows: Inexact[Array, "..."], e: Inexact[Array, "..."]) -> Inexact[Array, "..."]:
+    return times(rows, e) if rows.ndim == e.ndim else scaled(rows[..., None], e)

@@ -31,12 +31,16 @@ from ._linearise import (
     tapped as tapped,
 )
 from ._order import after as after
-from ._times import are_finite as are_finite
-from ._times import finite as finite
-from ._times import finite_at_nothing as finite_at_nothing
-from ._times import mended as mended
-from ._times import spoiled as spoiled
-from ._times import times as times
+from ._status import entering as entering
+from ._status import finite as finite
+from ._status import kept_finite as kept_finite
+from ._status import lane_status as lane_status
+from ._status import scaled as scaled
+from ._status import Stored as Stored
+from ._status import through as through
+from ._status import times as times
+from ._status import without_idle_lanes as without_idle_lanes
+from ._status import worst as worst
 from ._trace import (
     make_traces as make_traces,
 )

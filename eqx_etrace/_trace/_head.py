@@ -30,7 +30,7 @@ from jaxtyping import Array, Inexact
 
 from .._analysis._primitive import DOT
 from .._analysis._program import Equation, Program
-from ._times import are_finite, finite, mended, spoiled, times, without_idle_lanes
+from ._status import met, times, without_idle_lanes
 
 _MOST_BLOCKS, _MOST_LANES = 32, 8
 """A contraction is a loop over blocks of lanes because XLA on the CPU would otherwise fuse the arithmetic that makes
@@ -70,14 +70,17 @@ class Head:
     def outer(self, rows: Rows, x: Features) -> Inexact[Array, "..."]:
         return rows if x is None else rows[..., None] * x[:, :, None, :]
 
-    def contract(self, rows: Sequence[Rows], value: Sequence[Inexact[Array, "..."]]) -> Inexact[Array, "..."]:
-        pairs = [(finite(g, 0.0), e) for g, e in zip(rows, value, strict=True)]
-        if self.has_features:
-            found = _over_lanes(pairs)
-        else:
-            terms = [times(g, e.astype(g.dtype)) for g, e in pairs]
-            found = sum(terms[1:], terms[0])
-        return self.to_weight(mended(_with_spoiled, ~are_finite(rows), found, list(rows), list(value)))
+    def contract(
+        self,
+        rows: Sequence[Rows],
+        e: Sequence[Inexact[Array, "..."]],
+        status: Sequence[Inexact[Array, "b m n"]],
+    ) -> Inexact[Array, "..."]:
+        """The status is that of a trace with features, and empty for one without."""
+        if not self.has_features:
+            terms = [times(g, one.astype(g.dtype)) for g, one in zip(rows, e, strict=True)]
+            return self.to_weight(sum(terms[1:], terms[0]))
+        return self.to_weight(_over_lanes([met(g, one) for g, one in zip(rows, status, strict=True)], e))
 
     def blocks(self, least: int) -> tuple[int, int]:
         """An axis of the trace, and into how many equal blocks it is cut: at least so many, if one can be cut so."""
@@ -98,38 +101,23 @@ class Head:
         return self.to_weight(jnp.einsum("bmn,bmk->bnk", factors.rows, x))
 
 
-def _with_spoiled(found: Array, rows: list[Array], value: list[Array]) -> Array:
-    """A contraction, NaN where a learning signal that is not finite met anything but zero."""
-    for g, e in zip(rows, value, strict=True):
-        if e.ndim == g.ndim:
-            found = spoiled(found, jnp.where(e == 0, 0, g))
-            continue
-
-        def look(lane: Array, found: Array, g: Array = g, e: Array = e) -> Array:
-            row, part = (jax.lax.dynamic_index_in_dim(a, lane, 1, keepdims=False) for a in (g, e))
-            return jnp.where(~jnp.isfinite(row)[..., None] & (part != 0), jnp.nan, found)
-
-        found = jax.lax.fori_loop(0, e.shape[1], look, found)
-    return found
-
-
-def _over_lanes(pairs: list[tuple[Rows, Inexact[Array, "b m n k"]]]) -> Inexact[Array, "b n k"]:
-    """sum over pairs and lanes of g e."""
-    b, m, n, k = pairs[0][1].shape
+def _over_lanes(rows: Sequence[Rows], e: Sequence[Inexact[Array, "b m n k"]]) -> Inexact[Array, "b n k"]:
+    """The sum over states and lanes of g e."""
+    b, m, n, k = e[0].shape
     size = _lanes_at_once(m)
 
     def block(total: Array, start: Array) -> tuple[Array, None]:
-        for g, e in pairs:
+        for g, one in zip(rows, e, strict=True):
             if size > _MOST_LANES:
-                rows, part = (jax.lax.dynamic_slice_in_dim(a, start, size, 1) for a in (g, e))
-                total = total + times(rows[..., None], part.astype(g.dtype)).sum(1)
+                row, part = (jax.lax.dynamic_slice_in_dim(a, start, size, 1) for a in (g, one))
+                total = total + (row[..., None] * part.astype(g.dtype)).sum(1)
                 continue
             for lane in range(size):
-                row, part = (jax.lax.dynamic_index_in_dim(a, start + lane, 1, keepdims=False) for a in (g, e))
-                total = total + times(row[..., None], part.astype(g.dtype))
+                row, part = (jax.lax.dynamic_index_in_dim(a, start + lane, 1, keepdims=False) for a in (g, one))
+                total = total + row[..., None] * part.astype(g.dtype)
         return total, None
 
-    return jax.lax.scan(block, jnp.zeros((b, n, k), pairs[0][0].dtype), jnp.arange(0, m, size))[0]
+    return jax.lax.scan(block, jnp.zeros((b, n, k), rows[0].dtype), jnp.arange(0, m, size))[0]
 
 
 def _lanes_at_once(m: int) -> int:

@@ -29,9 +29,9 @@ from .._analysis._sparse import Matrix
 from ._each import for_each
 from ._head import Head, make_head
 from ._order import after
-from ._small_dots import apply_blocks, written_out
+from ._small_dots import apply_blocks, scale_blocks, written_out
+from ._status import entering, finite, lane_status, not_a_number, Stored, through_blocks, worst
 from ._take import take, take_rows
-from ._times import without_idle_lanes
 from ._trace import widest
 
 
@@ -131,7 +131,13 @@ class Influence:
 
     @property
     def bytes(self) -> int:
-        return math.prod(self.shape) * self.dtype.itemsize
+        scalars = math.prod(self.shape[:2]) if self.head.has_features else 0
+        return (math.prod(self.shape) + scalars) * self.dtype.itemsize
+
+    def init(self) -> "Inexact[Array, '...'] | Stored":
+        """Before the first step."""
+        e = jnp.zeros(self.shape, self.dtype)
+        return Stored(e, jnp.zeros(self.shape[:2], self.dtype)) if self.head.has_features else e
 
     @property
     def work(self) -> int:
@@ -140,27 +146,36 @@ class Influence:
 
     def advance(
         self,
-        value: Inexact[Array, "g r ..."],
+        value: "Inexact[Array, 'g r q'] | Stored",
         jacobian: Inexact[Array, "g r r"],
         entry: Inexact[Array, "g r q"],
         x: Inexact[Array, "b m k"] | None,
-    ) -> Inexact[Array, "g r ..."]:
-        new = entry if x is None else entry[..., None] * self._features(x)[:, None]
-        return apply_blocks(jacobian, value) + new
+    ) -> "Inexact[Array, 'g r q'] | Stored":
+        if x is None or not isinstance(value, Stored):
+            return apply_blocks(jacobian, value) + entry
+        lanes = lane_status(x).reshape(-1)[self._lanes]
+        new = finite(entry)[..., None] * self._features(finite(x))[:, None]
+        status = through_blocks(jacobian, value.status[..., None])[..., 0], entering(entry, lanes[:, None]).real.max(-1)
+        return Stored(scale_blocks(finite(jacobian), value.e) + new, worst(status, self.dtype))
 
-    def contract(self, value: Inexact[Array, "g r ..."], signal: Inexact[Array, " n"]) -> Inexact[Array, "..."]:
+    def contract(
+        self, value: "Inexact[Array, 'g r q'] | Stored", signal: Inexact[Array, " n"]
+    ) -> Inexact[Array, "..."]:
         """The cotangent of the effective weight, from one of every scalar of the state."""
-        on_slots = _where(self.slots >= 0, take(signal, np.maximum(self.slots, 0)))
-        per_row = apply_blocks(on_slots.astype(value.dtype)[:, None], value)[:, 0]
+        on_slots = _where(self.slots >= 0, take(signal, np.maximum(self.slots, 0))).astype(self.dtype)[:, None]
+        if isinstance(value, Stored):
+            spoiled = not_a_number(through_blocks(on_slots, value.status[..., None]), self.dtype)
+            per_row = (scale_blocks(finite(on_slots), value.e) + spoiled[..., None])[:, 0]
+        else:
+            per_row = apply_blocks(on_slots, value)[:, 0]
         if not self.head.has_features:
             return self.head.to_weight(self._by_row(per_row).reshape(self.head.shape))
         b, m, n, k = self.head.shape
         if self.columns is None:
             return self.head.to_weight(self._by_row(per_row).reshape(b, m, n, k).sum(1))
-        lanes, unit = np.divmod(np.maximum(self.rows, 0), n)
-        at = ((lanes // m) * n + unit)[..., None] * k + np.maximum(self.columns, 0)
+        at = ((self._lanes // m) * n + np.maximum(self.rows, 0) % n)[..., None] * k + np.maximum(self.columns, 0)
         kept = jnp.where((self.rows >= 0)[..., None] & (self.columns >= 0), per_row, 0)
-        return self.head.to_weight(jnp.zeros(b * n * k, value.dtype).at[at.ravel()].add(kept.ravel()).reshape(b, n, k))
+        return self.head.to_weight(jnp.zeros(b * n * k, self.dtype).at[at.ravel()].add(kept.ravel()).reshape(b, n, k))
 
     def rows_of(self, entry: Inexact[Array, "g r q"], signal: Inexact[Array, " n"]) -> Inexact[Array, "..."]:
         """The cotangent of the head's output by what one step put in."""
@@ -179,9 +194,13 @@ class Influence:
         here = (where >= 0).reshape(-1, *(1,) * (values.ndim - 2))
         return jnp.where(here, picked[np.maximum(where, 0)], 0)
 
+    @property
+    def _lanes(self) -> Int[np.ndarray, "g q"]:
+        """The lane of every row."""
+        return np.maximum(self.rows, 0) // self.head.shape[2]
+
     def _features(self, x: Inexact[Array, "b m k"]) -> Inexact[Array, "g q f"]:
-        b, m, n, k = self.head.shape
-        per_row = take_rows(x.reshape(b * m, k), np.maximum(self.rows, 0) // n)
+        per_row = take_rows(x.reshape(-1, x.shape[-1]), self._lanes)
         if self.columns is None:
             return per_row
         picked = jnp.take_along_axis(per_row, np.maximum(self.columns, 0), axis=-1)
@@ -269,8 +288,7 @@ def entries(
         rows = np.maximum(influence.rows, 0)[:, None, :]
         found = _where(influence.entering, take(by_row, colours[at][:, :, None] * by_row.shape[1] + rows))
         entry.append(found.astype(influence.dtype))
-        met = None if source.use is None else head.to_features(features[source.use.data]).astype(influence.dtype)
-        x.append(None if met is None else without_idle_lanes(met, tuple(jax.vmap(head.to_rows)(on_rows))))
+        x.append(None if source.use is None else head.to_features(features[source.use.data]).astype(influence.dtype))
     return Entries(tuple(jacobian), tuple(entry), tuple(x))
 
 

@@ -19,7 +19,7 @@ from jaxtyping import Array, Bool, Inexact
 from .._analysis import Analysis, HiddenGroup
 from .._analysis._link import Positions
 from ._order import after
-from ._times import times, without_idle_lanes
+from ._status import times
 from ._trace import elements, pick, Trace, widest
 
 Matrix = tuple[tuple[Inexact[Array, "..."] | None, ...], ...]
@@ -54,8 +54,7 @@ class Jacobians(eqx.Module):
     def drive(self, trace: Trace) -> Drive:
         decay = self.decay[trace.group]
         rows = tuple(tuple(trace.folded(decay[s].__getitem__, r) for r in trace.states) for s in trace.states)
-        entry, x = self.entry[trace.number], self.x[trace.number]
-        return Drive(rows, entry, None if x is None else without_idle_lanes(x, entry))
+        return Drive(rows, self.entry[trace.number], self.x[trace.number])
 
 
 @dataclasses.dataclass(frozen=True)

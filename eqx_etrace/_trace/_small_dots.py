@@ -15,7 +15,7 @@ from jaxtyping import Array, Inexact
 
 from .. import _compat
 from .._analysis._program import Equation, evaluate, flatten
-from ._times import are_finite, finite, mended, times
+from ._status import finite, not_a_number, scaled, through_blocks, times
 from ._trace import widest
 
 _FEW = 8
@@ -23,31 +23,23 @@ _FEW = 8
 (_DOT,) = _compat.primitives("dot_general")
 
 
-def apply_blocks(jacobian: Inexact[Array, "g i j"], value: Inexact[Array, "g j ..."]) -> Inexact[Array, "g i ..."]:
-    """J e, by group; zero times anything is nothing, in a product of matrices by whole rows of J."""
+def apply_blocks(jacobian: Inexact[Array, "g i j"], value: Inexact[Array, "g j q"]) -> Inexact[Array, "g i q"]:
+    """J e, by group, of a trace without features; zero times anything is nothing."""
     count, jacobian = value.shape[1], jacobian.astype(value.dtype)
-    kept = finite(jacobian, 0.0)
     if 0 < count <= _FEW:
-        entries = kept.reshape(*kept.shape, *(1,) * (value.ndim - 2))
-        terms = [times(entries[:, :, j], value[:, j, None]) for j in range(count)]
-        found = sum(terms[1:], terms[0])
-    else:
-        found = jnp.einsum("gij,gj...->gi...", kept, value)
-        is_cut = (kept == 0).all(-1).reshape(*kept.shape[:2], *(1,) * (value.ndim - 2))
-        found = jnp.where(is_cut & ~jnp.isfinite(found), 0, found)
-    return mended(_with_spoiled, ~are_finite([jacobian]), found, jacobian, value)
+        terms = [times(jacobian[:, :, j, None], value[:, j, None]) for j in range(count)]
+        return sum(terms[1:], terms[0])
+    spoiled = not_a_number(through_blocks(jacobian, value), value.dtype)
+    return jnp.einsum("gij,gjq->giq", finite(jacobian), finite(value)) + spoiled
 
 
-def _with_spoiled(found: Array, jacobian: Array, value: Array) -> Array:
-    """A product, NaN where an entry of J that is not finite met anything but zero."""
-
-    def look(j: Array, found: Array) -> Array:
-        column = jax.lax.dynamic_index_in_dim(jacobian, j, 2, keepdims=False)
-        e = jax.lax.dynamic_index_in_dim(value, j, 1)
-        is_bad = ~jnp.isfinite(column).reshape(*column.shape, *(1,) * (e.ndim - 2))
-        return jnp.where(is_bad & (e != 0), jnp.nan, found)
-
-    return jax.lax.fori_loop(0, value.shape[1], look, found)
+def scale_blocks(jacobian: Inexact[Array, "g i j"], e: Inexact[Array, "g j q k"]) -> Inexact[Array, "g i q k"]:
+    """J e, by group, of a trace with features: finite numbers."""
+    count, jacobian = e.shape[1], jacobian.astype(e.dtype)
+    if not 0 < count <= _FEW:
+        return jnp.einsum("gij,gjqk->giqk", jacobian, e)
+    terms = [scaled(jacobian[:, :, j, None, None], e[:, j, None]) for j in range(count)]
+    return sum(terms[1:], terms[0])
 
 
 def written_out(function: Callable[..., Any]) -> Callable[..., Any]:

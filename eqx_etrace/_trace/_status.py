@@ -1,0 +1,140 @@
+"""The status of every row of a trace: empty, or holding numbers, or spoiled.
+
+A trace that holds nothing yet has nothing to hand over, though the slope of the step may be infinite there (a norm, a
+root of a state that starts at zero). And where a reset cuts the past off, what the trace held is gone, though it was
+NaN. In floating-point arithmetic both are 0 times infinity, which is NaN, for ever. BPTT, which pulls nothing back
+through the first state, and nothing through a select that chose the other side, never meets them.
+
+A trace with features is large, and the rows that it meets (D, dh/dy, a learning signal) are smaller by the number of
+features. So the large array holds finite numbers alone, and one number per row of it says what else there is to know:
+
+    a product is   0      if a factor is zero, or empty,
+                   NaN    if not, and a factor is infinite or NaN, or spoiled,
+                   1      else: it holds numbers;
+    a sum is       the worst of its terms.
+
+What was spoiled is passed on as NaN, to all features of its row. (A trace whose own numbers overflow is not seen here.)
+"""
+
+import functools
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Inexact
+
+
+class Stored(NamedTuple):
+    """A trace with features."""
+
+    e: Any
+    """Finite numbers."""
+    status: Any
+    """By row; of an influence, by scalar of the state."""
+
+
+def finite(array: Inexact[Array, "..."]) -> Inexact[Array, "..."]:
+    """Zero in place of infinity and NaN, which the status tells."""
+    return jnp.where(jnp.isfinite(array), array, 0)
+
+
+def lane_status(x: Inexact[Array, "*t b m k"]) -> Inexact[Array, "*t b m"]:
+    """1 where all features are finite, else NaN."""
+    return 1 + _nothing(x) @ jnp.ones(x.shape[-1], x.dtype)
+
+
+@jax.custom_jvp
+def kept_finite(x: Inexact[Array, "b m k"], lanes: Inexact[Array, "b m"]) -> Inexact[Array, "b m k"]:
+    """`finite`, of what has this status by lane, and almost always is finite.
+
+    A loop of at most one round, so that XLA makes x once and does not look at it for every element of the trace; and
+    because `jax.vmap` would run both sides of a condition.
+    """
+    return jax.lax.while_loop(
+        lambda carry: carry[0], lambda carry: (jnp.asarray(False), finite(carry[1])), (jnp.isnan(lanes).any(), x)
+    )[1]
+
+
+@kept_finite.defjvp
+def _(primals: tuple[Array, Array], tangents: tuple[Array, Any]) -> tuple[Array, Array]:
+    return kept_finite(*primals), tangents[0]
+
+
+def entering(rows: Inexact[Array, "..."], lanes: Inexact[Array, "..."]) -> Inexact[Array, "..."]:
+    """Of rows (x) features of this status."""
+    return jnp.where(rows == 0, 0, _nothing(rows) + lanes)
+
+
+def through(rows: Inexact[Array, "..."], status: Inexact[Array, "..."]) -> Inexact[Array, "..."]:
+    """Of rows times a trace."""
+    return jnp.where((rows == 0) | (status == 0), 0, _nothing(rows) + status.astype(rows.dtype))
+
+
+def met(rows: Inexact[Array, "..."], status: Inexact[Array, "..."]) -> Inexact[Array, "..."]:
+    """Rows that are multiplied with the finite numbers of a trace and summed: NaN where the trace is spoiled."""
+    return jnp.where((rows == 0) | (status == 0), 0, rows + _nothing(status).astype(rows.dtype))
+
+
+def _nothing(array: Inexact[Array, "..."]) -> Inexact[Array, "..."]:
+    """Zero where it is finite, else NaN."""
+    return jax.lax.stop_gradient(array) * 0
+
+
+def through_blocks(jacobian: Inexact[Array, "g i j"], status: Inexact[Array, "g j q"]) -> Inexact[Array, "g i q"]:
+    """Of J e, by group: a sum over j of (none, one or many) times (none, one or many)."""
+    many = 2.0**20
+    first, second = (
+        jnp.where(factor == 0, 0, jnp.where(jnp.isfinite(factor), 1, many)).astype(jnp.float32)
+        for factor in (jacobian, status)
+    )
+    total = jnp.einsum("gij,gjq->giq", first, second)
+    return jnp.where(total == 0, 0, jnp.where(total < many, 1.0, jnp.nan))
+
+
+def worst(terms: Sequence[Inexact[Array, "..."]], dtype: np.dtype) -> Inexact[Array, "..."]:
+    """Of a sum."""
+    return functools.reduce(jnp.maximum, [term.real for term in terms]).astype(dtype)
+
+
+def not_a_number(status: Inexact[Array, "..."], dtype: np.dtype) -> Inexact[Array, "..."]:
+    """NaN where it is spoiled, else zero."""
+    return jnp.where(jnp.isfinite(status), 0, jnp.nan).astype(dtype)
+
+
+@jax.custom_jvp
+def times(first: Inexact[Array, "..."], second: Inexact[Array, "..."]) -> Inexact[Array, "..."]:
+    """The product of arrays of one size, for which zero times anything is nothing."""
+    return jnp.where((first == 0) | (second == 0), 0, first * second)
+
+
+@times.defjvp
+def _(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Array, Array]:
+    """That of the product: where a factor is zero, too, it depends on it."""
+    (first, second), (d_first, d_second) = primals, tangents
+    return times(first, second), d_first * second + first * d_second
+
+
+@jax.custom_jvp
+def scaled(rows: Inexact[Array, "..."], e: Inexact[Array, "..."]) -> Inexact[Array, "..."]:
+    """Finite rows times a trace, and nothing where the rows are zero, though the trace has overflowed.
+
+    The trace is what is cleared, and not the product, so that XLA still fuses a product and a sum.
+    """
+    return rows * jnp.where(rows == 0, 0, e)
+
+
+@scaled.defjvp
+def _(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Array, Array]:
+    (rows, e), (d_rows, d_e) = primals, tangents
+    return scaled(rows, e), d_rows * e + rows * d_e
+
+
+def without_idle_lanes(
+    x: Inexact[Array, "*t b m k"], entry: Sequence[Inexact[Array, "*t b m n"] | None]
+) -> Inexact[Array, "*t b m k"]:
+    """What a weight met, but for infinity and NaN in lanes where nothing of it enters: a held step, a padded one."""
+    found = [(rows != 0).any(-1, keepdims=True) for rows in entry if rows is not None]
+    is_met = sum(found[1:], found[0])
+    return jnp.where(is_met | jnp.isfinite(x), x, 0)
