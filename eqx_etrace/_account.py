@@ -4,12 +4,13 @@ import dataclasses
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import jax.tree_util as jtu
 
 from ._analysis import Analysis, Cut, ParamRelation, Path
 from ._assign import assign, Assignment, TraceTooLargeError
 from ._rule import AbstractPositionRule, AbstractRule, NoTrace
-from ._trace import Influence, make_traces
+from ._trace import Influence, make_traces, Stored
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,15 +43,25 @@ class Kept:
 
     def __init__(self, analysis: Analysis):
         self.analysis, self.traces, self.paths = analysis, make_traces(analysis), analysis.step.model.inexact_paths
-        self._known: dict[object, list[jax.ShapeDtypeStruct]] = {}
+        self._known: dict[object, Any] = {}
 
     def arrays(self, rule: AbstractPositionRule, site: int) -> list[jax.ShapeDtypeStruct]:
+        """All that is kept."""
+        return jtu.tree_leaves(self._value(rule, site))
+
+    def shapes(self, rule: AbstractPositionRule, site: int) -> list[tuple[int, ...]]:
+        """Of the trace itself, without what is counted or noted beside it."""
+        value = self._value(rule, site)
+        held = jtu.tree_leaves(value.e if isinstance(value, Stored) else value)
+        return [tuple(array.shape) for array in held if jnp.issubdtype(array.dtype, jnp.inexact)]
+
+    def _value(self, rule: AbstractPositionRule, site: int) -> Any:
         """Traces of one layout have the same arrays, whatever they are of."""
         trace = self.traces[site]
         head = trace.head.shape, trace.head.has_features, trace.head.output
         key = rule, head, trace.partners, trace.couplings, trace.entries, trace.dtype
         if key not in self._known:
-            self._known[key] = jtu.tree_leaves(jax.eval_shape(lambda: rule.init(trace)))
+            self._known[key] = jax.eval_shape(lambda: rule.init(trace))
         return self._known[key]
 
 
@@ -85,7 +96,8 @@ class Account:
         here = [site for site in mine if not isinstance(self.rules[site], NoTrace)]
         blocks = [i for i in influences if group in self.groups[i]]
         arrays = {site: self.kept.arrays(self.rules[site], site) for site in here}
-        shapes = [tuple(a.shape) for site in here for a in arrays[site] if a.ndim > 0] + [i.shape for i in blocks]
+        shapes = [shape for site in here for shape in self.kept.shapes(self.rules[site], site)]
+        shapes += [influence.shape for influence in blocks]
         new, new_blocks = self._new(here), self._new(blocks)
         size = sum(a.size * a.dtype.itemsize for site in new for a in arrays[site]) + sum(i.bytes for i in new_blocks)
         work = sum(self.rules[s].work(self.traces[s]) for s in new) + sum(i.work for i in new_blocks)

@@ -67,7 +67,7 @@ def test_no_more_than_the_memory(memory):
 
 def test_more_memory_makes_more_exact():
     graph = graph_of()
-    exact = [exact_parameters(graph.report(etr.choose_rule(graph, memory=m))) for m in (0, 200, 800, 10_000)]
+    exact = [exact_parameters(graph.report(etr.choose_rule(graph, memory=m))) for m in (0, 240, 800, 10_000)]
     assert exact == sorted(exact) and exact[0] < exact[1] < exact[-1] == 3
 
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from eqx_etrace._trace._head import Head
-from eqx_etrace._trace._small_dots import _FEW, apply_blocks, written_out
+from eqx_etrace._trace._small_dots import _FEW, apply_blocks, scale_blocks, written_out
+from eqx_etrace._trace._status import through_blocks
 from eqx_etrace._trace._take import take, take_rows
 
 
@@ -62,7 +63,32 @@ def test_apply_blocks(size, features, unit):
     rng = np.random.default_rng(size)
     jacobian, value = rng.random((5, size, size)), unit * rng.random((5, size, 2, *features))
     wanted = np.stack([np.tensordot(d, e, 1) for d, e in zip(jacobian, value, strict=True)])
-    np.testing.assert_allclose(jax.jit(apply_blocks)(jacobian, value), wanted, rtol=1e-14)
+    found = jax.jit(scale_blocks if features else apply_blocks)(jacobian, value)
+    np.testing.assert_allclose(found, wanted, rtol=1e-14)
+
+
+@pytest.mark.parametrize("size", [2, _FEW + 1])
+def test_zero_times_anything_is_nothing_in_blocks(size):
+    """By hand, element by element; and the status of what is larger by features."""
+    rng = np.random.default_rng(size)
+    kinds = np.array([0.0, 0.5, np.inf, np.nan])
+    jacobian, value = rng.choice(kinds, (6, size, size), p=[0.5, 0.4, 0.05, 0.05]), rng.choice(kinds, (6, size, 2))
+    products = np.array(
+        [
+            [
+                [[0 if d == 0 or v == 0 else d * v for d, v in zip(row, column, strict=True)] for column in e.T]
+                for row in j
+            ]
+            for j, e in zip(jacobian, value, strict=True)
+        ]
+    )
+    wanted = products.sum(-1)
+    found = jax.jit(apply_blocks)(jacobian, value)
+    np.testing.assert_array_equal(np.isfinite(found), np.isfinite(wanted))
+    np.testing.assert_allclose(found[np.isfinite(wanted)], wanted[np.isfinite(wanted)])
+    status = np.where(value == 0, 0, np.where(np.isfinite(value), 1, np.nan))
+    kept = np.where((products != 0).any(-1), np.where(np.isfinite(wanted), 1, np.nan), 0)
+    np.testing.assert_array_equal(jax.jit(through_blocks)(jacobian, status), kept)
 
 
 DOTS = [
@@ -125,6 +151,12 @@ def test_contract(lanes):
     rng, shape = np.random.default_rng(lanes), (2, lanes, 3, 4)
     head = Head(shape, (), True, lambda y: y, lambda x: x, lambda w: w)
     g, e = ([rng.standard_normal(s) for _ in range(2)] for s in (shape[:-1], shape))
-    found = head.contract([jnp.asarray(a) for a in g], [jnp.asarray(a) for a in e])
+    g[0][0, 0, 0] = np.inf
+    status = [np.ones(shape[:-1]), np.ones(shape[:-1])]
+    status[0][0, 0, 0] = e[0][0, 0, 0] = g[1][1, 0, 2] = 0  # an infinite signal meets nothing, and none what is spoiled
+    status[1][1, 0, 2], status[1][1, 0, 1] = np.nan, np.nan
+    found = head.contract(*([jnp.asarray(a) for a in arrays] for arrays in (g, e, status)))
+    g[0][0, 0, 0] = 0
+    g[1][1, 0, 1] = np.nan
     wanted = sum(np.einsum("bmn,bmnk->bnk", a, b) for a, b in zip(g, e, strict=True))
     np.testing.assert_allclose(found, wanted, rtol=1e-12, atol=1e-12)

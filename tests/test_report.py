@@ -68,9 +68,10 @@ def test_counts_of_a_dense_network():
     """By hand: a block per lane; of one step, a scalar per unit and lane, but for the bias, which all lanes share."""
     n, batch, k = 64, 3, 20
     costs = {cost.rule: cost for cost in dense(n, batch).report(etr.DRTRL()).alternatives}
-    weights = batch * n * (n + k + 1)
-    assert costs["SnAp(n=1)"].trace_bytes == 4 * weights
-    assert costs["RTRL()"].trace_bytes == costs["SnAp(n=2)"].trace_bytes == 4 * n * weights
+    weights, with_features = batch * n * (n + k + 1), 2
+    assert costs["SnAp(n=1)"].trace_bytes == 4 * (weights + with_features * batch * n)  # a status for each scalar
+    whole = 4 * (n * weights + with_features * batch * n)
+    assert costs["RTRL()"].trace_bytes == costs["SnAp(n=2)"].trace_bytes == whole
     assert costs["RTRL()"].passes == n and costs["RTRL()"].exact == 3
 
 

@@ -88,7 +88,7 @@ def test_a_trace_is_advanced_in_place():
     """Neither one step nor a scan of windows holds a second trace."""
     online, model, state, trace, xs = setup(32)
     whole = trace_bytes(trace)
-    assert whole == 4 * B * N * ((F + 1) + (N + 1) + 1)  # per row of a weight, one number for its status
+    assert whole == 4 * B * N * ((F + N + 1) + 1)  # per row of the weight, one number for its status; the bias
     assert temporary(compiled(online, online, model, state, trace, xs[0])) < 0.2 * whole
     step_by_step = compiled(lambda *args: online.scan(*args, window=1), online, model, state, trace, xs)
     factors = 2 * model.weight.weight.nbytes  # what heads met and got back is kept for a few steps
@@ -114,7 +114,7 @@ def test_coupled_states_are_advanced_in_place():
     online = etr.etrace_grad(alif_step, RULE)
     trace = online.init(model, (h, h), xs[0])
     whole = trace_bytes(trace)
-    assert whole == 2 * 4 * B * N * ((F + 1) + (N + 1) + 1)
+    assert whole == 2 * 4 * B * N * ((F + N + 1) + 1)
     assert temporary(compiled(online, online, model, (h, h + 0), trace, xs[0])) < 0.2 * whole
 
 

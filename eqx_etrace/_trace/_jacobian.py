@@ -19,7 +19,7 @@ from jaxtyping import Array, Bool, Inexact
 from .._analysis import Analysis, HiddenGroup
 from .._analysis._link import Positions
 from ._order import after
-from ._status import times
+from ._status import any_unit, times
 from ._trace import elements, pick, Trace, widest
 
 Matrix = tuple[tuple[Inexact[Array, "..."] | None, ...], ...]
@@ -84,14 +84,12 @@ def lanes(drive: Drive) -> tuple[Bool[Array, "*t b m"], Bool[Array, "*t b m"]]:
     Of a weight that has features. A held step is the identity, and nothing enters. A step cuts where D is zero: in a
     reset by value, and always where it is zero by structure.
     """
-    entering = [(rows != 0).any(-1) for rows in drive.entry if rows is not None]
-    is_held = ~functools.reduce(jnp.logical_or, entering)
-    found = [d for row in drive.decay for d in row if d is not None]
-    is_cut = functools.reduce(jnp.logical_and, [(d == 0).all(-1) for d in found], jnp.ones_like(is_held))
-    for s, row in enumerate(drive.decay):
-        for r, d in enumerate(row):
-            is_held &= (d == int(s == r)).all(-1) if d is not None else s != r
-    return is_held, is_cut
+    entering = [any_unit(rows != 0) for rows in drive.entry if rows is not None]
+    decays = [(int(s == r), d) for s, row in enumerate(drive.decay) for r, d in enumerate(row)]
+    is_held = ~functools.reduce(jnp.logical_or, [*entering, *(any_unit(d != i) for i, d in decays if d is not None)])
+    reaching = [any_unit(d != 0) for _, d in decays if d is not None]
+    is_cut = ~functools.reduce(jnp.logical_or, reaching, jnp.zeros_like(is_held))
+    return is_held & all(d is not None or not i for i, d in decays), is_cut
 
 
 def compose(analysis: Analysis, traces: tuple[Trace, ...], steps: Jacobians) -> Jacobians:

@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Inexact
+from jaxtyping import Array, Bool, Inexact
 
 
 class Stored(NamedTuple):
@@ -135,6 +135,10 @@ def without_idle_lanes(
     x: Inexact[Array, "*t b m k"], entry: Sequence[Inexact[Array, "*t b m n"] | None]
 ) -> Inexact[Array, "*t b m k"]:
     """What a weight met, but for infinity and NaN in lanes where nothing of it enters: a held step, a padded one."""
-    found = [(rows != 0).any(-1, keepdims=True) for rows in entry if rows is not None]
-    is_met = sum(found[1:], found[0])
-    return jnp.where(is_met | jnp.isfinite(x), x, 0)
+    found = [any_unit(rows != 0)[..., None] for rows in entry if rows is not None]
+    return jnp.where(functools.reduce(jnp.logical_or, found) | jnp.isfinite(x), x, 0)
+
+
+def any_unit(flags: Bool[Array, "*t m n"]) -> Bool[Array, "*t m"]:
+    """`flags.any(-1)`, as a product, which is faster on the CPU."""
+    return flags.astype(jnp.float32) @ jnp.ones(flags.shape[-1], jnp.float32) > 0
