@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from eqx_etrace._trace._head import Head
-from eqx_etrace._trace._small_dots import _FEW, apply_blocks, scale_blocks, written_out
-from eqx_etrace._trace._status import through_blocks
+from eqx_etrace._trace._small_dots import _FEW, apply_blocks, scale_blocks, through_blocks, written_out
 from eqx_etrace._trace._take import take, take_rows
 
 

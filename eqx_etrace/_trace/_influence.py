@@ -29,8 +29,8 @@ from .._analysis._sparse import Matrix
 from ._each import for_each
 from ._head import Head, make_head
 from ._order import after
-from ._small_dots import apply_blocks, scale_blocks, written_out
-from ._status import entering, finite, lane_status, not_a_number, Stored, through_blocks, worst
+from ._small_dots import apply_blocks, scale_blocks, through_blocks, written_out
+from ._status import entering_any, finite, lane_status, met, Stored, worst
 from ._take import take, take_rows
 from ._trace import widest
 
@@ -153,9 +153,10 @@ class Influence:
     ) -> "Inexact[Array, 'g r q'] | Stored":
         if x is None or not isinstance(value, Stored):
             return apply_blocks(jacobian, value) + entry
-        lanes = lane_status(x).reshape(-1)[self._lanes]
+        first = self._lanes[:, :1]
+        lanes = take(lane_status(x).reshape(-1), first if (self._lanes == first).all() else self._lanes)
         new = finite(entry)[..., None] * self._features(finite(x))[:, None]
-        status = through_blocks(jacobian, value.status[..., None])[..., 0], entering(entry, lanes[:, None]).real.max(-1)
+        status = through_blocks(jacobian, value.status[..., None])[..., 0], entering_any(entry, lanes[:, None])
         return Stored(scale_blocks(finite(jacobian), value.e) + new, worst(status, self.dtype))
 
     def contract(
@@ -164,8 +165,7 @@ class Influence:
         """The cotangent of the effective weight, from one of every scalar of the state."""
         on_slots = _where(self.slots >= 0, take(signal, np.maximum(self.slots, 0))).astype(self.dtype)[:, None]
         if isinstance(value, Stored):
-            spoiled = not_a_number(through_blocks(on_slots, value.status[..., None]), self.dtype)
-            per_row = (scale_blocks(finite(on_slots), value.e) + spoiled[..., None])[:, 0]
+            per_row = jnp.einsum("gr,gr...->g...", met(on_slots[:, 0], value.status), value.e)
         else:
             per_row = apply_blocks(on_slots, value)[:, 0]
         if not self.head.has_features:

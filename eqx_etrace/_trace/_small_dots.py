@@ -15,7 +15,7 @@ from jaxtyping import Array, Inexact
 
 from .. import _compat
 from .._analysis._program import Equation, evaluate, flatten
-from ._status import finite, not_a_number, scaled, through_blocks, times
+from ._status import finite, not_a_number, through, times, worst
 from ._trace import widest
 
 _FEW = 8
@@ -34,12 +34,26 @@ def apply_blocks(jacobian: Inexact[Array, "g i j"], value: Inexact[Array, "g j q
 
 
 def scale_blocks(jacobian: Inexact[Array, "g i j"], e: Inexact[Array, "g j q k"]) -> Inexact[Array, "g i q k"]:
-    """J e, by group, of a trace with features: finite numbers."""
+    """J e, by group, of a trace with features."""
     count, jacobian = e.shape[1], jacobian.astype(e.dtype)
     if not 0 < count <= _FEW:
         return jnp.einsum("gij,gjqk->giqk", jacobian, e)
-    terms = [scaled(jacobian[:, :, j, None, None], e[:, j, None]) for j in range(count)]
+    terms = [jacobian[:, :, j, None, None] * e[:, j, None] for j in range(count)]
     return sum(terms[1:], terms[0])
+
+
+def through_blocks(jacobian: Inexact[Array, "g i j"], status: Inexact[Array, "g j q"]) -> Inexact[Array, "g i q"]:
+    """The status of J e, by group; if many, it is a sum over j of (none, one or many) times (none, one or many)."""
+    count = status.shape[1]
+    if 0 < count <= _FEW:
+        return worst([through(jacobian[:, :, j, None], status[:, j, None]) for j in range(count)], jacobian.dtype)
+    many = 2.0**20
+    first, second = (
+        jnp.where(factor == 0, 0, jnp.where(jnp.isfinite(factor), 1, many)).astype(jnp.float32)
+        for factor in (jacobian, status)
+    )
+    total = jnp.einsum("gij,gjq->giq", first, second)
+    return jnp.where(total == 0, 0, jnp.where(total < many, 1.0, jnp.nan))
 
 
 def written_out(function: Callable[..., Any]) -> Callable[..., Any]:

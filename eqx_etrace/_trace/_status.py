@@ -67,6 +67,12 @@ def entering(rows: Inexact[Array, "..."], lanes: Inexact[Array, "..."]) -> Inexa
     return jnp.where(rows == 0, 0, _nothing(rows) + lanes)
 
 
+def entering_any(rows: Inexact[Array, "g r q"], lanes: Inexact[Array, "g 1 _"]) -> Inexact[Array, "g r"]:
+    """Of all rows (x) features of this status: the worst over q, as products, which are faster on the CPU."""
+    spoiled = jnp.where(rows == 0, 0, _nothing(rows) + _nothing(lanes)) @ jnp.ones(rows.shape[-1], rows.dtype)
+    return jnp.where(any_unit(rows != 0), 1 + spoiled, 0)
+
+
 def through(rows: Inexact[Array, "..."], status: Inexact[Array, "..."]) -> Inexact[Array, "..."]:
     """Of rows times a trace."""
     return jnp.where((rows == 0) | (status == 0), 0, _nothing(rows) + status.astype(rows.dtype))
@@ -80,17 +86,6 @@ def met(rows: Inexact[Array, "..."], status: Inexact[Array, "..."]) -> Inexact[A
 def _nothing(array: Inexact[Array, "..."]) -> Inexact[Array, "..."]:
     """Zero where it is finite, else NaN."""
     return jax.lax.stop_gradient(array) * 0
-
-
-def through_blocks(jacobian: Inexact[Array, "g i j"], status: Inexact[Array, "g j q"]) -> Inexact[Array, "g i q"]:
-    """Of J e, by group: a sum over j of (none, one or many) times (none, one or many)."""
-    many = 2.0**20
-    first, second = (
-        jnp.where(factor == 0, 0, jnp.where(jnp.isfinite(factor), 1, many)).astype(jnp.float32)
-        for factor in (jacobian, status)
-    )
-    total = jnp.einsum("gij,gjq->giq", first, second)
-    return jnp.where(total == 0, 0, jnp.where(total < many, 1.0, jnp.nan))
 
 
 def worst(terms: Sequence[Inexact[Array, "..."]], dtype: np.dtype) -> Inexact[Array, "..."]:
@@ -139,6 +134,6 @@ def without_idle_lanes(
     return jnp.where(functools.reduce(jnp.logical_or, found) | jnp.isfinite(x), x, 0)
 
 
-def any_unit(flags: Bool[Array, "*t m n"]) -> Bool[Array, "*t m"]:
+def any_unit(flags: Bool[Array, "*t n"]) -> Bool[Array, "*t"]:
     """`flags.any(-1)`, as a product, which is faster on the CPU."""
     return flags.astype(jnp.float32) @ jnp.ones(flags.shape[-1], jnp.float32) > 0
