@@ -8,6 +8,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.tree_util as jtu
+from jax.core import eval_jaxpr
 from jaxtyping import PyTree
 
 from ._analysis import Layout
@@ -194,7 +195,7 @@ class Pullback(eqx.Module):
         on_state = [jnp.zeros_like(s) for s in self.new_state]
         if state_cotangent is not None:
             on_state = _cotangents(self.new_state, state, state_cotangent, "state")
-        found = jax.core.eval_jaxpr(self.jaxpr, self.known, *on_out, *on_state)
+        found = eval_jaxpr(self.jaxpr, self.known, *on_out, *on_state)
         on_model, on_inputs = jtu.tree_unflatten(self.structure, found)
         return model.join(on_model, None), inputs.join(on_inputs, None)
 

@@ -73,21 +73,17 @@ class PPProp(AbstractPositionRule):
     def advance(self, trace: Trace, value: Factors, drive: Drive) -> Factors:
         if value.x is None or drive.x is None:
             return Factors(None, roll(value.f, drive.decay, drive.entry), None)
-        drive = _without_idle(drive)
-        pace = self._pace(drive)
-        x = (times(pace.keep[..., None], value.x.astype(drive.x.dtype)) + pace.take[..., None] * drive.x).astype(
-            value.x.dtype
-        )
+        pace, met = self._pace(drive), without_idle_lanes(drive.x, drive.entry)
+        x = (times(pace.keep[..., None], value.x.astype(met.dtype)) + pace.take[..., None] * met).astype(value.x.dtype)
         decay = jax.tree.map(lambda d: pace.forget[..., None] * d, drive.decay)
         return Factors(x, roll(value.f, decay, drive.entry), _counted(value, pace))
 
     def advance_window(self, trace: Trace, value: Factors, window: Window) -> Factors:
         composed, steps = window.composed, window.steps
         decay, entry = composed.decay, composed.entry
-        if value.x is None or steps.x is None:
+        if value.x is None or value.steps is None or steps.x is None:
             return Factors(None, roll(value.f, decay, [None if d is None else d.sum(0) for d in entry]), None)
-        steps = _without_idle(steps)
-        pace, met = self._pace(steps), steps.x
+        pace, met = self._pace(steps), without_idle_lanes(steps.x, steps.entry)
         keep, forget = (jnp.cumprod(p[::-1], 0)[::-1] for p in (pace.keep, pace.forget))
         after, forgotten = (jnp.concatenate([p[1:], jnp.ones_like(p[:1])]) for p in (keep, forget))
         x = times(keep[0][..., None], value.x.astype(met.dtype)) + times((after * pace.take)[..., None], met).sum(0)
@@ -100,7 +96,6 @@ class PPProp(AbstractPositionRule):
         self, trace: Trace, value: Factors, signal: Sequence[Inexact[Array, "..."]]
     ) -> Inexact[Array, "..."] | Product:
         terms = [times(f.astype(trace.dtype), g) for g, f in zip(signal, value.f, strict=True)]
-        terms = [jnp.where(g == 0, 0, term) for g, term in zip(signal, terms, strict=True)]
         cotangent = sum(terms[1:], terms[0])
         if value.x is None or value.steps is None:
             return trace.head.to_weight(cotangent)
@@ -145,11 +140,6 @@ class _Pace(NamedTuple):
     """How much of x is added: 1, or 0 in a step that holds the states."""
     forget: Inexact[Array, "*t b m"]
     """What D is multiplied with: a_f, or 1 in a step that holds the states."""
-
-
-def _without_idle(drive: Drive) -> Drive:
-    assert drive.x is not None
-    return Drive(drive.decay, drive.entry, without_idle_lanes(drive.x, drive.entry))
 
 
 def _counted(value: Factors, pace: _Pace) -> Int[Array, "b m"]:

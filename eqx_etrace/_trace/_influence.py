@@ -151,8 +151,9 @@ class Influence:
         entry: Inexact[Array, "g r q"],
         x: Inexact[Array, "b m k"] | None,
     ) -> "Inexact[Array, 'g r q'] | Stored":
-        if x is None or not isinstance(value, Stored):
+        if not isinstance(value, Stored):
             return apply_blocks(jacobian, value) + entry
+        assert x is not None
         first = self._lanes[:, :1]
         lanes = take(lane_status(x).reshape(-1), first if (self._lanes == first).all() else self._lanes)
         new = finite(entry)[..., None] * self._features(finite(x))[:, None]
