@@ -45,7 +45,7 @@ class DRTRL(AbstractPositionRule):
     def init(self, trace: Trace) -> Stored:
         dtype = stored(self.trace_dtype, trace)
         e = tuple(jnp.zeros(trace.head.shape, dtype) for _ in trace.states)
-        return Stored(e, tuple(jnp.zeros(trace.rows, dtype) for _ in e if trace.head.has_features))
+        return Stored(e, tuple(jnp.zeros(trace.rows, jnp.finfo(dtype).dtype) for _ in e if trace.head.has_features))
 
     def advance(self, trace: Trace, value: Stored, drive: Drive) -> Stored:
         if drive.x is None:

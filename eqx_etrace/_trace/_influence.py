@@ -132,12 +132,16 @@ class Influence:
     @property
     def bytes(self) -> int:
         scalars = math.prod(self.shape[:2]) if self.head.has_features else 0
-        return (math.prod(self.shape) + scalars) * self.dtype.itemsize
+        return math.prod(self.shape) * self.dtype.itemsize + scalars * self._real.itemsize
+
+    @property
+    def _real(self) -> np.dtype:
+        return jnp.finfo(self.dtype).dtype
 
     def init(self) -> "Inexact[Array, '...'] | Stored":
         """Before the first step."""
         e = jnp.zeros(self.shape, self.dtype)
-        return Stored(e, jnp.zeros(self.shape[:2], self.dtype)) if self.head.has_features else e
+        return Stored(e, jnp.zeros(self.shape[:2], self._real)) if self.head.has_features else e
 
     @property
     def work(self) -> int:
@@ -158,7 +162,7 @@ class Influence:
         lanes = take(lane_status(x).reshape(-1), first if (self._lanes == first).all() else self._lanes)
         new = finite(entry)[..., None] * self._features(finite(x))[:, None]
         status = through_blocks(jacobian, value.status[..., None])[..., 0], entering_any(entry, lanes[:, None])
-        return Stored(scale_blocks(finite(jacobian), value.e) + new, worst(status, self.dtype))
+        return Stored(scale_blocks(finite(jacobian), value.e) + new, worst(status, self._real))
 
     def contract(
         self, value: "Inexact[Array, 'g r q'] | Stored", signal: Inexact[Array, " n"]

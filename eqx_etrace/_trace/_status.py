@@ -32,7 +32,7 @@ class Stored(NamedTuple):
     e: Any
     """Finite numbers."""
     status: Any
-    """By row; of an influence, by scalar of the state."""
+    """By row; of an influence, by scalar of the state. Real."""
 
 
 def finite(array: Inexact[Array, "..."]) -> Inexact[Array, "..."]:
