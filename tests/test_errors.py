@@ -4,6 +4,7 @@ from typing import Any
 
 import equinox as eqx
 import jax
+import jax.extend
 import jax.numpy as jnp
 import pytest
 
@@ -367,3 +368,18 @@ def test_errors_are_the_same_under_jit():
     online = etr.etrace_grad(with_loss(lambda h: h), etr.DRTRL())
     with pytest.raises(TypeError, match="scalar"):
         jax.jit(lambda m: eqx.filter(online.init(m, jnp.zeros(N), X), eqx.is_array))(model())
+
+
+def test_what_jax_cannot_differentiate_is_named_with_its_line():
+    opaque = jax.extend.core.Primitive("opaque")
+    opaque.def_impl(lambda x: x)
+    opaque.def_abstract_eval(lambda x: x)
+
+    def step(m, h, x):
+        h = opaque.bind(cell(m, h, x))
+        return jnp.sum(h), h
+
+    online = etr.etrace_grad(step, etr.DRTRL())
+    with pytest.raises(NotImplementedError) as info:
+        online(model(), jnp.zeros(N), online.init(model(), jnp.zeros(N), X), X)
+    assert_says(info, ["`opaque`", "test_errors.py", "jax.lax.stop_gradient", "jax.custom_jvp"])

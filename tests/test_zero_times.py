@@ -133,6 +133,32 @@ def test_a_reset_clears_what_was_not_a_number(step, rule, window):
     assert eqx.tree_equal(found, wanted, rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.parametrize("rule", [etr.DRTRL(), etr.RTRL(), etr.SnAp(2)], ids=str)
+@pytest.mark.parametrize("n", [4, 12])
+@pytest.mark.parametrize("window", [1, 2])
+def test_a_reset_clears_what_has_overflowed(rule, n, window):
+    """Chaos: slopes of 1e200 make an infinite trace of a state that stays between -1 and 1."""
+
+    def step(m, h, x, gain, done):
+        old = jnp.where(done, 0.0, h)
+        h = jnp.sin(gain * (m["R"] @ old + m["a"] * old) + m["W"] @ x)
+        return jnp.sum(h**2), h
+
+    keys = jax.random.split(KEYS[3], 2)
+    model = {"a": jnp.linspace(0.3, 0.9, n), "W": jax.random.normal(keys[0], (n, F)), "R": jnp.ones((n, n)) / n}
+    online = etr.etrace_grad(step, rule)
+    steps = eqx.filter_jit(online.scan)
+    gain, done = jnp.where(jnp.arange(T) < 4, 1e200, 1.0), jnp.arange(T) == 4
+    fresh = online.init(model, jnp.zeros(n), XS[0], gain[0], done[0])
+    _, state, trace = steps(model, jnp.zeros(n), fresh, XS[:4], gain[:4], done[:4], window=window)
+    assert not all(np.isfinite(e).all() for e in jax.tree.leaves(trace.values))  # what is asked about is there
+    _, state, trace = steps(model, state, trace, XS[4:6], gain[4:6], done[4:6], window=window)
+    found = steps(model, state, trace, XS[6:], gain[6:], done[6:], window=window)[0]
+    _, state, fresh = steps(model, jnp.zeros(n), fresh, XS[4:6], gain[4:6], done[4:6], window=window)
+    wanted = steps(model, state, fresh, XS[6:], gain[6:], done[6:], window=window)[0]
+    assert eqx.tree_equal(found, wanted, rtol=1e-9, atol=1e-12)
+
+
 @pytest.mark.parametrize("rule", RULES, ids=str)
 def test_a_lane_without_a_learning_signal_spoils_no_other(rule):
     """Two lanes, one of them not a number since a step ago; its loss is masked where its derivative is."""

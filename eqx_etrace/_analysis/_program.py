@@ -72,7 +72,15 @@ class Equation:
         return "" if eqn is None else _compat.source_line(eqn)
 
     def bind(self, operands: Sequence[Any]) -> list[Any]:
-        return list(operands) if self.jaxpr_eqn is None else _compat.bind(self.jaxpr_eqn, operands)
+        if self.jaxpr_eqn is None:
+            return list(operands)
+        try:
+            return _compat.bind(self.jaxpr_eqn, operands)
+        except NotImplementedError as error:
+            raise NotImplementedError(
+                f"{error}: JAX cannot do this to `{self.primitive}` ({self.source}), and so not differentiate the "
+                "step. Put its operands through `jax.lax.stop_gradient`, or give it a rule with `jax.custom_jvp`."
+            ) from error
 
 
 @runtime_checkable

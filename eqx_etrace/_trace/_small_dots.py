@@ -15,7 +15,7 @@ from jaxtyping import Array, Inexact
 
 from .. import _compat
 from .._analysis._program import Equation, evaluate, flatten
-from ._status import finite, not_a_number, through, times, worst
+from ._status import any_unit, finite, not_a_number, scaled, through, times, worst
 from ._trace import widest
 
 _FEW = 8
@@ -34,11 +34,11 @@ def apply_blocks(jacobian: Inexact[Array, "g i j"], value: Inexact[Array, "g j q
 
 
 def scale_blocks(jacobian: Inexact[Array, "g i j"], e: Inexact[Array, "g j q k"]) -> Inexact[Array, "g i q k"]:
-    """J e, by group, of a trace with features."""
+    """J e, by group, of a trace with features and a finite J. What has overflowed is gone where nothing old is read."""
     count, jacobian = e.shape[1], jacobian.astype(e.dtype)
     if not 0 < count <= _FEW:
-        return jnp.einsum("gij,gjqk->giqk", jacobian, e)
-    terms = [jacobian[:, :, j, None, None] * e[:, j, None] for j in range(count)]
+        return jnp.where(any_unit(jacobian != 0)[..., None, None], jnp.einsum("gij,gjqk->giqk", jacobian, e), 0)
+    terms = [scaled(jacobian[:, :, j, None, None], e[:, j, None]) for j in range(count)]
     return sum(terms[1:], terms[0])
 
 
