@@ -50,6 +50,13 @@ def primitives(names: str) -> list[Primitive]:
 INLINED = frozenset(primitives("jit remat closed_call call"))
 CUSTOM_TANGENTS = frozenset(primitives("custom_jvp_call"))
 CUSTOM_RULES = CUSTOM_TANGENTS | frozenset(primitives("custom_vjp_call"))
+_OWN = frozenset(
+    value
+    for module in (_primitives, lax, lax.linalg)
+    for value in vars(module).values()
+    if isinstance(value, Primitive) and value.name not in ("custom_linear_solve", "linear_call")
+)
+"""JAX's own, of which it pulls cotangents back by a linear map; so of loops and calls, but for what they run."""
 
 
 def body(params: dict[str, Any]) -> tuple[Any, Sequence[Any]]:
@@ -174,6 +181,27 @@ def inner_jaxprs(eqn: Any) -> list[Any]:
     params = eqn.params.values()
     held = [item for value in params for item in (value if isinstance(value, tuple | list) else (value,))]
     return [item for item in held if hasattr(item, "eqns")]
+
+
+def may_have_a_rule(eqn: Any) -> bool:
+    """May pulling a cotangent back through it be anything at all?
+
+    A solve and a `linear_call` have a transpose of the user's, a stranger's primitive a rule.
+    """
+    runs = inner_jaxprs(eqn) and eqn.primitive.name not in ("custom_linear_solve", "linear_call")
+    return not runs and eqn.primitive not in _OWN
+
+
+def is_solve(eqn: Any) -> bool:
+    """JAX's linear solve, or lineax's?"""
+    return eqn.primitive.name in ("custom_linear_solve", "linear_solve")
+
+
+def solver(params: dict[str, Any]) -> tuple[Any, slice, int]:
+    """The function that a linear solve runs, which operands are its constants, and the first right-hand side."""
+    lengths = params["const_lengths"]
+    start = lengths.matvec + lengths.vecmat
+    return params["jaxprs"].solve, slice(start, start + lengths.solve), sum(lengths)
 
 
 def is_callback_that_raises(eqn: Any) -> bool:

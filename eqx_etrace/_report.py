@@ -82,7 +82,7 @@ class Report:
             if row.zero is not None and row.path not in served.setdefault(row.zero, []):
                 served[row.zero].append(row.path)
         lines = ["", "The gradient is zero, and so is that of BPTT:"] if served else []
-        return [*lines, *(f"   {why}   (for {_named(paths)})" for why, paths in served.items())]
+        return [*lines, *(f"   {_named(paths)}: {why}" for why, paths in served.items())]
 
     def _window_0_lines(self) -> list[str]:
         missed = dict.fromkeys(
@@ -107,18 +107,20 @@ class Report:
         return ["", *_table(head, rows)]
 
     def _dropped_lines(self) -> list[str]:
+        return [
+            *self._cuts("Beyond the window, credit is dropped:", is_followed=False),
+            *self._cuts("Beyond the window, credit is as exact as a solver that may stop early:", is_followed=True),
+        ]
+
+    def _cuts(self, title: str, *, is_followed: bool) -> list[str]:
         served: dict[tuple[str, int], list[Path]] = {}
         for row in self.rows:
             for cut in row.dropped:
                 paths = served.setdefault((str(cut), cut.group), [])
-                if row.path not in paths:
+                if cut.is_followed == is_followed and row.path not in paths:
                     paths.append(row.path)
-        if not served:
-            return []
-        lines = ["", "Beyond the window, credit is dropped:"]
-        for (what, group), paths in served.items():
-            lines.append(f"   into group {group}: {what}   (for {_named(paths)})")
-        return lines
+        lines = [f"   into group {g}: {what}   (for {_named(paths)})" for (what, g), paths in served.items() if paths]
+        return ["", title, *lines] if lines else []
 
 
 def _named(paths: Sequence[Path]) -> str:

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import pytest
 from cases.rules import ruled
 from jax import lax
+from jax.custom_derivatives import linear_call
 from oracle import assert_close, bptt, relative
 
 import eqx_etrace as etr
@@ -152,4 +153,68 @@ def test_a_state_found_as_a_root(key):
 
     found, wanted, is_exact = gradients(cell, key)
     assert is_exact
+    assert_close(found, wanted)
+
+
+def squeezed(g):
+    return jnp.tanh(g)
+
+
+@jax.custom_vjp
+def with_squeezed_credit(v):
+    return v
+
+
+with_squeezed_credit.defvjp(lambda v: (v, None), lambda _, g: (squeezed(g),))
+
+
+@jax.custom_vjp
+def with_credit_by_a_short_solve(v):
+    return jnp.linalg.solve(FULL, v)
+
+
+def short_solve(v):
+    return jax.scipy.sparse.linalg.cg(lambda v: FULL @ v + 2 * v, v, maxiter=2)[0]
+
+
+with_credit_by_a_short_solve.defvjp(lambda v: (v, None), lambda _, g: (short_solve(g),))
+
+HIDDEN = {
+    "linear_call": lambda v: linear_call(lambda _, v: 0.5 * v, lambda _, g: squeezed(0.5 * g), (), v),
+    "transpose_of_a_solve": lambda v: lax.custom_linear_solve(
+        lambda v: 2.0 * v, v, lambda _, b: b / 2, lambda _, b: squeezed(b / 2)
+    ),
+    "noinline": eqx.internal.noinline(lambda v: with_squeezed_credit(v)),
+    "iterative_solve": short_solve,
+    "iterative_solve_in_a_rule": with_credit_by_a_short_solve,
+    "in_a_loop": lambda v: lax.scan(lambda v, _: (short_solve(v), None), v, None, length=2)[0],
+}
+
+
+@pytest.mark.parametrize("name", HIDDEN)
+def test_a_transpose_that_is_not_linear_where_no_rule_is_seen(name, key):
+    """In what takes functions and is no rule of its own: of the state, and of a weight alone."""
+    of_the_state, wanted, is_exact = gradients(lambda m, h, x: HIDDEN[name](m["a"] * h) + m["w"] @ x, key)
+    assert not is_exact
+    assert max(relative(of_the_state[k], wanted[k]) for k in wanted) > 1e-6
+    of_a_weight, wanted, is_exact = gradients(lambda m, h, x: 0.5 * h + HIDDEN[name](m["a"]) + m["w"] @ x, key)
+    assert not is_exact
+    assert max(relative(of_a_weight[k], wanted[k]) for k in wanted) > 1e-6
+
+
+def test_a_linear_call_is_followed(key):
+    def scale(v):
+        return linear_call(lambda r, v: r * v, lambda r, g: r * g, 0.5 * jnp.ones(N), v)
+
+    found, wanted, is_exact = gradients(lambda m, h, x: scale(m["a"] * h) + m["w"] @ x, key)
+    assert is_exact
+    assert_close(found, wanted)
+
+
+def test_a_solve_that_may_stop_early_is_followed_and_not_called_exact(key):
+    def solve(v):
+        return jax.scipy.sparse.linalg.cg(lambda v: FULL @ FULL.T @ v, v, tol=1e-13)[0]
+
+    found, wanted, is_exact = gradients(lambda m, h, x: solve(m["a"] * h) + m["w"] @ x, key)
+    assert not is_exact
     assert_close(found, wanted)

@@ -80,24 +80,35 @@ def by_derivative(lx, m):
 
 LINEAR = {
     "lu": (dense, lambda lx: lx.LU()),
-    "gmres": (dense, lambda lx: lx.GMRES(**TO_ROUNDING)),
-    "cg": (positive, lambda lx: lx.CG(**TO_ROUNDING)),
     "tridiagonal": (tridiagonal, lambda lx: lx.Tridiagonal()),
     "function": (by_function, lambda lx: lx.AutoLinearSolver(well_posed=True)),
     "derivative": (by_derivative, lambda lx: lx.LU()),
 }
 
 
+ITERATIVE = {
+    "gmres": (dense, lambda lx: lx.GMRES(**TO_ROUNDING)),
+    "cg": (positive, lambda lx: lx.CG(**TO_ROUNDING)),
+}
+
+
 def linear_solve(name: str) -> Cell:
     """An implicit step: A(R) h' = h + W x."""
     lx = pytest.importorskip("lineax")
-    operator, solver = LINEAR[name]
+    operator, solver = (LINEAR | ITERATIVE)[name]
     return lambda m, h, x: lx.linear_solve(operator(lx, m), h + m["W"] @ x, solver(lx)).value
 
 
 @pytest.mark.parametrize("name", LINEAR)
 def test_a_linear_solve(name, key):
     assert_exact(linear_solve(name), key)
+
+
+@pytest.mark.parametrize("name", ITERATIVE)
+def test_a_linear_solve_that_may_stop_early_is_followed_and_not_called_exact(name, key):
+    found, wanted, is_exact = gradients(linear_solve(name), key, etr.RTRL())
+    assert not is_exact
+    assert_close(found, wanted)
 
 
 def test_the_solves_mix_units(key):

@@ -1,4 +1,4 @@
-"""Calls with a derivative rule of their own: surrogate spikes, clipped gradients, stable softplus.
+"""Calls with a derivative rule of their own: surrogate spikes, clipped gradients, stable softplus, linear solves.
 
 The primal of a surrogate spike is a comparison, whose derivative is zero, and the rule of a
 `custom_vjp` may do anything at all. So the primal is not asked. What counts is the function that maps
@@ -34,9 +34,9 @@ class Rule:
 
 def find_rule(program: Program, eqn: Equation, operands: list[int], table: type[Table]) -> Rule:
     """Stage the rule of a call from output cotangents to the cotangents of these operands, and follow them."""
-    if not operands:
-        return Rule(True, {})
     outputs = [j for j, v in enumerate(eqn.outputs) if program.is_inexact(v)]
+    if not operands or not outputs:
+        return Rule(True, {})
     backward = flatten(_stage_backward(program, eqn, operands, outputs), table, by_value=True)
     cotangents = backward.inputs[len(eqn.inputs) :]
     kinds = _kinds(eqn, backward)

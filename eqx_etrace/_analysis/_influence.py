@@ -132,6 +132,10 @@ def find_structure(step: Step, body: Body) -> Structure:
 
 
 def unfollowed_edges(step: Step, body: Body) -> list[tuple[int, int]]:
-    """Uses that no Jacobian can follow: by calls whose derivative rule is not linear, and by collectives."""
-    calls = [eqn for eqn in body.equations if is_collective(eqn) or not step.program.links.is_linear(eqn)]
+    """Uses that no Jacobian can follow: by calls whose derivative rule is not linear, and by collectives.
+
+    The derivative of a solve is linear; it is the solver that may stop early. So a solve is followed.
+    """
+    unproven = step.program.links.unproven
+    calls = [eqn for eqn in body.equations if is_collective(eqn) or not all(e.is_solve for e in unproven(eqn))]
     return [(eqn.outputs[0], i) for eqn in calls for i in range(len(eqn.inputs))]

@@ -51,7 +51,7 @@ LINEAR_IN = {
 }
 _PAIRWISE = frozenset(_compat.primitives("optimization_barrier device_put"))
 LINEAR_IN_ONE = frozenset(_compat.primitives("mul dot_general conv_general_dilated"))
-(_SOLVE,) = _compat.primitives("linear_solve")
+_SOLVE = frozenset(_compat.primitives("linear_solve"))
 _SCATTER = frozenset(_compat.primitives("scatter"))
 _IS_FINITE = frozenset(_compat.primitives("is_finite"))
 _SCAN = frozenset(_compat.primitives("scan"))
@@ -91,6 +91,10 @@ def _through(program: Program, eqn: Equation, operands: list[Kind], is_known_lin
         return _through_while(eqn, operands, is_known_linear)
     if eqn.primitive in _COND:
         return _through_cond(eqn, operands, is_known_linear)
+    if eqn.primitive in _SOLVE:
+        run, constants, first = _compat.solver(eqn.params)
+        body = flatten(run, None, by_value=True)
+        return kinds_of_outputs(body, operands[constants] + operands[first:], is_known_linear=is_known_linear)
     if eqn.primitive in _PAIRWISE or eqn.jaxpr_eqn is None:
         return operands
     return [_through_operation(program, eqn, operands, is_known_linear)] * len(eqn.outputs)
@@ -115,9 +119,6 @@ def _through_operation(program: Program, eqn: Equation, operands: list[Kind], is
 
 
 def _linear_operands(eqn: Equation) -> slice:
-    if eqn.primitive is _SOLVE:
-        matrices = sum(eqn.params["const_lengths"])  # then the right-hand sides; an auxiliary output may be anything
-        return slice(matrices, None) if len(eqn.inputs) - matrices == len(eqn.outputs) else slice(0)
     if eqn.params.get("fill_value"):  # what a `gather` reads out of bounds
         return slice(0)
     if eqn.primitive in _SCATTER and eqn.params["update_jaxpr"] is not None:  # `x.at[i].apply(f)`

@@ -103,16 +103,22 @@ class Links:
         """Does the equation broadcast its operands without saying so?"""
         return eqn.primitive in ELEMENTWISE
 
-    def is_linear(self, eqn: Equation) -> bool:
-        """Is its derivative linear, as all are but for custom rules, also those inside a loop, a branch or a solve?"""
-        if eqn.is_custom:
-            return not eqn.outputs or self._rule(eqn).is_linear
-        return all(program.links.is_linear(inner) for program in _inside(eqn) for inner in program.equations)
+    def unproven(self, eqn: Equation) -> list[Equation]:
+        """What could not be shown to pull cotangents back by a linear map: the equation, or calls inside a loop."""
+        if eqn.is_custom or eqn.may_have_a_rule:
+            return [] if not eqn.outputs or self._rule(eqn).is_linear else [eqn]
+        inside = [(program.links, inner) for program in _inside(eqn) for inner in program.equations]
+        return [found for links, inner in inside for found in links.unproven(inner)]
 
     def _rule(self, eqn: Equation) -> Rule:
         if eqn.outputs[0] not in self._rules:
             moved = [i for i, v in enumerate(eqn.inputs) if v in self._moved]
-            self._rules[eqn.outputs[0]] = find_rule(self.program, eqn, moved, Links)
+            try:
+                self._rules[eqn.outputs[0]] = find_rule(self.program, eqn, moved, Links)
+            except Exception:  # whatever a stranger's primitive does; what has no derivative says so when it is run
+                if eqn.is_custom:
+                    raise
+                self._rules[eqn.outputs[0]] = Rule(False, {})
         return self._rules[eqn.outputs[0]]
 
     @functools.cached_property

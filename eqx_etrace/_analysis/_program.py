@@ -58,6 +58,15 @@ class Equation:
         return self.jaxpr_eqn is not None and self.jaxpr_eqn.primitive in _compat.CUSTOM_RULES
 
     @property
+    def may_have_a_rule(self) -> bool:
+        """May it have one that no table knows of?"""
+        return self.jaxpr_eqn is not None and not self.is_custom and _compat.may_have_a_rule(self.jaxpr_eqn)
+
+    @property
+    def is_solve(self) -> bool:
+        return self.jaxpr_eqn is not None and _compat.is_solve(self.jaxpr_eqn)
+
+    @property
     def has_effects(self) -> bool:
         return self.jaxpr_eqn is not None and bool(self.jaxpr_eqn.effects) and not self.is_collective
 
@@ -78,9 +87,13 @@ class Equation:
             return _compat.bind(self.jaxpr_eqn, operands)
         except NotImplementedError as error:
             raise NotImplementedError(
-                f"{error}: JAX cannot do this to `{self.primitive}` ({self.source}), and so not differentiate the "
+                f"{error}: JAX cannot do this to `{self.name}` ({self.source}), and so not differentiate the "
                 "step. Put its operands through `jax.lax.stop_gradient`, or give it a rule with `jax.custom_jvp`."
             ) from error
+        except Exception as error:
+            if self.may_have_a_rule:
+                error.add_note(f"It was raised by `{self.name}` ({self.source}), a part of the step.")
+            raise
 
 
 @runtime_checkable
@@ -110,7 +123,7 @@ class Table(Protocol):
 
     def __call__(self, eqn: Equation, operand: int, output: int) -> Link | None: ...
 
-    def is_linear(self, eqn: Equation) -> bool: ...
+    def unproven(self, eqn: Equation) -> list[Equation]: ...
 
     @staticmethod
     def broadcasts(eqn: Equation) -> bool: ...

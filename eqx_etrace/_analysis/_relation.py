@@ -164,7 +164,7 @@ def _fixed(step: Step) -> frozenset[int]:
     new = frozenset(step.new_states)
     return step.program.fixed_by(
         (*step.parameters, *step.model_rest),
-        lambda eqn: step.program.links.is_linear(eqn) and new.isdisjoint(eqn.outputs),
+        lambda eqn: not step.program.links.unproven(eqn) and new.isdisjoint(eqn.outputs),
     )
 
 
@@ -226,21 +226,30 @@ def _zero(step: Step, bits: Mapping[int, int]) -> tuple[str | None, ...]:
     return tuple(found)
 
 
-def _why_unfollowed(eqn: Equation) -> str:
+def _unfollowed_cut(eqn: Equation, is_followed: bool) -> Cut:
+    why = f"the rule of {eqn.name} could not be shown to be linear"
     if is_collective(eqn):
-        return f"{eqn.name} reaches over an axis around the step (map over the batch inside it instead)"
-    return f"the rule of {eqn.name} could not be shown to be linear"
+        why = f"{eqn.name} reaches over an axis around the step (map over the batch inside it instead)"
+    elif is_followed:
+        why = eqn.name
+    return Cut(0, eqn.outputs[0], why, eqn.source, is_followed)
 
 
 def _unfollowed(step: Step, bits: Mapping[int, int], body: Body) -> tuple[tuple[Cut, ...], ...]:
-    """Calls with a rule that is not linear, and collectives, on a way from a parameter into a later step."""
+    """Calls with a rule that is not linear, and collectives, on a way from a parameter into a later step.
+
+    And solves that may stop early, which are followed all the same.
+    """
     program = step.program
-    edges = unfollowed_edges(step, body)
+    cut = unfollowed_edges(step, body)
+    solves = [eqn for eqn in body.equations if program.links.unproven(eqn)]
+    every = [(eqn.outputs[0], i) for eqn in solves for i in range(len(eqn.inputs))]
+    edges = cut + [edge for edge in every if edge not in cut]
     outputs = sorted({v for first, _ in edges for v in program.producer[first].outputs})
     onward = union(dependence(program, outputs), step.new_states) if edges else 0
     reached = {v for i, v in enumerate(outputs) if onward >> i & 1}
     cuts = [
-        (eqn.inputs[i], Cut(0, first, _why_unfollowed(eqn), eqn.source))
+        (eqn.inputs[i], _unfollowed_cut(eqn, (first, i) not in cut))
         for first, i in edges
         if reached.intersection((eqn := program.producer[first]).outputs)
     ]

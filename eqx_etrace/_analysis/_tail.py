@@ -36,6 +36,8 @@ class Cut:
     operand: int
     what: str
     source: str
+    is_followed: bool = False
+    """Does credit go on, though not exactly?"""
 
     def __str__(self) -> str:
         return f"{self.what} at {self.source}" if self.source else self.what
