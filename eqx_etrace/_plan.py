@@ -123,12 +123,15 @@ class Plan:
     def _difference(self, trace: ETrace) -> str:
         made, used = _rules(trace.owner), _rules(self.owner)
         if made != used:
-            return f"It was made under {made}; this is {used}."
+            is_traced = "[]" in made, "[]" in used
+            hint = " A traced number is not a known one: make the trace where it is traced, too."
+            return f"It was made under {made}; this is {used}.{hint if is_traced[0] != is_traced[1] else ''}"
         theirs, ours = (
             "; ".join(name for name in _kept(a) if name not in b) or "nothing else"
             for a, b in ((trace.owner, self.owner), (self.owner, trace.owner))
         )
-        return f"It holds {theirs}, where this step needs {ours}."
+        hint = " (`jax.jit` makes an array, which is trained, of a Python number in a dict or a list of the model.)"
+        return f"It holds {theirs}, where this step needs {ours}.{hint if theirs == 'nothing else' else ''}"
 
 
 def _fingerprint(owner: tuple[str, ...], inputs: tuple[str, ...], dtype: np.dtype) -> tuple[Array, ...]:

@@ -213,3 +213,24 @@ def test_reset_hides_the_spike_from_the_gradient_but_not_the_membrane():
     above = jnp.asarray(1.3)
     assert jax.grad(next_potential)(above, "soft") == pytest.approx(math.exp(-0.1), rel=1e-5)
     assert jax.grad(next_potential)(above, "hard") == pytest.approx(0.0, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("make", "kind", "words"),
+    [
+        (lambda: nn.LIF(tau=[5.0, 6.0]), TypeError, ["list", "jnp.asarray"]),
+        (lambda: nn.LIF(tau=None), TypeError, ["None"]),
+        (lambda: nn.LIF(tau=0.0), ValueError, ["`tau` of `LIF` is 0.0", "longer than zero"]),
+        (lambda: nn.GIF(tau_I2=-1.0), ValueError, ["`tau_I2` of `GIF` is -1.0"]),
+        (lambda: nn.Expon(dt=0.0), ValueError, ["`dt` of `Expon`"]),
+        (
+            lambda: nn.LeakyRateReadout(2, 1, tau=0.0, key=jax.random.key(0)),
+            ValueError,
+            ["`tau` of `LeakyRateReadout`"],
+        ),
+    ],
+)
+def test_arguments_that_no_neuron_has(make, kind, words):
+    with pytest.raises(kind) as info:
+        make()
+    assert all(word in str(info.value) for word in words), str(info.value)

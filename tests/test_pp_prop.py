@@ -96,3 +96,30 @@ def test_is_reported_as_an_approximation():
 def test_decay_is_checked(decay):
     with pytest.raises(ValueError, match="decay"):
         etr.PPProp(decay)
+
+
+@pytest.mark.parametrize(("decay", "is_finite"), [(0.9, True), (1.0, False), (1.5, False), (-0.1, False)])
+def test_a_traced_decay_out_of_range_is_not_a_number(decay, is_finite):
+    w, h, xs, ys = data()
+
+    def found(decay):
+        online = etr.etrace_grad(loss_step, etr.PPProp(decay))
+        return online.scan(w, h, online.init(w, h, xs[0], ys[0]), xs, ys)[0]
+
+    assert np.isfinite(jax.jit(found)(decay)).all() == is_finite
+
+
+def test_a_traced_decay_and_a_known_one_make_two_traces():
+    """Whatever its dtype is made of: a traced decay that is weakly typed is the same as one that is not."""
+    w, h, xs, ys = data()
+
+    def step(decay, trace):
+        return etr.etrace_grad(loss_step, etr.PPProp(decay))(w, h, trace, xs[0], ys[0])[2]
+
+    def start(decay):
+        return etr.etrace_grad(loss_step, etr.PPProp(decay)).init(w, h, xs[0], ys[0])
+
+    trace = jax.jit(start)(0.9)
+    jax.jit(step)(jnp.asarray(0.8, float), trace)
+    with pytest.raises(ValueError, match="make the trace where it is traced"):
+        jax.jit(step)(0.9, start(0.9))

@@ -94,6 +94,11 @@ def test_units_that_do_not_match_are_the_unit_librarys_error():
         etr.compile_graph(step, jnp.ones(3) * u.mV, state, jnp.ones(3))
 
 
+def test_times_have_a_unit_or_none():
+    with pytest.raises(TypeError, match="`tau` of `LIF` has a unit, and `dt` has none"):
+        nn.LIF(tau=20 * u.ms)
+
+
 def test_exponential_euler_in_another_unit_of_time():
     """A step of 100 us is one of 0.1 ms."""
     x, tau = jnp.ones(3) * u.mV, 20 * u.ms

@@ -100,8 +100,8 @@ def axis_too_many(run: Callable[..., Any], model: PyTree, state: PyTree, inputs:
     if _runs(run, model, state, _without_axis(inputs)):
         return [
             f"It runs on inputs without their leading axis, of length {length}. Did you mean `.scan`, which takes a "
-            "sequence? A call takes the inputs of one step. (If that axis is a batch, give the state one, too, and map "
-            "over both with `jax.vmap`.)"
+            "sequence? A call takes the inputs of one step. (If that axis is a batch, the state must have one of that "
+            "length, too; map over both with `jax.vmap`.)"
         ]
     return []
 

@@ -78,7 +78,7 @@ def _checked(
     except Exception as error:
         error.add_note(
             f"This happened while `eqx_etrace` traced the step {where} with state {describe(old)} and "
-            f"inputs {describe(Layout.of(inputs))}."
+            f"inputs {describe(Layout.of(inputs))}. (Arguments come in the order `(model, state, *inputs)`.)"
         )
         raise
     out, new_state = check_pair(result, f"The step {where} must return a pair `(out, new_state)`")

@@ -53,7 +53,8 @@ class PPProp(AbstractPositionRule):
 
     - `decay`: a number in [0, 1) that is no integer, or a pair (a_x, a_f) of them; or a rank, an integer r >= 2, which
       stands for (r - 1) / (r + 1), whose average reaches about r steps back. Numbers may be those of NumPy and JAX,
-      also traced: a decay may be mapped over (`jax.vmap`) and differentiated by.
+      also traced: a decay may be mapped over (`jax.vmap`) and differentiated by. A traced one out of range makes
+      gradients NaN: learn the `a` of `jax.nn.sigmoid(a)` instead.
     - `trace_dtype`: the dtype in which the factors are stored, such as `jnp.bfloat16`; None for that of the step.
       Those of a complex weight stay in the dtype of the step.
 
@@ -172,7 +173,7 @@ def _as_pair(decay: Any) -> tuple[Any, Any]:
 
 
 def _as_decay(decay: Any) -> Any:
-    """A Python float if it is known, a traced scalar as it is."""
+    """A Python float if it is known; a traced scalar, NaN out of range."""
     dtype = getattr(decay, "dtype", None)
     is_number = isinstance(decay, float | int) if dtype is None else jnp.issubdtype(dtype, jnp.floating)
     if isinstance(decay, bool) or not is_number or np.shape(decay) != ():
@@ -182,7 +183,8 @@ def _as_decay(decay: Any) -> Any:
             "an integer. To try many decays use `jax.vmap` over a function of one."
         )
     if isinstance(decay, Tracer):
-        return decay
+        # It cannot be looked at, and out of range it must not pass in silence.
+        return jnp.where((decay >= 0) & (decay < 1), decay, jnp.nan).astype(decay.dtype)
     if not 0 <= float(decay) < 1:
         raise ValueError(f"`decay` is {float(decay)}; every decay must lie in [0, 1). An integer stands for a rank.")
     return float(decay)

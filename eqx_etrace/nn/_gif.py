@@ -3,7 +3,6 @@
 from typing import Any, NamedTuple
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 from jaxtyping import DTypeLike, Float
 
@@ -64,8 +63,8 @@ class GIF(AbstractNeuron[GIFState]):
 
     def __call__(self, x: Float[Any, "*shape"], state: GIFState) -> tuple[Float[Any, "*shape"], GIFState]:
         """One step: spikes and new state."""
-        spike = jax.lax.stop_gradient(self.spike(state))
-        V, I2 = self._after_reset(state.V, spike), state.I2 + self.A2 * spike
+        V, spike = self._after_reset(state)
+        I2 = state.I2 + self.A2 * spike
         I2 = exp_euler_step(lambda I2: -I2 / self.tau_I2, I2, dt=self.dt)
         new = GIFState(exp_euler_step(self._derivative, V, x + I2, dt=self.dt), I2)
         return self.spike(new), new

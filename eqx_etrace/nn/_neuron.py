@@ -35,7 +35,7 @@ import jax.numpy as jnp
 from jaxtyping import DTypeLike, Float
 
 from ._integrate import exp_euler_step
-from ._parameter import Parameter, parameter, zero_in_unit_of
+from ._parameter import check_times, Parameter, parameter, zero_in_unit_of
 from ._surrogate import AbstractSurrogate, ReluGrad
 
 Reset = Literal["soft", "hard"]
@@ -76,16 +76,26 @@ class AbstractNeuron(eqx.Module, Generic[State]):
 
     def spike(self, state: State) -> Float[Any, "..."]:
         """The spikes of a state, 1 or 0, differentiable by the surrogate."""
+        if not hasattr(state, "V"):
+            raise TypeError(
+                f"The state of `{type(self).__name__}` is a `{type(state).__name__}`; it must be one made by "
+                "`init_state`. A neuron takes `(current, state)`."
+            )
         # In units of threshold above reset, so that the surrogate's width does not depend on the unit of V.
         return self.surrogate((state.V - self.V_th) / (self.V_th - self.V_reset))
 
     def __check_init__(self) -> None:
         if self.reset not in ("soft", "hard"):
             raise ValueError(f"`reset` is {self.reset!r}; it must be 'soft' or 'hard'.")
+        if isinstance(self.surrogate, type) or not callable(self.surrogate):
+            raise TypeError(f"`surrogate` is {self.surrogate!r}; it must be a spike function, such as `Arctan()`.")
+        check_times(self, *(name for name in vars(self) if name == "dt" or name.startswith("tau")))
 
-    def _after_reset(self, V: Float[Any, "*shape"], spike: Float[Any, "*shape"]) -> Float[Any, "*shape"]:
-        drop = self.V_th - self.V_reset if self.reset == "soft" else V - self.V_reset
-        return V - drop * spike
+    def _after_reset(self, state: State) -> tuple[Float[Any, "..."], Float[Any, "..."]]:
+        """The potential, and the spikes that reset it; no gradient flows through these."""
+        spike = jax.lax.stop_gradient(self.spike(state))
+        drop = self.V_th - self.V_reset if self.reset == "soft" else state.V - self.V_reset
+        return state.V - drop * spike, spike
 
 
 class IF(AbstractNeuron[NeuronState]):
@@ -122,7 +132,7 @@ class IF(AbstractNeuron[NeuronState]):
 
     def __call__(self, x: Float[Any, "*shape"], state: NeuronState) -> tuple[Float[Any, "*shape"], NeuronState]:
         """One step: spikes and new state."""
-        V = self._after_reset(state.V, jax.lax.stop_gradient(self.spike(state)))
+        V, _ = self._after_reset(state)
         new = NeuronState(V + self.dt / self.tau * self.R * x)
         return self.spike(new), new
 
@@ -163,7 +173,7 @@ class LIF(AbstractNeuron[NeuronState]):
 
     def __call__(self, x: Float[Any, "*shape"], state: NeuronState) -> tuple[Float[Any, "*shape"], NeuronState]:
         """One step: spikes and new state."""
-        V = self._after_reset(state.V, jax.lax.stop_gradient(self.spike(state)))
+        V, _ = self._after_reset(state)
         new = NeuronState(exp_euler_step(self._derivative, V, x, dt=self.dt))
         return self.spike(new), new
 

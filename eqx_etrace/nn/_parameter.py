@@ -31,6 +31,11 @@ jax.tree_util.register_pytree_node(Constant, lambda number: ((), float(number)),
 
 def as_parameter(value: Any) -> Any:
     """Python numbers made constant, arrays of JAX and NumPy made strongly typed JAX arrays; also inside a quantity."""
+    if value is None or isinstance(value, list | tuple | dict | str | bool):
+        raise TypeError(
+            f"A parameter is {value!r}, of type {type(value).__name__}; it must be a number, which is constant, an "
+            "array (`jnp.asarray`), which is trained, or a quantity."
+        )
     return jax.tree.map(_as_leaf, value)
 
 
@@ -49,6 +54,21 @@ def _is_number(leaf: Any) -> bool:
 def parameter(default: float) -> Any:
     """A field with this default."""
     return eqx.field(default=default, converter=as_parameter)
+
+
+def check_times(owner: Any, *names: str) -> None:
+    """Are these times longer than zero, as far as they are known, and all with a unit or none?"""
+    times = {name: getattr(owner, name) for name in names}
+    for name, value in times.items():
+        if isinstance(value, float) and not value > 0:
+            raise ValueError(f"`{name}` of `{type(owner).__name__}` is {float(value)}; it must be longer than zero.")
+    plain = [name for name, value in times.items() if isinstance(value, float | jax.Array)]
+    if 0 < len(plain) < len(times):
+        united = next(name for name in names if name not in plain)
+        raise TypeError(
+            f"`{united}` of `{type(owner).__name__}` has a unit, and `{plain[0]}` has none. Give all of its times one, "
+            "`dt` included, or none."
+        )
 
 
 def zero_in_unit_of(other: Any, value: Any) -> Any:

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import DTypeLike, Float, PRNGKeyArray
 
-from ._parameter import as_parameter, Parameter
+from ._parameter import as_parameter, check_times, Parameter
 
 
 class ReadoutState(NamedTuple):
@@ -40,10 +40,11 @@ class LeakyRateReadout(eqx.Module):
     def __init__(
         self, in_size: int, out_size: int, *, tau: Parameter = 20.0, dt: Parameter = 1.0, key: PRNGKeyArray
     ) -> None:
-        gain = in_size**-0.5 * (1 - jnp.exp(jnp.asarray(-dt / tau)))
-        self.weight = gain[..., None] * jax.random.normal(key, (out_size, in_size))
         self.tau = tau
         self.dt = dt
+        check_times(self, "tau", "dt")
+        gain = in_size**-0.5 * (1 - jnp.exp(jnp.asarray(-dt / tau)))
+        self.weight = gain[..., None] * jax.random.normal(key, (out_size, in_size))
 
     def init_state(self, batch: tuple[int, ...] = (), dtype: DTypeLike | None = None, unit: Any = 1.0) -> ReadoutState:
         """r = 0, in the unit of the weights, in an array of shape `(*batch, out_size)` and the given dtype."""

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import DTypeLike, Float
 
 from ._integrate import exp_euler_step
-from ._parameter import Parameter, parameter
+from ._parameter import check_times, Parameter, parameter
 
 
 class SynapseState(NamedTuple):
@@ -34,6 +34,9 @@ class Expon(eqx.Module):
 
     tau: Parameter = parameter(8.0)
     dt: Parameter = parameter(1.0)
+
+    def __check_init__(self) -> None:
+        check_times(self, "tau", "dt")
 
     def init_state(self, shape: int | tuple[int, ...], dtype: DTypeLike | None = None, unit: Any = 1.0) -> SynapseState:
         """g = 0, in the unit of the input, in an array of the given shape and dtype (JAX's default float if None)."""
