@@ -34,11 +34,15 @@ def apply_blocks(jacobian: Inexact[Array, "g i j"], value: Inexact[Array, "g j q
 
 
 def scale_blocks(jacobian: Inexact[Array, "g i j"], e: Inexact[Array, "g j q k"]) -> Inexact[Array, "g i q k"]:
-    """J e, by group, of a trace with features and a finite J. What has overflowed is gone where nothing old is read."""
+    """J e, by group, of a trace with features and a finite J.
+
+    What has overflowed is gone where nothing old is read; not in blocks of 3 to 8, which would take 1.4 times as long.
+    """
     count, jacobian = e.shape[1], jacobian.astype(e.dtype)
     if not 0 < count <= _FEW:
         return jnp.where(any_unit(jacobian != 0)[..., None, None], jnp.einsum("gij,gjqk->giqk", jacobian, e), 0)
-    terms = [scaled(jacobian[:, :, j, None, None], e[:, j, None]) for j in range(count)]
+    product = scaled if count <= 2 else jnp.multiply
+    terms = [product(jacobian[:, :, j, None, None], e[:, j, None]) for j in range(count)]
     return sum(terms[1:], terms[0])
 
 
