@@ -54,9 +54,16 @@ _OWN = frozenset(
     value
     for module in (_primitives, lax, lax.linalg)
     for value in vars(module).values()
-    if isinstance(value, Primitive) and value.name not in ("custom_linear_solve", "linear_call")
+    if isinstance(value, Primitive) and value.name not in ("custom_linear_solve", "custom_lin")
 )
 """JAX's own, of which it pulls cotangents back by a linear map; so of loops and calls, but for what they run."""
+_OTHERS = (
+    "add_dependency bcoo_dot_general bcoo_dot_general_sampled bcoo_extract bcoo_fromdense bcoo_spdot_general "
+    "bcoo_todense bcoo_transpose bcsr_dot_general bcsr_extract bcsr_fromdense bcsr_todense coo_fromdense coo_matmat "
+    "coo_matvec coo_todense csr_fromdense csr_matmat csr_matvec csr_todense layout_constraint pbroadcast "
+    "psum_invariant pvary ragged_dot_general reduce_scatter reshard shard_map spsolve"
+)
+"""Others of JAX's own, by name: they are in no public namespace."""
 
 
 def body(params: dict[str, Any]) -> tuple[Any, Sequence[Any]]:
@@ -186,10 +193,16 @@ def inner_jaxprs(eqn: Any) -> list[Any]:
 def may_have_a_rule(eqn: Any) -> bool:
     """May pulling a cotangent back through it be anything at all?
 
-    A solve and a `linear_call` have a transpose of the user's, a stranger's primitive a rule.
+    A solve and a `linear_call` have a transpose of the user's, a stranger's primitive a rule, and what a `custom_vjp`
+    leaves in a tangent has that of its backward pass.
     """
-    runs = inner_jaxprs(eqn) and eqn.primitive.name not in ("custom_linear_solve", "linear_call")
-    return not runs and eqn.primitive not in _OWN
+    return eqn.primitive not in _OWN and eqn.primitive.name not in _OTHERS.split()
+
+
+def holds_a_rule(jaxpr: Any) -> bool:
+    """Is there such an equation in it, or inside one?"""
+    inside = [opened(held)[0] for eqn in jaxpr.eqns for held in inner_jaxprs(eqn)]
+    return any(map(may_have_a_rule, jaxpr.eqns)) or any(map(holds_a_rule, inside))
 
 
 def is_solve(eqn: Any) -> bool:

@@ -1,18 +1,16 @@
-"""Train a recurrent spiking network online: its weights change at every time step.
+"""A recurrent spiking network learns an endless stream of handwritten digits while it reads it, beside BPTT.
 
-It reads handwritten digits one row of pixels at a time, each row held for a few milliseconds, and is asked at every
-millisecond which digit it sees. The same network is then trained by backpropagation through time (BPTT) on the same
-batches in the same order, with one update per sequence instead of one per step. Each way has its own learning rate, the
-best of three on a quarter of the training digits of seed 0, whose held-out digits took no part in it.
+The online network makes one update per millisecond, BPTT one per digit. Each has its own learning rate, the best of
+three on a quarter of the training digits of seed 0, whose held-out digits took no part in it. Then both are compiled
+for longer and longer stretches of the stream, and XLA is asked how much memory they take.
 
-python examples/quickstart.py --epochs 30 --seed 0 --out quickstart.png
+python examples/quickstart.py --digits 80000 --seed 0 --out quickstart.png
 """
 
 import argparse
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import equinox as eqx
 import jax
@@ -21,9 +19,19 @@ import jax.random as jr
 import matplotlib
 import numpy as np
 import optax
-from jaxtyping import Array, Float, Int, PRNGKeyArray
-from sklearn.datasets import load_digits
-from sklearn.model_selection import train_test_split
+from stream_of_digits import (
+    accuracy,
+    at_rest,
+    Digits,
+    LANES,
+    LEARNERS,
+    load,
+    loss_step,
+    memory,
+    respond,
+    SpikingRNN,
+    STEPS,
+)
 from tqdm import tqdm
 
 import eqx_etrace as etr
@@ -31,232 +39,115 @@ import eqx_etrace as etr
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
-HOLD = 4  # ms for which each row of pixels is shown
-STEPS = 8 * HOLD
-BATCH = 32
-RATES = {"online": 2e-4, "BPTT": 2.5e-3}  # of 1e-4, 2e-4, 4e-4 and of 2.5e-3, 5e-3, 1e-2
-
-
-# The network: pure functions of a module and an explicit state.
-
-
-class State(NamedTuple):
-    neu: etr.nn.NeuronState
-    out: etr.nn.ReadoutState
-
-
-class SpikingRNN(eqx.Module):
-    syn: eqx.nn.Linear
-    neu: etr.nn.LIF
-    out: etr.nn.LeakyRateReadout
-
-    def __init__(self, n_in: int, n_rec: int, n_out: int, *, key: PRNGKeyArray) -> None:
-        syn, out = jr.split(key)
-        self.syn = eqx.nn.Linear(n_in + n_rec, n_rec, key=syn)
-        self.neu = etr.nn.LIF(tau=5.0, R=20.0)
-        self.out = etr.nn.LeakyRateReadout(n_rec, n_out, tau=10.0, key=out)
-
-    def init_state(self) -> State:
-        return State(self.neu.init_state(self.out.weight.shape[1]), self.out.init_state())
-
-    def __call__(self, x: Float[Array, " n_in"], state: State) -> tuple[Float[Array, " n_out"], State]:
-        current = self.syn(jnp.concatenate([x, self.neu.spike(state.neu)]))
-        spikes, neu = self.neu(current, state.neu)
-        logits, out = self.out(spikes, state.out)
-        return logits, State(neu, out)
-
-
-def loss_step(
-    model: SpikingRNN, state: State, x: Float[Array, "batch n_in"], label: Int[Array, " batch"]
-) -> tuple[tuple[Float[Array, ""], Float[Array, "batch n_out"]], State]:
-    logits, state = jax.vmap(model)(x, state)
-    loss = optax.softmax_cross_entropy_with_integer_labels(logits, label).mean()
-    return (loss, logits), state
-
-
-def batched_state(model: SpikingRNN, batch: int) -> State:
-    return jax.tree.map(lambda s: jnp.broadcast_to(s, (batch, *s.shape)), model.init_state())
-
-
-# Two ways to train it. Both take a batch of sequences, the time axis first, and return the loss and the last logits.
-
-
-def online_trainer(optimiser: optax.GradientTransformation) -> Callable[..., Any]:
-    online = etr.etrace_value_and_grad(loss_step, etr.DRTRL(), has_aux=True)
-
-    @eqx.filter_jit
-    def train(model: SpikingRNN, opt_state: optax.OptState, xs: Array, label: Array) -> Any:
-        state = batched_state(model, len(label))
-        trace = online.init(model, state, xs[0], label)
-        arrays, static = eqx.partition(model, eqx.is_inexact_array)
-
-        def tick(carry, x):
-            arrays, opt_state, state, trace = carry
-            model = eqx.combine(arrays, static)
-            ((loss, logits), grads), state, trace = online(model, state, trace, x, label)
-            updates, opt_state = optimiser.update(grads, opt_state, arrays)
-            return (eqx.apply_updates(arrays, updates), opt_state, state, trace), (loss, logits)
-
-        (arrays, opt_state, _, _), (losses, logits) = jax.lax.scan(tick, (arrays, opt_state, state, trace), xs)
-        return eqx.combine(arrays, static), opt_state, losses.mean(), logits[-1]
-
-    return train
-
-
-def bptt_trainer(optimiser: optax.GradientTransformation) -> Callable[..., Any]:
-    @eqx.filter_value_and_grad(has_aux=True)
-    def sequence_loss(model: SpikingRNN, xs: Array, label: Array) -> Any:
-        def tick(state, x):
-            aux, state = loss_step(model, state, x, label)
-            return state, aux
-
-        _, (losses, logits) = jax.lax.scan(tick, batched_state(model, len(label)), xs)
-        return losses.mean(), logits[-1]
-
-    @eqx.filter_jit
-    def train(model: SpikingRNN, opt_state: optax.OptState, xs: Array, label: Array) -> Any:
-        (loss, logits), grads = sequence_loss(model, xs, label)
-        updates, opt_state = optimiser.update(grads, opt_state)
-        return eqx.apply_updates(model, updates), opt_state, loss, logits
-
-    return train
-
-
-@eqx.filter_jit
-def respond(
-    model: SpikingRNN, xs: Float[Array, "time batch n_in"]
-) -> tuple[Float[Array, "time batch n_out"], Float[Array, "time batch n_rec"]]:
-    """The logits and the spikes of every step."""
-
-    def tick(state, x):
-        logits, state = jax.vmap(model)(x, state)
-        return state, (logits, model.neu.spike(state.neu))
-
-    return jax.lax.scan(tick, batched_state(model, xs.shape[1]), xs)[1]
-
-
-# Data, the training loop, the figure.
-
-
-class Digits(NamedTuple):
-    images: np.ndarray
-    labels: np.ndarray
-
-    def sequences(self, which: np.ndarray) -> Float[Array, "time batch row"]:
-        """Rows from the top, each held: the time axis first."""
-        return jnp.asarray(self.images[which].repeat(HOLD, axis=1).swapaxes(0, 1))
+UPDATES = {"online": STEPS, "BPTT": 1}  # per digit
+RATES = {"online": 4e-4, "BPTT": 5e-3}
+LOOK = 100  # digits of a lane between two looks at the accuracy
+LENGTHS = [16, 64, 256, 1024, 4096, 16384]  # ms for which memory is measured
 
 
 class Record(NamedTuple):
     model: SpikingRNN
-    losses: list[float]
+    digits: list[int]
+    """How many had been read at each look."""
     accuracy: list[float]
     seconds: float
 
 
-def load(seed: int, samples: int | None) -> tuple[Digits, Digits]:
-    pixels, labels = load_digits(return_X_y=True)
-    images = np.asarray(pixels[:samples], np.float32).reshape(-1, 8, 8) / 16
-    labels = np.asarray(labels[:samples], np.int32)
-    train, held_out = train_test_split(np.arange(len(labels)), test_size=0.25, random_state=seed, stratify=labels)
-    return Digits(images[train], labels[train]), Digits(images[held_out], labels[held_out])
+def follow(name: str, model: SpikingRNN, data: tuple[Digits, Digits], digits: int) -> Record:
+    """Learn the stream, and look now and then."""
+    seen, held_out = data
+    count, rng = digits // LANES, np.random.default_rng(0)
+    optimiser = optax.adam(optax.cosine_decay_schedule(RATES[name], count * UPDATES[name]))
+    static = eqx.filter(model, eqx.is_inexact_array, inverse=True)
+    learner = LEARNERS[name](optimiser, static)
 
+    def next_digits():
+        return seen.stream(rng.integers(len(seen.labels), size=(1, LANES)))
 
-def batches(size: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
-    order = rng.permutation(size)
-    for start in range(0, size - BATCH + 1, BATCH):
-        yield order[start : start + BATCH]
-
-
-def accuracy(model: SpikingRNN, data: Digits) -> float:
-    """How often the last step names the digit."""
-    logits, _ = respond(model, data.sequences(np.arange(len(data.labels))))
-    return float((np.asarray(logits[-1]).argmax(-1) == data.labels).mean())
-
-
-def fit(name: str, model: SpikingRNN, data: tuple[Digits, Digits], epochs: int) -> Record:
-    train, held_out = data
-    trainer, updates = (online_trainer, STEPS) if name == "online" else (bptt_trainer, 1)
-    rate = optax.cosine_decay_schedule(RATES[name], epochs * (len(train.labels) // BATCH) * updates)
-    optimiser = optax.adam(rate)
-    update, opt_state = trainer(optimiser), optimiser.init(eqx.filter(model, eqx.is_inexact_array))
-    rng, began = np.random.default_rng(0), time.perf_counter()
-    losses, scores = [], [accuracy(model, held_out)]
-    with tqdm(total=epochs * (len(train.labels) // BATCH), desc=name, unit="batch", mininterval=0.5) as bar:
-        for _ in range(epochs):
-            epoch = []
-            for which in batches(len(train.labels), rng):
-                label = jnp.asarray(train.labels[which])
-                model, opt_state, loss, logits = update(model, opt_state, train.sequences(which), label)
-                epoch.append(float(loss))
-                bar.set_postfix(loss=f"{epoch[-1]:.3f}", accuracy=f"{float((logits.argmax(-1) == label).mean()):.2f}")
-                bar.update()
-            losses.append(float(np.mean(epoch)))
+    xs, labels = next_digits()
+    carry = jax.tree.map(jnp.copy, learner.start(model, xs[0], labels[0]))  # it is given away
+    learn = jax.jit(learner.learn, donate_argnums=0).lower(carry, xs, labels).compile()
+    when, scores, began = [0], [accuracy(model, held_out)], time.perf_counter()
+    for number in tqdm(range(1, count + 1), desc=name, unit="digit", unit_scale=LANES, mininterval=0.5):
+        carry, _ = learn(carry, xs, labels)
+        xs, labels = next_digits()
+        if number % LOOK == 0 or number == count:
+            model = eqx.combine(carry[0], static)
+            when.append(number * LANES)
             scores.append(accuracy(model, held_out))
-    return Record(model, losses, scores, time.perf_counter() - began)
+    return Record(model, when, scores, time.perf_counter() - began)
 
 
-def draw(records: dict[str, Record], chance: float, held_out: Digits, out: Path) -> None:
+def draw(
+    records: dict[str, Record], sizes: dict[str, dict[int, float]], chance: float, data: Digits, out: Path
+) -> None:
     fig, axes = plt.subplots(2, 2, figsize=(10, 7), layout="constrained")
     for name, record in records.items():
-        epochs = np.arange(len(record.accuracy))
-        axes[0, 0].plot(epochs[1:], record.losses, marker="o", label=name)
-        axes[0, 1].plot(epochs, record.accuracy, marker="o", label=f"{name}: {record.accuracy[-1]:.1%}")
-    axes[0, 0].set(title="Training loss", xlabel="epoch", ylabel="cross-entropy, mean over steps")
-    axes[0, 1].axhline(chance, color="grey", linestyle="--", label=f"chance: {chance:.1%}")
-    axes[0, 1].set(title="Held-out accuracy", xlabel="epoch", ylabel="accuracy at the last step", ylim=(0, 1.02))
-    axes[0, 0].legend()
-    axes[0, 1].legend(loc="center right")
-    _draw_response(axes[1], records["online"].model, held_out)
+        updates = f"{UPDATES[name]} update" + "s" * (UPDATES[name] > 1)
+        axes[0, 0].plot(record.digits, record.accuracy, label=f"{name}, {updates} per digit: {record.accuracy[-1]:.0%}")
+        lengths, found = list(sizes[name]), list(sizes[name].values())
+        axes[0, 1].plot(lengths, found, marker="o", label=name)
+        last = f"{found[-1]:.0f} MB", (lengths[-1], found[-1])
+        axes[0, 1].annotate(*last, (0, -18), textcoords="offset points", ha="right")
+    axes[0, 0].axhline(chance, color="grey", linestyle="--", label=f"chance: {chance:.0%}")
+    axes[0, 0].set(title="Digits never seen, named right", xlabel="digits of the stream so far", ylim=(0, 1.02))
+    axes[0, 0].xaxis.set_major_formatter("{x:,.0f}")
+    axes[0, 0].legend(loc="lower right")
+    axes[0, 1].set(title="Memory to learn from a stretch of the stream", xlabel="length of the stretch (ms)")
+    axes[0, 1].set(ylabel="MB", xscale="log", yscale="log", xticks=lengths, xticklabels=[f"{n:,}" for n in lengths])
+    axes[0, 1].minorticks_off()
+    axes[0, 1].legend(loc="upper left")
+    _draw_response(axes[1], records["online"].model, data)
     fig.savefig(out, dpi=120)
     plt.close(fig)
 
 
-def _draw_response(axes: np.ndarray, model: SpikingRNN, held_out: Digits) -> None:
-    """What the network does with a held-out digit that it reads correctly, the first there is."""
-    logits, spikes = respond(model, held_out.sequences(np.arange(BATCH)))
-    right = np.asarray(logits[-1].argmax(-1)) == held_out.labels[:BATCH]
-    which = int(np.argmax(right))
-    label, logits, spikes = int(held_out.labels[which]), logits[:, which : which + 1], spikes[:, which : which + 1]
+def _draw_response(axes: np.ndarray, model: SpikingRNN, data: Digits) -> None:
+    """What the network does with four digits that it has never seen."""
+    which = np.arange(4)
+    logits, spikes = respond(model, data.stream(which[:, None])[0])
     when, unit = np.nonzero(np.asarray(spikes[:, 0]))
-    axes[0].scatter(when, unit, s=6, marker="|", color="black")
-    axes[0].set(title=f"Spikes while it reads a {label} (online)", xlabel="time (ms)", ylabel="unit")
-    for digit, chance in enumerate(np.asarray(jax.nn.softmax(logits[:, 0])).T):
-        mine = digit == label
-        axes[1].plot(chance, color="C0" if mine else "lightgrey", linewidth=2.5 if mine else 1, zorder=2 + mine)
-    axes[1].text(0.5, 0.92, f"blue: the right answer, {label}", transform=axes[1].transAxes, ha="center")
-    axes[1].set(title="What it takes the digit for", xlabel="time (ms)", ylabel="probability", ylim=(-0.02, 1.12))
+    axes[0].scatter(when, unit, s=4, marker="|", color="black")
+    axes[0].set(title="Spikes while it reads four digits never seen", xlabel="time (ms)", ylabel="unit")
+    axes[0].set(xticks=STEPS * np.arange(5))
+    chances = np.asarray(jax.nn.softmax(logits[:, 0]))
+    axes[1].plot(chances, color="lightgrey", linewidth=1)
+    for number, label in enumerate(data.labels[which]):
+        here = np.arange(number * STEPS, (number + 1) * STEPS)
+        axes[1].plot(here, chances[here, label], color="C0", linewidth=2.5)
+        axes[1].text(here.mean(), 1.05, str(label), ha="center")
+    axes[1].set(title="What it takes them for (blue: the right answer, named above)", xlabel="time (ms)")
+    axes[1].set(ylabel="probability", ylim=(-0.02, 1.15), xticks=STEPS * np.arange(5))
 
 
 def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Train a recurrent spiking network online on handwritten digits.")
-    parser.add_argument("--epochs", type=int, default=30)
+    parser = argparse.ArgumentParser(description="A spiking network learns an endless stream of digits.")
+    parser.add_argument("--digits", type=int, default=80000, help="of the stream, over all lanes")
     parser.add_argument("--seed", type=int, default=0, help="of the weights and of the split")
-    parser.add_argument("--samples", type=int, default=None, help="use only the first so many digits")
+    parser.add_argument("--lengths", type=int, nargs="+", default=LENGTHS, help="in ms, for which memory is measured")
     parser.add_argument("--out", type=Path, default=Path(__file__).with_name("quickstart.png"))
     return parser.parse_args()
 
 
 def main() -> None:
     options = parse()
-    data = train, held_out = load(options.seed, options.samples)
-    model = SpikingRNN(8, 100, 10, key=jr.key(options.seed))
+    data = seen, held_out = load(options.seed)
+    model = SpikingRNN(PIXELS, 100, 10, key=jr.key(options.seed))
+    x, label = (part[0] for part in seen.stream(np.zeros((1, LANES), int)))
+    print(f"{etr.compile_graph(loss_step, model, at_rest(model, LANES), x, label).report(etr.DRTRL())}\n")
 
-    x, label = train.sequences(np.arange(BATCH))[0], jnp.asarray(train.labels[:BATCH])
-    online = etr.etrace_value_and_grad(loss_step, etr.DRTRL(), has_aux=True)
-    graph = online.graph(model, batched_state(model, BATCH), x, label)
-    graph.show_graph()
-    print(f"\n{graph.report(etr.DRTRL())}\n")
-
-    records = {name: fit(name, model, data, options.epochs) for name in RATES}
-    chance = float((held_out.labels == np.bincount(train.labels).argmax()).mean())
-    spikes = respond(records["online"].model, held_out.sequences(np.arange(len(held_out.labels))))[1]
-    print(f"\n{len(train.labels)} digits to train on, {len(held_out.labels)} held out, {STEPS} steps each.")
+    records = {name: follow(name, model, data, options.digits) for name in LEARNERS}
+    sizes = {name: {n: memory(make, model, n) / 1e6 for n in options.lengths} for name, make in LEARNERS.items()}
+    chance = float((held_out.labels == np.bincount(seen.labels).argmax()).mean())
+    print("\nDigits never seen, named right, after " + f"{options.digits:,} of the stream:")
     for name, record in records.items():
-        print(f"{name:>8}: {record.accuracy[-1]:.1%} of the held-out digits, {record.seconds:.0f} s")
+        speed = 1e3 * record.seconds / (options.digits // LANES * STEPS)
+        print(f"{name:>8}: {record.accuracy[-1]:.1%}, at {speed:.2f} ms per step of {LANES} streams, looks included")
     print(f"{'chance':>8}: {chance:.1%} (always the commonest digit)")
-    print(f"Spikes per unit and step, online: {float(spikes.mean()):.3f}")
-    draw(records, chance, held_out, options.out)
+    print("Memory to learn from a stretch of " + ", ".join(f"{n:,}" for n in options.lengths) + " ms:")
+    for name, found in sizes.items():
+        print(f"{name:>8}: " + ", ".join(f"{size:.1f}" for size in found.values()) + " MB")
+    draw(records, sizes, chance, held_out, options.out)
     print(f"Figure: {options.out}")
 
 

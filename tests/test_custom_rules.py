@@ -3,10 +3,13 @@
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 from cases.rules import ruled
 from jax import lax
 from jax.custom_derivatives import linear_call
+from jax.extend.core import Primitive
+from jax.interpreters import ad, batching, mlir
 from oracle import assert_close, bptt, relative
 
 import eqx_etrace as etr
@@ -179,8 +182,38 @@ def short_solve(v):
 
 with_credit_by_a_short_solve.defvjp(lambda v: (v, None), lambda _, g: (short_solve(g),))
 
+
+def halved(v):
+    return linear_call(lambda _, v: 0.5 * v, lambda _, g: squeezed(0.5 * g), (), v)
+
+
+@jax.custom_jvp
+def with_a_tangent_by_a_call(v):
+    return jnp.sin(v)
+
+
+with_a_tangent_by_a_call.defjvp(lambda vs, ts: (jnp.sin(vs[0]), halved(ts[0])))
+
+
+def root_by_a_squeezing_solve(v):
+    def solve(g, y):
+        return lax.custom_linear_solve(g, y, lambda _, b: b / 2, lambda _, b: squeezed(b / 2))
+
+    return lax.custom_root(lambda z: 2 * z - v, v, lambda f, z: v / 2, solve)
+
+
+stranger = Primitive("squeezing_call")
+stranger.def_impl(lambda x, jaxpr: x)
+stranger.def_abstract_eval(lambda x, jaxpr: x)
+mlir.register_lowering(stranger, mlir.lower_fun(lambda x, jaxpr: x, multiple_results=False))
+ad.deflinear2(stranger, lambda ct, x, jaxpr: (squeezed(ct),))
+batching.defvectorized(stranger)
+
 HIDDEN = {
-    "linear_call": lambda v: linear_call(lambda _, v: 0.5 * v, lambda _, g: squeezed(0.5 * g), (), v),
+    "tangent_by_a_call": with_a_tangent_by_a_call,
+    "root": root_by_a_squeezing_solve,
+    "stranger_with_a_jaxpr": lambda v: stranger.bind(v, jaxpr=jax.make_jaxpr(lambda x: x)(1.0)),
+    "linear_call": halved,
     "transpose_of_a_solve": lambda v: lax.custom_linear_solve(
         lambda v: 2.0 * v, v, lambda _, b: b / 2, lambda _, b: squeezed(b / 2)
     ),
@@ -200,6 +233,16 @@ def test_a_transpose_that_is_not_linear_where_no_rule_is_seen(name, key):
     of_a_weight, wanted, is_exact = gradients(lambda m, h, x: 0.5 * h + HIDDEN[name](m["a"]) + m["w"] @ x, key)
     assert not is_exact
     assert max(relative(of_a_weight[k], wanted[k]) for k in wanted) > 1e-6
+
+
+def test_a_rule_that_cannot_be_staged_is_not_called_exact(key):
+    """One inside a `shard_map` whose types carry its axes."""
+    mesh = jax.sharding.Mesh(np.array(jax.devices()[:1]), ("i",))
+    axes = jax.sharding.PartitionSpec("i")
+    call = jax.shard_map(jax.nn.relu, mesh=mesh, in_specs=axes, out_specs=axes)
+    found, _, is_exact = gradients(lambda m, h, x: 0.5 * h + call(m["a"]) + m["w"] @ x, key)
+    assert not is_exact
+    assert all(bool(jnp.isfinite(g).all()) for g in jax.tree.leaves(found))
 
 
 def test_a_linear_call_is_followed(key):

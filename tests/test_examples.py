@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -137,11 +138,24 @@ def test_show_graph_prints_three_graphs():
 
 def test_quickstart_runs_on_a_small_budget(tmp_path):
     picture = tmp_path / "figure.png"
-    text = run("quickstart.py", "--epochs", "1", "--samples", "300", "--out", str(picture))
-    assert "Weight 0: ('syn', 'weight')  is associated with hidden group 0" in text
-    for line in ["  online: ", "    BPTT: ", "  chance: ", "Spikes per unit and step, online: 0."]:
+    text = run("quickstart.py", "--digits", "6400", "--lengths", "16", "64", "256", "--out", str(picture))
+    for line in ["('syn', 'weight')", "  online: ", "    BPTT: ", "  chance: ", "stretch of 16, 64, 256 ms"]:
         assert line in text
+    online, by_bptt = (
+        [float(size) for size in re.findall(r"[\d.]+", line)] for line in text.splitlines() if line.endswith(" MB")
+    )
+    assert online[-1] < 1.02 * online[0]  # what this library is for
+    assert by_bptt[-1] > 3 * by_bptt[0]
+    accuracy = {name: float(found) for name, found in re.findall(r"(\w+): ([\d.]+)%", text)}
+    assert min(accuracy["online"], accuracy["BPTT"]) > 3 * accuracy["chance"]
     assert picture.stat().st_size > 20_000
+
+
+def test_the_figure_against_length(tmp_path):
+    picture = tmp_path / "figure.svg"
+    text = run("against_length.py", "--lengths", "16", "64", "--rounds", "1", "--out", str(picture))
+    assert "online: MB" in text and "BPTT: MB" in text
+    assert "<svg" in picture.read_text()
 
 
 def test_the_ladder_on_a_small_budget():

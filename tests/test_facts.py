@@ -28,7 +28,6 @@ def tables():
         "half": dict(zip(_primitive.HALVES, (np.real, np.imag), strict=True)),
         "linear": {p: s for p, s in _linear.LINEAR_IN.items() if p not in _custom._BY_VALUE},
         "linear in one": dict.fromkeys(_linear.LINEAR_IN_ONE),
-        "linear in the right-hand side": {_linear._SOLVE: None},
         "by value": dict.fromkeys(_custom._BY_VALUE),
         "holomorphic": dict.fromkeys(_holomorphic._HOLOMORPHIC),
         "keeps zero": dict.fromkeys(_zeros._KEEPS_ZERO),
@@ -121,10 +120,6 @@ def linear_in_one(call: Call, _):
             is_linear_in(call, [i])
 
 
-def linear_in_the_right_hand_side(call: Call, _):
-    linear(call, slice(sum(call.params["const_lengths"]), None))
-
-
 def is_linear_in(call: Call, together):
     """f(2 x - 3 y) = 2 f(x) - 3 f(y), and the derivative of f along t is f(t)."""
     f, x = call.of(together)
@@ -191,7 +186,6 @@ FACTS = {
     "half": half,
     "linear": linear,
     "linear in one": linear_in_one,
-    "linear in the right-hand side": linear_in_the_right_hand_side,
     "by value": by_value,
     "holomorphic": holomorphic,
     "keeps zero": keeps_zero,

@@ -53,12 +53,13 @@ def test_an_array_is_a_strongly_typed_leaf(name, value):
 @pytest.mark.parametrize("name", NEURONS)
 def test_numbers_in_a_quantity_are_constant_and_arrays_in_one_are_not(name):
     tau = jnp.full(3, 10.0) * u.ms
-    neuron = NEURONS[name](tau=tau, V_th=1 * u.mV, dt=1 * u.ms)
+    others = {"tau_I2": 50 * u.ms} if name == "GIF" else {}
+    neuron = NEURONS[name](tau=tau, V_th=1 * u.mV, dt=1 * u.ms, **others)
     (leaf,) = jax.tree.leaves(neuron)
     assert not leaf.weak_type and neuron.tau.unit == u.ms
     again = jax.jit(lambda m: m)(neuron)
     assert again.V_th == 1 * u.mV and again.V_reset == 0 * u.mV and again.dt == 1 * u.ms
-    assert jax.tree.leaves(NEURONS[name](tau=10 * u.ms, V_th=1 * u.mV, dt=1 * u.ms)) == []
+    assert jax.tree.leaves(NEURONS[name](tau=10 * u.ms, V_th=1 * u.mV, dt=1 * u.ms, **others)) == []
 
 
 def test_a_constant_in_a_loop_and_under_vmap():

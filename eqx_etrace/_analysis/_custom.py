@@ -9,7 +9,7 @@ cotangent of every step by itself, as it does in BPTT.
 """
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import jax
 import numpy as np
@@ -39,7 +39,7 @@ def find_rule(program: Program, eqn: Equation, operands: list[int], table: type[
         return Rule(True, {})
     backward = flatten(_stage_backward(program, eqn, operands, outputs), table, by_value=True)
     cotangents = backward.inputs[len(eqn.inputs) :]
-    kinds = _kinds(eqn, backward)
+    kinds = _kinds(program, eqn, operands, backward)
     is_linear = all(kind in (Kind.ZERO, Kind.LINEAR) for kind in kinds)
     found: dict[tuple[int, int], Link] = {}
     for j, cotangent in zip(outputs, cotangents, strict=True):
@@ -51,31 +51,48 @@ def find_rule(program: Program, eqn: Equation, operands: list[int], table: type[
     return Rule(is_linear, found)
 
 
-def _kinds(eqn: Equation, backward: Program) -> list[Kind]:
+def _kinds(program: Program, eqn: Equation, operands: list[int], backward: Program) -> list[Kind]:
     """What the cotangents of the operands are of those of the outputs.
 
-    The backward pass of a `custom_jvp` is linear but for rounding: JAX makes it by transposing a linear map.
+    The backward pass of a `custom_jvp` is linear but for rounding: JAX makes it by transposing a linear map. But if
+    there is a transpose of somebody else's in that map, nothing is known.
     """
     inputs = [Kind.FIXED] * len(eqn.inputs) + [Kind.LINEAR] * (len(backward.inputs) - len(eqn.inputs))
     is_transposed = eqn.jaxpr_eqn.primitive in _compat.CUSTOM_TANGENTS
+    is_transposed = is_transposed and not _compat.holds_a_rule(_stage_tangents(program, eqn, operands).jaxpr)
     return kinds_of_outputs(backward, inputs, is_known_linear=is_transposed)
+
+
+def _stage_tangents(program: Program, eqn: Equation, operands: list[int]) -> _compat.ClosedJaxpr:
+    def forward(primals: list[jax.Array], tangents: list[jax.Array]) -> list[jax.Array]:
+        return jax.jvp(_of(eqn, operands, primals), [primals[i] for i in operands], tangents)[1]
+
+    return jax.make_jaxpr(forward)(_shaped(program, eqn.inputs), _shaped(program, [eqn.inputs[i] for i in operands]))
 
 
 def _stage_backward(program: Program, eqn: Equation, operands: list[int], outputs: list[int]) -> _compat.ClosedJaxpr:
     def backward(primals: list[jax.Array], cotangents: list[jax.Array]) -> tuple[jax.Array, ...]:
-        def forward(*inexact: jax.Array) -> list[jax.Array]:
-            values = list(primals)
-            for i, x in zip(operands, inexact, strict=True):
-                values[i] = x
-            out = eqn.bind(values)
-            return [out[j] for j in outputs]
+        run = _of(eqn, operands, primals)
+        pull = jax.vjp(lambda *inexact: [run(*inexact)[j] for j in outputs], *[primals[i] for i in operands])[1]
+        return pull(cotangents)
 
-        return jax.vjp(forward, *[primals[i] for i in operands])[1](cotangents)
+    return jax.make_jaxpr(backward)(_shaped(program, eqn.inputs), _shaped(program, [eqn.outputs[j] for j in outputs]))
 
-    arguments = list(eqn.inputs), [eqn.outputs[j] for j in outputs]
-    return jax.make_jaxpr(backward)(
-        *jax.tree.map(lambda v: jax.ShapeDtypeStruct(program.shape(v), program.avals[v].dtype), arguments)
-    )
+
+def _of(eqn: Equation, operands: Sequence[int], primals: Sequence[jax.Array]) -> Callable[..., list[jax.Array]]:
+    """The equation as a function of these operands."""
+
+    def run(*inexact: jax.Array) -> list[jax.Array]:
+        values = list(primals)
+        for i, x in zip(operands, inexact, strict=True):
+            values[i] = x
+        return eqn.bind(values)
+
+    return run
+
+
+def _shaped(program: Program, variables: Sequence[int]) -> list[jax.ShapeDtypeStruct]:
+    return [jax.ShapeDtypeStruct(program.shape(v), program.avals[v].dtype) for v in variables]
 
 
 def _follow(program: Program, start: int) -> dict[int, Positions]:

@@ -115,9 +115,7 @@ class Links:
             moved = [i for i, v in enumerate(eqn.inputs) if v in self._moved]
             try:
                 self._rules[eqn.outputs[0]] = find_rule(self.program, eqn, moved, Links)
-            except Exception:  # whatever a stranger's primitive does; what has no derivative says so when it is run
-                if eqn.is_custom:
-                    raise
+            except Exception:  # whatever a stranger's rule does; what has no derivative says so when it is run
                 self._rules[eqn.outputs[0]] = Rule(False, {})
         return self._rules[eqn.outputs[0]]
 

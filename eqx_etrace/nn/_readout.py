@@ -40,8 +40,8 @@ class LeakyRateReadout(eqx.Module):
     def __init__(
         self, in_size: int, out_size: int, *, tau: Parameter = 20.0, dt: Parameter = 1.0, key: PRNGKeyArray
     ) -> None:
-        self.tau = tau
-        self.dt = dt
+        self.tau = tau = as_parameter(tau)
+        self.dt = dt = as_parameter(dt)
         check_times(self, "tau", "dt")
         gain = in_size**-0.5 * (1 - jnp.exp(jnp.asarray(-dt / tau)))
         self.weight = gain[..., None] * jax.random.normal(key, (out_size, in_size))

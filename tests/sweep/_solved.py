@@ -107,10 +107,14 @@ on(
     custom_linear_solve_right=lambda v: lax.custom_linear_solve(
         lambda x: 2 * x, v[0], lambda _, b: b / 2, symmetric=True
     ),
+    gradient_of_solve=lambda v: jax.grad(lambda x: jnp.linalg.solve(matrix(constant(3, 3)), x).sum() ** 2)(v),
+)
+on(
+    (3, 3),
+    unfollowed=True,
     conjugate_gradients=lambda v: jax.scipy.sparse.linalg.cg(lambda x: symmetric(v) @ x, constant(3))[0],
     conjugate_gradients_right=lambda v: jax.scipy.sparse.linalg.cg(lambda x: 2 * x, v[0])[0],
     gmres=lambda v: jax.scipy.sparse.linalg.gmres(lambda x: matrix(v) @ x, constant(3))[0],
-    gradient_of_solve=lambda v: jax.grad(lambda x: jnp.linalg.solve(matrix(constant(3, 3)), x).sum() ** 2)(v),
 )
 on(
     (2, 2, 2),
