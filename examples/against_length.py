@@ -60,7 +60,7 @@ def main() -> None:
             f"{sizes[-1]:.0f} MB", (options.lengths[-1], sizes[-1]), (-6, 6), textcoords="offset points", ha="right"
         )
         axes[1].plot(options.lengths, [t[name] for t in times], marker="o", label=name)
-    axes[0].set(title="Memory", ylabel="MB", yscale="log")
+    axes[0].set(title="Memory", ylabel="MB", yscale="log", ylim=(1, 4000))
     axes[1].set(title="Time per step, two CPU cores", ylabel="ms", ylim=(0, None))
     for ax in axes:
         ax.set(xscale="log", xlabel="time steps to learn from")
