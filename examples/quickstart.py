@@ -97,9 +97,8 @@ def draw(
     axes[0, 0].xaxis.set_major_formatter("{x:,.0f}")
     axes[0, 0].legend(loc="lower right")
     axes[0, 1].set(title="Memory to learn from a stretch of the stream", xlabel="length of the stretch (ms)")
-    axes[0, 1].set(
-        ylabel="MB", ylim=(1, 4000), xscale="log", yscale="log", xticks=lengths, xticklabels=[f"{n:,}" for n in lengths]
-    )
+    axes[0, 1].set(ylabel="MB", ylim=(1, 4000), xscale="log", yscale="log")
+    axes[0, 1].set_xticks(ticks := list(sizes["BPTT"]), [f"{n:,}" for n in ticks])
     axes[0, 1].minorticks_off()
     axes[0, 1].legend(loc="upper left")
     _draw_response(axes[1], records["online"].model, data)

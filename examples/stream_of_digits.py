@@ -129,7 +129,9 @@ def memory(make: Callable[..., Learner], model: SpikingRNN, steps: int) -> int:
         jax.ShapeDtypeStruct((steps, LANES), jnp.int32),
     )
     compiled = jax.jit(learner.learn, donate_argnums=0).lower(carry, xs, labels).compile()
-    return sum(leaf.nbytes for leaf in jax.tree.leaves(carry)) + compiled.memory_analysis().temp_size_in_bytes
+    analysis = compiled.memory_analysis()
+    assert analysis is not None, "this backend does not say"
+    return sum(leaf.nbytes for leaf in jax.tree.leaves(carry)) + analysis.temp_size_in_bytes
 
 
 # Data: a stream, and held-out digits that are read as one, too.

@@ -5,6 +5,7 @@ import io
 import pathlib
 import re
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import pytest
@@ -47,7 +48,6 @@ def test_the_loop_compiles_once(page):
 
 def test_the_loop_compiles_once_also_for_a_spiking_network(page):
     """Nothing in a neuron is weakly typed."""
-    eqx = page["eqx"]
 
     class Spiking(eqx.Module):
         cell: eqx.nn.Linear
