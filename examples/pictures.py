@@ -1,6 +1,6 @@
 """The pictures of the page on traces.
 
-python docs/pictures.py
+python examples/pictures.py
 """
 
 from pathlib import Path
@@ -13,7 +13,7 @@ import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-HERE = Path(__file__).parent
+DOCS = Path(__file__).parent.parent / "docs"
 ARROW = {"arrowstyle": "-|>", "mutation_scale": 14, "linewidth": 1.6}
 
 
@@ -82,7 +82,7 @@ def one_trace() -> Figure:
 def main() -> None:
     matplotlib.rcParams["svg.hashsalt"] = "pictures"
     for make in (two_ways, jacobian, one_trace):
-        make().savefig(HERE / f"{make.__name__}.svg", metadata={"Date": None})
+        make().savefig(DOCS / f"{make.__name__}.svg", metadata={"Date": None})
 
 
 if __name__ == "__main__":
