@@ -245,6 +245,16 @@ def test_a_rule_that_cannot_be_staged_is_not_called_exact(key):
     assert all(bool(jnp.isfinite(g).all()) for g in jax.tree.leaves(found))
 
 
+def test_a_rule_that_fails_when_it_is_staged_still_carries_credit(key, monkeypatch):
+    def fail(*_):
+        raise ValueError("no rule")
+
+    monkeypatch.setattr("eqx_etrace._analysis._primitive.find_rule", fail)
+    found, wanted, is_exact = gradients(lambda m, h, x: jax.nn.softplus(m["a"] * h) + m["w"] @ x, key)
+    assert not is_exact
+    assert min(float(jnp.abs(found[k]).max()) for k in wanted) > 1e-3
+
+
 def test_a_linear_call_is_followed(key):
     def scale(v):
         return linear_call(lambda r, v: r * v, lambda r, g: r * g, 0.5 * jnp.ones(N), v)

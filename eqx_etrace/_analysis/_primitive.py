@@ -116,7 +116,8 @@ class Links:
             try:
                 self._rules[eqn.outputs[0]] = find_rule(self.program, eqn, moved, Links)
             except Exception:  # whatever a stranger's rule does; what has no derivative says so when it is run
-                self._rules[eqn.outputs[0]] = Rule(False, {})
+                every = {(i, j): MIXING for i in moved for j in range(len(eqn.outputs))}
+                self._rules[eqn.outputs[0]] = Rule(False, every)
         return self._rules[eqn.outputs[0]]
 
     @functools.cached_property
