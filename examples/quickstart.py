@@ -9,6 +9,7 @@ python examples/quickstart.py --digits 80000 --seed 0 --out quickstart.png
 
 import argparse
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,6 +25,7 @@ from stream_of_digits import (
     at_rest,
     Digits,
     LANES,
+    Learner,
     LEARNERS,
     load,
     loss_step,
@@ -78,6 +80,11 @@ def follow(name: str, model: SpikingRNN, data: tuple[Digits, Digits], digits: in
             when.append(number * LANES)
             scores.append(accuracy(model, held_out))
     return Record(model, when, scores, time.perf_counter() - began)
+
+
+def measure(make: Callable[..., Learner], model: SpikingRNN, lengths: list[int]) -> dict[int, float]:
+    """Megabytes, by the length of a stretch."""
+    return {steps: memory(make, model, steps) / 1e6 for steps in lengths}
 
 
 def draw(
@@ -141,7 +148,7 @@ def main() -> None:
     print(f"{etr.compile_graph(loss_step, model, at_rest(model, LANES), x, label).report(etr.DRTRL())}\n")
 
     records = {name: follow(name, model, data, options.digits) for name in LEARNERS}
-    sizes = {name: {n: memory(make, model, n) / 1e6 for n in options.lengths} for name, make in LEARNERS.items()}
+    sizes = {name: measure(make, model, options.lengths) for name, make in LEARNERS.items()}
     chance = float((held_out.labels == np.bincount(seen.labels).argmax()).mean())
     print("\nDigits never seen, named right, after " + f"{options.digits:,} of the stream:")
     for name, record in records.items():

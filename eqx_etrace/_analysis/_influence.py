@@ -22,6 +22,7 @@ from ._body import Body, Use
 from ._colours import find_colours
 from ._pattern import find_patterns
 from ._primitive import is_collective
+from ._program import Equation
 from ._reach import closure, Family, Reach, within_steps
 from ._sparse import identity, Index, Matrix, nothing, one_of, Pattern, stack
 from ._step import Step
@@ -136,6 +137,9 @@ def unfollowed_edges(step: Step, body: Body) -> list[tuple[int, int]]:
 
     The derivative of a solve is linear; it is the solver that may stop early. So a solve is followed.
     """
-    unproven = step.program.links.unproven
-    calls = [eqn for eqn in body.equations if is_collective(eqn) or not all(e.is_solve for e in unproven(eqn))]
+    calls = [eqn for eqn in body.equations if is_collective(eqn) or _is_unfollowed(step, eqn)]
     return [(eqn.outputs[0], i) for eqn in calls for i in range(len(eqn.inputs))]
+
+
+def _is_unfollowed(step: Step, eqn: Equation) -> bool:
+    return not all(found.is_solve for found in step.program.links.unproven(eqn))
