@@ -73,8 +73,12 @@ def _stage_tangents(program: Program, eqn: Equation, operands: list[int]) -> _co
 def _stage_backward(program: Program, eqn: Equation, operands: list[int], outputs: list[int]) -> _compat.ClosedJaxpr:
     def backward(primals: list[jax.Array], cotangents: list[jax.Array]) -> tuple[jax.Array, ...]:
         run = _of(eqn, operands, primals)
-        pull = jax.vjp(lambda *inexact: [run(*inexact)[j] for j in outputs], *[primals[i] for i in operands])[1]
-        return pull(cotangents)
+
+        def inexact_outputs(*inexact: jax.Array) -> list[jax.Array]:
+            found = run(*inexact)  # once: the rule meets the cotangents of all outputs together
+            return [found[j] for j in outputs]
+
+        return jax.vjp(inexact_outputs, *[primals[i] for i in operands])[1](cotangents)
 
     return jax.make_jaxpr(backward)(_shaped(program, eqn.inputs), _shaped(program, [eqn.outputs[j] for j in outputs]))
 
