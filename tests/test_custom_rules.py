@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from cases.rules import ruled
 from jax import lax
-from jax.custom_derivatives import linear_call
+from jax.custom_derivatives import linear_call, SymbolicZero
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 from oracle import assert_close, bptt, relative
@@ -111,6 +111,32 @@ def test_a_rule_whose_first_output_is_not_what_goes_on(name, key):
     found, wanted, is_exact = gradients(lambda m, h, x: call(m["a"] * h) + m["w"] @ x, key)
     assert not is_exact
     assert max(relative(found[k], wanted[k]) for k in wanted) > 1e-6
+
+
+@jax.custom_vjp
+def wave(v):
+    return jnp.sin(v), jnp.cos(v)
+
+
+def pull_wave(v, ct):
+    """Squashes where nobody reads the second output."""
+    if isinstance(ct[1], SymbolicZero):
+        return (jnp.tanh(ct[0] * jnp.cos(v)),)
+    return (ct[0] * jnp.cos(v) - ct[1] * jnp.sin(v),)
+
+
+wave.defvjp(lambda v: (wave(v.value), v.value), pull_wave, symbolic_zeros=True)
+
+
+@pytest.mark.parametrize("reads_both", [False, True])
+def test_a_rule_that_acts_otherwise_where_an_output_is_not_read(reads_both, key):
+    def read(v):
+        first, second = wave(v)
+        return first + 0.5 * second if reads_both else first
+
+    found, wanted, is_exact = gradients(lambda m, h, x: read(m["a"] * h) + m["w"] @ x, key)
+    assert is_exact == reads_both
+    assert (max(relative(found[k], wanted[k]) for k in wanted) < 1e-9) == reads_both
 
 
 @pytest.mark.parametrize("rule", [squashed, jnp.tanh])

@@ -33,8 +33,11 @@ class Rule:
 
 
 def find_rule(program: Program, eqn: Equation, operands: list[int], table: type[Table]) -> Rule:
-    """Stage the rule of a call from output cotangents to the cotangents of these operands, and follow them."""
-    outputs = [j for j, v in enumerate(eqn.outputs) if program.is_inexact(v)]
+    """Stage the rule of a call from output cotangents to the cotangents of these operands, and follow them.
+
+    An output that nothing reads has none: a rule with `symbolic_zeros` is told so, and may do something else.
+    """
+    outputs = [j for j, v in enumerate(eqn.outputs) if program.is_inexact(v) and v in program.read]
     if not operands or not outputs:
         return Rule(True, {})
     backward = flatten(_stage_backward(program, eqn, operands, outputs), table, by_value=True)

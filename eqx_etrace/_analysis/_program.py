@@ -165,6 +165,11 @@ class Program:
         return self.table(self)
 
     @functools.cached_property
+    def read(self) -> frozenset[int]:
+        """The variables that an equation or the caller reads."""
+        return frozenset(self.outputs).union(*(eqn.inputs for eqn in self.equations))
+
+    @functools.cached_property
     def producer(self) -> Mapping[int, Equation]:
         """The equation that defines each variable."""
         return {var: eqn for eqn in self.equations for var in eqn.outputs}
