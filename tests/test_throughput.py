@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from cases import CASES
-from oracle import assert_close, relative
+from oracle import assert_close, bptt, relative
 
 import eqx_etrace as etr
 from eqx_etrace._gradient import steps_to_keep
@@ -183,6 +183,24 @@ def test_storage_in_half_the_bytes(rule, window):
     assert all(g.dtype == jnp.float32 for g in jax.tree.leaves(found))
     error = relative(found.weight.weight, wanted.weight.weight)
     assert 1e-5 < error < 1e-2
+
+
+@pytest.mark.parametrize("rule", [etr.DRTRL(), etr.PPProp(0.9), etr.RTRL()], ids=str)
+def test_a_state_of_eight_bits(rule, key):
+    """JAX promotes it to nothing by itself; what is left of a difference is the rounding of its cotangents."""
+
+    def step(model, h, x):
+        h = jnp.tanh(0.8 * h.astype(float) + model @ x)
+        return jnp.sum(jnp.sin(h)), h.astype(jnp.float8_e4m3fn)
+
+    model, xs = 0.5 * jax.random.normal(key, (4, 4)), jax.random.normal(key, (6, 4))
+    start = jnp.zeros(4, jnp.float8_e4m3fn)
+    online = etr.etrace_grad(step, rule)
+    found, _, last = jax.jit(online.scan)(model, start, online.init(model, start, xs[0]), xs)
+    assert relative(found, bptt(step, model, start, xs)) < (0.1 if rule != etr.PPProp(0.9) else 1)
+    assert all(
+        jnp.finfo(x.dtype).bits >= 16 for x in jax.tree.leaves(last.values) if jnp.issubdtype(x.dtype, jnp.inexact)
+    )
 
 
 def test_a_dtype_that_cannot_hold_a_trace():

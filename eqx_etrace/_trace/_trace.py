@@ -126,9 +126,9 @@ def state_dtype(analysis: Analysis, group: HiddenGroup) -> np.dtype:
 
 
 def widest(*dtypes: np.dtype) -> np.dtype:
-    """The dtype that holds them all, whatever the user lets JAX promote by itself."""
+    """The dtype that holds them all, whatever the user lets JAX promote by itself; nothing under 16 bits."""
     with jax.numpy_dtype_promotion("standard"):
-        return jnp.result_type(*dtypes)
+        return jnp.result_type(*(jnp.bfloat16 if jnp.finfo(d).bits < 16 else d for d in dtypes))
 
 
 def _is_tiled(index: Positions, size: int, times: int) -> bool:
