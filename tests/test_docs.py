@@ -77,6 +77,21 @@ def test_the_reference_is_complete():
     assert public - set(named) == set(), public - set(named)
 
 
+def test_each_name_of_the_reference_has_an_example(tmp_path, monkeypatch, capsys):
+    """Right below it; all run one after the other, and print what they say they do."""
+    monkeypatch.chdir(tmp_path)
+    page = (DOCS / "api.md").read_text()
+    beginning, *entries = re.split(r"^::: ", page, flags=re.MULTILINE)
+    namespace: dict = {"__name__": "page"}
+    with jax.enable_x64(False), jax.numpy_dtype_promotion("standard"):
+        for entry in (beginning, *entries):
+            (example,) = re.findall(r"```python\n(.*?)```", entry, re.DOTALL)
+            exec(compile(example, "api.md", "exec"), namespace)
+            said = re.findall(r"print\(.*\)  # (.*)$", example, re.MULTILINE)
+            printed = capsys.readouterr().out.splitlines()
+            assert not said or printed == said, entry.splitlines()[0]
+
+
 @pytest.fixture
 def executed(tmp_path, monkeypatch):
     """The namespace of a page after all of its Python, in single precision as a user has it."""
