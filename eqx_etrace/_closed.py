@@ -91,8 +91,10 @@ def _read_out(
     others.update(zip(step.states_rest, arguments.state.rest, strict=True))
     others.update(zip(step.inputs_inexact, arguments.inputs, strict=True))
     others.update(zip(step.inputs_rest, arguments.inputs_rest, strict=True))
+    still = {found.states[leaf].variable for leaf in step.still}
 
     def outputs(weights: Arrays, given: Mapping[int, Array], shifts: Mapping[int, Array]) -> Arrays:
+        given = {v: jax.lax.stop_gradient(x) if v in still else x for v, x in given.items()}
         values: dict[Any, Any] = {**others, **dict(zip(body.weights, weights, strict=True)), **given}
         for eqn in found.equations:
             evaluate([eqn], values)

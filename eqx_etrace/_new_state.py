@@ -27,8 +27,11 @@ def new_state_signal(
     """
     body, sources = plan.analysis.body, plan.analysis.read_out.states
     values = plan.analysis.read_out.given(plan.analysis.step, new_state)
+    still = {sources[leaf].variable for leaf in plan.analysis.step.still}
 
     def outputs(shifts: dict[int, Array], held: frozenset[int]) -> tuple[Arrays, Arrays]:
+        shifts = {v: jax.lax.stop_gradient(x) if v in still else x for v, x in shifts.items()}
+
         def edit(var: int, value: Any) -> Any:
             return (values[var] if var in held else value) + shifts[var] if var in shifts else value
 

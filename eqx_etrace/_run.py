@@ -10,7 +10,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import PyTree
+from jaxtyping import Array, PyTree
 
 from ._analysis._program import evaluate, Runnable
 from ._plan import Plan
@@ -81,6 +81,12 @@ def to_parameters(plan: Plan, arguments: Arguments, on_weights: Arrays) -> Array
     return pull(on_weights)[0]
 
 
+def without_still(plan: Plan, state: Sequence[Array]) -> Arrays:
+    """The arrays of a state; those that carry credit of no parameter are not differentiated by."""
+    still = plan.analysis.step.still
+    return [jax.lax.stop_gradient(s) if leaf in still else s for leaf, s in enumerate(state)]
+
+
 def run_step(
     plan: Plan,
     equations: Iterable[Runnable],
@@ -130,7 +136,7 @@ def step_of(plan: Plan, fixed: Values, arguments: Arguments, cut: frozenset[int]
                 return jax.lax.stop_gradient(value)
             return value + shift_of[var] if var in shift_of else value
 
-        carry = Carry(state, arguments.state.rest)
+        carry = Carry(without_still(plan, state), arguments.state.rest)
         given = arguments.inputs if inputs is None else inputs
         return run_step(plan, equations, known, carry, (given, arguments.inputs_rest), edit)
 

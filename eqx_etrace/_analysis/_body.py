@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ._dependence import union
+from ._dependence import leading_to, union
 from ._primitive import CONCATENATE, DOT, meets_data, TRANSPOSE
 from ._program import Equation, Runnable
 from ._step import Step
@@ -93,7 +93,7 @@ class Body:
 
     equations: tuple[Equation, ...]
     weights: tuple[int, ...]
-    """What it reads of the prologue that depends on parameters: the effective weights."""
+    """What it reads of the prologue, with credit, that depends on parameters: the effective weights."""
     heads: tuple[Use, ...]
 
     @property
@@ -117,15 +117,30 @@ def find_body(step: Step, bits: Mapping[int, int], fixed: frozenset[int]) -> Bod
     """Take the body of a step apart. `bits` says what each variable depends on, the parameters first."""
     equations = tuple(e for e in step.program.equations if not e.outputs or not fixed.issuperset(e.outputs))
     parameters = union(bits, step.parameters)
-    read = {v for eqn in equations for v in eqn.inputs} | {*step.out_inexact, *step.new_states}
-    weights = {v for v in read if v in fixed and bits.get(v, 0) & parameters}
+    ends = (*step.out_inexact, *step.new_states)
+    uses = _uses_with_credit(step, equations, ends)
+    weights = {v for v in {*ends, *(eqn.inputs[i] for eqn, i in uses)} if v in fixed and bits.get(v, 0) & parameters}
     heads = [
         _find_use(step, bits, eqn, i)
-        for eqn in equations
-        for i, v in enumerate(eqn.inputs)
-        if v in weights and meets_data(eqn, i) and eqn.inputs[1 - i] not in fixed
+        for eqn, i in uses
+        if eqn.inputs[i] in weights and meets_data(eqn, i) and eqn.inputs[1 - i] not in fixed
     ]
     return Body(equations, tuple(sorted(weights)), tuple(heads))
+
+
+def _uses_with_credit(step: Step, equations: Sequence[Equation], ends: Sequence[int]) -> list[tuple[Equation, int]]:
+    """The operands of equations that lead to one of the ends by a path with a derivative.
+
+    Through others BPTT pulls nothing back: a zero in its place, times an infinite slope of a weight or an infinite
+    input, would be NaN.
+    """
+    links, credited = step.program.links, leading_to(step.program, ends)
+    return [
+        (eqn, i)
+        for eqn in equations
+        for i in range(len(eqn.inputs))
+        if any(links(eqn, i, j) is not None for j, output in enumerate(eqn.outputs) if output in credited)
+    ]
 
 
 def _find_use(step: Step, bits: Mapping[int, int], eqn: Equation, operand: int) -> Use:

@@ -8,9 +8,9 @@ from ._program import Program
 def dependence(program: Program, sources: Sequence[int], held: Set[int] = frozenset()) -> Mapping[int, int]:
     """Bit i of a variable is set if it depends, differentiably, on `sources[i]`. Absent means 0.
 
-    What goes through a variable that is `held` does not count.
+    What goes through a variable that is `held` does not count, nor what comes from an input that is not moved.
     """
-    bits = {var: 1 << i for i, var in enumerate(sources)}
+    bits = {var: 1 << i for i, var in enumerate(sources) if program.is_moved(var)}
     for eqn in program.equations:
         for i, operand in enumerate(eqn.inputs):
             if operand not in bits:
@@ -19,6 +19,19 @@ def dependence(program: Program, sources: Sequence[int], held: Set[int] = frozen
                 if output not in held and program.links(eqn, i, j) is not None:
                     bits[output] = bits.get(output, 0) | bits[operand]
     return bits
+
+
+def leading_to(program: Program, targets: Iterable[int]) -> frozenset[int]:
+    """The variables with a differentiable path to one of these, these included."""
+    found = set(targets)
+    for eqn in reversed(program.equations):
+        reached = [j for j, output in enumerate(eqn.outputs) if output in found]
+        found.update(
+            operand
+            for i, operand in enumerate(eqn.inputs)
+            if operand not in found and any(program.links(eqn, i, j) is not None for j in reached)
+        )
+    return frozenset(found)
 
 
 def union(bits: Mapping[int, int], variables: Iterable[int]) -> int:

@@ -147,6 +147,10 @@ class Program:
     def shape(self, var: int) -> tuple[int, ...]:
         return tuple(self.avals[var].shape)
 
+    def is_moved(self, var: int) -> bool:
+        """Is it an input by which the program is differentiated, or no input?"""
+        return self.moved is None or var in self.moved or var not in self.inputs
+
     def is_inexact(self, var: int) -> bool:
         return bool(jnp.issubdtype(self.avals[var].dtype, jnp.inexact))
 

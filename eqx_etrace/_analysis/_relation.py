@@ -111,7 +111,7 @@ class Analysis:
 
 def analyse(step: Step) -> Analysis:
     check_references(step.program)
-    step, bits = _without_dead_ends(step)
+    step, bits = _without_still_states(*_without_dead_ends(step))
     program = step.program
     check_loops(program, bits, (*step.out_inexact, *step.new_states))
     fixed = _fixed(step)
@@ -138,6 +138,19 @@ def _without_dead_ends(step: Step) -> tuple[Step, Mapping[int, int]]:
     if not dead:
         return step, bits
     step = step.without_credit_into(dead)
+    return step, dependence(step.program, [*step.parameters, *step.states])
+
+
+def _without_still_states(step: Step, bits: Mapping[int, int]) -> tuple[Step, Mapping[int, int]]:
+    """The step, not differentiated by states that carry credit of no parameter, such as a filter of the inputs.
+
+    They have no tangent in BPTT: a `while_loop` may run over them, and a rule that asks is told so.
+    """
+    moved = _credit(step, bits, (1 << len(step.parameters)) - 1)
+    still = [i for i in range(len(step.states)) if not moved >> (len(step.parameters) + i) & 1]
+    if not still:
+        return step, bits
+    step = step.without_credit_from(still)
     return step, dependence(step.program, [*step.parameters, *step.states])
 
 

@@ -5,7 +5,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import jax
@@ -50,6 +50,17 @@ class Step:
     def pulled(self) -> tuple[int, ...]:
         """What may get a cotangent."""
         return (*self.out_inexact, *self.new_states) if self.pulls_state else self.out_inexact
+
+    @property
+    def still(self) -> frozenset[int]:
+        """The states that carry credit of no parameter, by number: nothing differentiates by them, BPTT neither."""
+        return frozenset(leaf for leaf, var in enumerate(self.states) if not self.program.is_moved(var))
+
+    def without_credit_from(self, leaves: Collection[int]) -> "Step":
+        """The same step, not differentiated by these of its old states."""
+        assert self.program.moved is not None
+        moved = self.program.moved.difference(self.states[leaf] for leaf in leaves)
+        return dataclasses.replace(self, program=dataclasses.replace(self.program, moved=moved))
 
     def without_credit_into(self, leaves: Sequence[int]) -> "Step":
         """The same step, no derivative reaching these of its new states."""
