@@ -152,6 +152,12 @@ def test_the_pages_are_there():
             assert (DOCS / target).exists(), (page.name, target)
 
 
+def test_code_is_not_wider_than_the_page_on_a_laptop():
+    for page in DOCS.glob("*.md"):
+        for block in re.findall(r"```(?:py|python|sh)?\n(.*?)```", page.read_text(), re.DOTALL):
+            assert page.name == "design.md" or max(map(len, block.splitlines())) <= 104, page.name
+
+
 def test_the_words_of_this_library_are_in_the_glossary():
     words = re.findall(r"^## (.+)$", (DOCS / "glossary.md").read_text(), re.MULTILINE)
     assert {"Position", "Relation", "Mixing", "Effective weight", "Eligibility trace", "Window"} <= set(words)
