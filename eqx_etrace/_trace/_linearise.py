@@ -78,34 +78,22 @@ def _jacobians(analysis: Analysis, tail: Tail, values: Values) -> tuple[dict[Edg
     leaves = tail.group.leaves
     old = [values[step.states[leaf]] for leaf in leaves]
     unshifted = [jnp.zeros(step.program.shape(v), step.program.avals[v].dtype) for v in sites]
-    beside = {v: jnp.zeros_like(values[v]) for v in _seen_by_rules(analysis, tail)}
     reached = [s for s in range(len(old)) if any(couplings[s]) or any(e[s] for e in entries)]
 
-    def run(old: list[Array], shifts: list[Array], beside: dict[int, Array]) -> list[Array]:
+    def run(old: list[Array], shifts: list[Array]) -> list[Array]:
         old = [jax.lax.stop_gradient(h) if leaf in step.still else h for leaf, h in zip(leaves, old, strict=True)]
-        moved = {**values, **{v: values[v] + zero for v, zero in beside.items()}}
-        new = _run_tail(analysis, tail, moved, old, shifts)
+        new = _run_tail(analysis, tail, values, old, shifts)
         return [new[step.new_states[leaves[s]]] for s in reached]
 
-    new, pull = jax.vjp(run, old, unshifted, beside)
+    new, pull = jax.vjp(run, old, unshifted)
     decay: dict[Edge, Array] = {}
     entry: dict[Edge, Array] = {}
     for i, s in enumerate(reached):
         cotangents = [jnp.ones_like(h) if j == i else jnp.zeros_like(h) for j, h in enumerate(new)]
-        from_old, from_sites, _ = pull(cotangents)
+        from_old, from_sites = pull(cotangents)
         decay |= {(s, r): d for r, d in enumerate(from_old) if couplings[s][r]}
         entry |= {(s, n): d for n, d in enumerate(from_sites) if entries[n][s]}
     return decay, entry
-
-
-def _seen_by_rules(analysis: Analysis, tail: Tail) -> set[int]:
-    """What a rule in the tail takes over a cut edge. In BPTT it has a tangent, and the rule may ask whether it has."""
-    return {
-        v
-        for eqn in tail.equations
-        for edge, v in _uses(eqn)
-        if eqn.is_custom and analysis.bits.get(v, 0) and not tail.recomputes(edge, v)
-    }
 
 
 def _uses(eqn: Equation) -> list[tuple[Edge, int]]:
