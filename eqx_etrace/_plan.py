@@ -127,7 +127,7 @@ class Plan:
             hint = " A traced number is not a known one: make the trace where it is traced, too."
             return f"It was made under {made}; this is {used}.{hint if is_traced[0] != is_traced[1] else ''}"
         theirs, ours = (
-            "; ".join(name for name in _kept(a) if name not in b) or "nothing else"
+            "; ".join(dict.fromkeys(name for name in _kept(a) if name not in b)) or "nothing else"
             for a, b in ((trace.owner, self.owner), (self.owner, trace.owner))
         )
         hint = " (`jax.jit` makes an array, which is trained, of a Python number in a dict or a list of the model.)"

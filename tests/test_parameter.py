@@ -91,6 +91,26 @@ def test_a_constant_gets_another_value_or_is_trained():
     assert slower.tau == 40.0 and jax.tree.leaves(slower) == [] and slower.R == shared.R
 
 
+@pytest.mark.parametrize("value", [jnp.full(3, 10), np.full(3, 10)])
+def test_an_array_of_integers_is_a_parameter(value):
+    neuron = nn.LIF(tau=value)
+    assert jnp.issubdtype(jax.tree.leaves(neuron)[0].dtype, jnp.floating)
+    assert (neuron.tau == 10).all()
+
+
+@pytest.mark.parametrize("value", [-1.0, jnp.array([5.0, 0.0]), np.array([5.0, np.nan])])
+def test_times_are_longer_than_zero(value):
+    with pytest.raises(ValueError, match=r"tau.*longer than zero"):
+        nn.LIF(tau=value)
+
+
+def test_times_are_longer_than_zero_where_a_neuron_is_made_under_jit():
+    short = jnp.array([5.0, 0.0])
+    with pytest.raises(ValueError, match=r"tau.*longer than zero"):
+        jax.jit(lambda x: nn.LIF(tau=short).tau * x)(1.0)
+    assert (jax.jit(lambda x: nn.LIF(tau=x).tau)(short) == short).all()
+
+
 @pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16, jnp.float32, jnp.float64])
 def test_a_constant_has_no_dtype(dtype):
     constant, number = nn.LIF(tau=3.0).tau, 3.0

@@ -1,4 +1,4 @@
-"""Formulas are typeset when the pages are built, so that a browser needs nothing from a network to show them."""
+"""Formulas are typeset when the pages are built: a browser needs no network to show them."""
 
 import re
 from html import unescape
@@ -16,4 +16,6 @@ def on_page_content(html: str, **_: Any) -> str:
 
 def _typeset(found: re.Match[str]) -> str:
     display = "inline" if found[1] == "span" else "block"
-    return f'<{found[1]} class="formula">{convert(unescape(found[2]), display=display)}</{found[1]}>'
+    return (
+        f'<{found[1]} class="formula">{convert(unescape(found[2]), display=display)}</{found[1]}>'
+    )

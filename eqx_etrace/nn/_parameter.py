@@ -10,6 +10,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Float, Num
 
 Parameter = int | float | Num[Any, "..."]
@@ -42,7 +43,9 @@ def as_parameter(value: Any) -> Any:
 def _as_leaf(leaf: Any) -> Any:
     if isinstance(leaf, jax.Array | np.ndarray | np.generic):
         # With a dtype it is not weakly typed; one that is compiles again when the first update makes it strong.
-        return jnp.asarray(leaf, jnp.asarray(leaf).dtype)
+        # Of integers a parameter could not be trained.
+        dtype = jnp.asarray(leaf).dtype
+        return jnp.asarray(leaf, dtype if jnp.issubdtype(dtype, jnp.inexact) else float)
     return Constant(leaf) if _is_number(leaf) else leaf
 
 
@@ -60,8 +63,10 @@ def check_times(owner: Any, *names: str) -> None:
     """Are these times longer than zero, as far as they are known, and all with a unit or none?"""
     times = {name: getattr(owner, name) for name in names}
     for name, value in times.items():
-        if isinstance(value, float) and not value > 0:
-            raise ValueError(f"`{name}` of `{type(owner).__name__}` is {float(value)}; it must be longer than zero.")
+        is_known = isinstance(value, float | jax.Array) and not isinstance(value, Tracer)
+        if is_known and not (np.asarray(value) > 0).all():  # JAX would trace it
+            shown = float(value) if isinstance(value, float) else value
+            raise ValueError(f"`{name}` of `{type(owner).__name__}` is {shown}; it must be longer than zero.")
     plain = [name for name, value in times.items() if isinstance(value, float | jax.Array)]
     if 0 < len(plain) < len(times):
         united = next(name for name in names if name not in plain)
