@@ -191,6 +191,16 @@ def test_a_parameter_whose_gradient_is_zero():
     assert "gradient is zero" in graph.draw().dot
 
 
+def test_a_spike_without_a_surrogate_is_named():
+    def step(m, v, x):
+        v = 0.9 * v + m["w"] @ x
+        return jnp.sum((v > 1.0).astype(float)), v
+
+    report = etr.compile_graph(step, {"w": jnp.ones((4, 3))}, STATE, INPUT).report(etr.DRTRL())
+    (row,) = report.rows
+    assert row.zero is not None and "`gt` at test_report.py" in row.zero and row.zero.endswith("has none")
+
+
 @pytest.mark.parametrize("name", NAMES[::8])
 def test_zero_is_said_of_no_parameter_that_has_a_gradient(name):
     step, model, state, inputs = CASES[name].build()

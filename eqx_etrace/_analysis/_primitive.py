@@ -29,8 +29,10 @@ ELEMENTWISE = frozenset(
         "select_n sharding_constraint sign sin sinh sqrt square sub tan tanh zeta"
     )
 )
-WITHOUT_DERIVATIVE = frozenset(
-    _compat.primitives("stop_gradient floor ceil round is_finite eq ne lt le gt ge and or xor not argmax argmin")
+STEPWISE = frozenset(_compat.primitives("floor ceil round sign is_finite eq ne lt le gt ge argmax argmin"))
+"""Constant but for jumps."""
+WITHOUT_DERIVATIVE = STEPWISE - frozenset(_compat.primitives("sign")) | frozenset(
+    _compat.primitives("stop_gradient and or xor not")
 )
 WITHOUT_DERIVATIVE_IF_REAL = frozenset(_compat.primitives("sign"))
 """Elementwise otherwise: JAX 0.12 differentiates the sign of a complex number, which is its phase."""
