@@ -95,7 +95,7 @@ def test_a_constant_gets_another_value_or_is_trained():
 def test_an_array_of_integers_is_a_parameter(value):
     neuron = nn.LIF(tau=value)
     assert jnp.issubdtype(jax.tree.leaves(neuron)[0].dtype, jnp.floating)
-    assert (neuron.tau == 10).all()
+    assert jnp.all(neuron.tau == 10)
 
 
 @pytest.mark.parametrize("value", [-1.0, jnp.array([5.0, 0.0]), np.array([5.0, np.nan])])
