@@ -214,10 +214,15 @@ on(
         lambda c: c[0] < 3, lambda c: (c[0] + 1, c[1] * v), (0, v), kind="bounded", max_steps=4
     )[1],
     error_if=lambda v: eqx.error_if(v, v.sum() > 1e9, "large"),
-    odeint=lambda v: odeint(lambda y, t: -y * v, v, jnp.asarray([0.0, 0.5]))[1],
     pure_callback_constant=lambda v: v * jax.pure_callback(lambda: A, jax.ShapeDtypeStruct((4,), A.dtype)),
 )
-on((4,), unfollowed=True, custom_vjp_not_linear=lambda v: bounded_credit(v))
+on(
+    (4,),
+    unfollowed=True,
+    custom_vjp_not_linear=lambda v: bounded_credit(v),
+    # Backward it chooses the steps of its solver by the cotangent.
+    odeint=lambda v: odeint(lambda y, t: -y * v, v, jnp.asarray([0.0, 0.5]))[1],
+)
 on(
     (4,),
     refused=True,
