@@ -73,12 +73,18 @@ def effective_weights(plan: Plan, fixed: Values) -> Arrays:
 
 
 def to_parameters(plan: Plan, arguments: Arguments, on_weights: Arrays) -> Arrays:
-    """From cotangents of the effective weights to cotangents of the parameters."""
-    _, pull = jax.vjp(
-        lambda parameters: effective_weights(plan, prologue(plan, parameters, arguments.model_rest)),
-        arguments.parameters,
-    )
-    return pull(on_weights)[0]
+    """From cotangents of the effective weights to cotangents of the parameters.
+
+    Those of weights without credit are zeros that BPTT does not have: times an infinite slope they would be NaN.
+    """
+    body = plan.analysis.body
+    credited = [i for i, weight in enumerate(body.weights) if weight in body.credited]
+
+    def made(parameters: Arrays) -> Arrays:
+        weights = effective_weights(plan, prologue(plan, parameters, arguments.model_rest))
+        return [weights[i] for i in credited]
+
+    return jax.vjp(made, arguments.parameters)[1]([on_weights[i] for i in credited])[0]
 
 
 def without_still(plan: Plan, state: Sequence[Array]) -> Arrays:

@@ -93,7 +93,9 @@ class Body:
 
     equations: tuple[Equation, ...]
     weights: tuple[int, ...]
-    """What it reads of the prologue, with credit, that depends on parameters: the effective weights."""
+    """What it reads of the prologue that depends on parameters: the effective weights."""
+    credited: frozenset[int]
+    """Those that get any credit: others are only compared, recorded or handed out."""
     heads: tuple[Use, ...]
 
     @property
@@ -118,14 +120,16 @@ def find_body(step: Step, bits: Mapping[int, int], fixed: frozenset[int]) -> Bod
     equations = tuple(e for e in step.program.equations if not e.outputs or not fixed.issuperset(e.outputs))
     parameters = union(bits, step.parameters)
     ends = (*step.out_inexact, *step.new_states)
+    read = {v for eqn in equations for v in eqn.inputs} | {*ends}
+    weights = {v for v in read if v in fixed and bits.get(v, 0) & parameters}
     uses = _uses_with_credit(step, equations, ends)
-    weights = {v for v in {*ends, *(eqn.inputs[i] for eqn, i in uses)} if v in fixed and bits.get(v, 0) & parameters}
     heads = [
         _find_use(step, bits, eqn, i)
         for eqn, i in uses
         if eqn.inputs[i] in weights and meets_data(eqn, i) and eqn.inputs[1 - i] not in fixed
     ]
-    return Body(equations, tuple(sorted(weights)), tuple(heads))
+    credited = weights.intersection({*ends, *(eqn.inputs[i] for eqn, i in uses)})
+    return Body(equations, tuple(sorted(weights)), frozenset(credited), tuple(heads))
 
 
 def _uses_with_credit(step: Step, equations: Sequence[Equation], ends: Sequence[int]) -> list[tuple[Equation, int]]:
