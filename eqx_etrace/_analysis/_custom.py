@@ -10,6 +10,7 @@ cotangent of every step by itself, as it does in BPTT.
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import jax
 import numpy as np
@@ -67,17 +68,17 @@ def _kinds(program: Program, eqn: Equation, operands: list[int], backward: Progr
 
 
 def _stage_tangents(program: Program, eqn: Equation, operands: list[int]) -> _compat.ClosedJaxpr:
-    def forward(primals: list[jax.Array], tangents: list[jax.Array]) -> list[jax.Array]:
+    def forward(primals: list[jax.Array], tangents: list[jax.Array]) -> list[Any]:  # a known zero is no `jax.Array`
         return jax.jvp(_of(eqn, operands, primals), [primals[i] for i in operands], tangents)[1]
 
     return jax.make_jaxpr(forward)(_shaped(program, eqn.inputs), _shaped(program, [eqn.inputs[i] for i in operands]))
 
 
 def _stage_backward(program: Program, eqn: Equation, operands: list[int], outputs: list[int]) -> _compat.ClosedJaxpr:
-    def backward(primals: list[jax.Array], cotangents: list[jax.Array]) -> tuple[jax.Array, ...]:
+    def backward(primals: list[jax.Array], cotangents: list[jax.Array]) -> tuple[Any, ...]:
         run = _of(eqn, operands, primals)
 
-        def inexact_outputs(*inexact: jax.Array) -> list[jax.Array]:
+        def inexact_outputs(*inexact: jax.Array) -> list[Any]:
             found = run(*inexact)  # once: the rule meets the cotangents of all outputs together
             return [found[j] for j in outputs]
 
@@ -86,10 +87,10 @@ def _stage_backward(program: Program, eqn: Equation, operands: list[int], output
     return jax.make_jaxpr(backward)(_shaped(program, eqn.inputs), _shaped(program, [eqn.outputs[j] for j in outputs]))
 
 
-def _of(eqn: Equation, operands: Sequence[int], primals: Sequence[jax.Array]) -> Callable[..., list[jax.Array]]:
+def _of(eqn: Equation, operands: Sequence[int], primals: Sequence[jax.Array]) -> Callable[..., list[Any]]:
     """The equation as a function of these operands."""
 
-    def run(*inexact: jax.Array) -> list[jax.Array]:
+    def run(*inexact: jax.Array) -> list[Any]:
         values = list(primals)
         for i, x in zip(operands, inexact, strict=True):
             values[i] = x
