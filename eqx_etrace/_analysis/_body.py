@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ._dependence import leading_to, union
+from ._dependence import carries_into, leading_to, union
 from ._primitive import CONCATENATE, DOT, meets_data, TRANSPOSE
 from ._program import Equation, Runnable
 from ._step import Step
@@ -138,13 +138,8 @@ def _uses_with_credit(step: Step, equations: Sequence[Equation], ends: Sequence[
     Through others BPTT pulls nothing back: a zero in its place, times an infinite slope of a weight or an infinite
     input, would be NaN.
     """
-    links, credited = step.program.links, leading_to(step.program, ends)
-    return [
-        (eqn, i)
-        for eqn in equations
-        for i in range(len(eqn.inputs))
-        if any(links(eqn, i, j) is not None for j, output in enumerate(eqn.outputs) if output in credited)
-    ]
+    credited, every = leading_to(step.program, ends), [(eqn, i) for eqn in equations for i in range(len(eqn.inputs))]
+    return [(eqn, i) for eqn, i in every if carries_into(step.program, eqn, i, credited)]
 
 
 def _find_use(step: Step, bits: Mapping[int, int], eqn: Equation, operand: int) -> Use:

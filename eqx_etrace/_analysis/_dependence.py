@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence, Set
 
-from ._program import Program
+from ._program import Equation, Program
 
 
 def dependence(program: Program, sources: Sequence[int], held: Set[int] = frozenset()) -> Mapping[int, int]:
@@ -25,13 +25,13 @@ def leading_to(program: Program, targets: Iterable[int]) -> frozenset[int]:
     """The variables with a differentiable path to one of these, these included."""
     found = set(targets)
     for eqn in reversed(program.equations):
-        reached = [j for j, output in enumerate(eqn.outputs) if output in found]
-        found.update(
-            operand
-            for i, operand in enumerate(eqn.inputs)
-            if operand not in found and any(program.links(eqn, i, j) is not None for j in reached)
-        )
+        found.update([operand for i, operand in enumerate(eqn.inputs) if carries_into(program, eqn, i, found)])
     return frozenset(found)
+
+
+def carries_into(program: Program, eqn: Equation, operand: int, variables: Set[int]) -> bool:
+    """Does this operand reach, differentiably, an output of its equation that is among these variables?"""
+    return any(v in variables and program.links(eqn, operand, j) is not None for j, v in enumerate(eqn.outputs))
 
 
 def union(bits: Mapping[int, int], variables: Iterable[int]) -> int:
