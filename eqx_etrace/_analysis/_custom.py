@@ -41,7 +41,11 @@ def find_rule(program: Program, eqn: Equation, operands: list[int], table: type[
     outputs = [j for j, v in enumerate(eqn.outputs) if program.is_inexact(v) and v in program.read]
     if not operands or not outputs:
         return Rule(True, {})
-    backward = flatten(_stage_backward(program, eqn, operands, outputs), table, by_value=True)
+    try:
+        staged = _stage_backward(program, eqn, operands, outputs)
+    except Exception:  # whatever a stranger's rule does; what has no derivative says so when it is run
+        return Rule(False, {(i, j): MIXING for i in operands for j in outputs})
+    backward = flatten(staged, table, by_value=True)
     cotangents = backward.inputs[len(eqn.inputs) :]
     kinds = _kinds(program, eqn, operands, backward)
     is_linear = all(kind in (Kind.ZERO, Kind.LINEAR) for kind in kinds)
