@@ -143,6 +143,43 @@ def test_the_recipes(executed, capsys):
     assert not any(leaf.is_deleted() for leaf in jax.tree.leaves(kept) if isinstance(leaf, jax.Array))
 
 
+def test_the_recipe_of_e_prop(executed):
+    """Beside e-prop as the paper has it, in NumPy: eligibility vectors, filtered, times the error sent back."""
+    page = executed("recipes.md")
+    w = {name: np.asarray(value, float) for name, value in page["weights"].items()}
+    feedback, xs, ys = (np.asarray(page[name], float) for name in ("feedback", "xs", "ys"))
+    units = len(w["rec"])
+
+    def threshold_distance(v, a):
+        return v - 1 - 0.2 * a
+
+    v, a, heard, z, slope = np.zeros(units), np.zeros(units), np.zeros(units), np.zeros(units), np.zeros(units)
+    by_v = {"in": np.zeros((units, 3)), "rec": np.zeros((units, units))}
+    by_a, filtered = ({name: np.zeros_like(e) for name, e in by_v.items()} for _ in range(2))
+    gradient = {name: np.zeros_like(value) for name, value in w.items()}
+    for x, y in zip(xs, ys, strict=True):
+        slope = 0.3 * np.maximum(0, 1 - np.abs(threshold_distance(v, a)))
+        z = (threshold_distance(v, a) >= 0).astype(float)
+        for name, met in (("in", x), ("rec", z)):
+            by_a[name] = 0.97 * by_a[name] + slope[:, None] * (by_v[name] - 0.2 * by_a[name])
+            by_v[name] = 0.9 * by_v[name] + met[None]
+        v, a = 0.9 * v + w["in"] @ x + w["rec"] @ z - z, 0.97 * a + z
+        slope = 0.3 * np.maximum(0, 1 - np.abs(threshold_distance(v, a)))
+        heard = 0.8 * heard + (threshold_distance(v, a) >= 0)
+        error = 2 / y.size * (w["out"] @ heard - y)
+        gradient["out"] += np.outer(error, heard)
+        for name in by_v:
+            filtered[name] = 0.8 * filtered[name] + slope[:, None] * (by_v[name] - 0.2 * by_a[name])
+            gradient[name] += (feedback.T @ error)[:, None] * filtered[name]
+
+    with jax.enable_x64(False), jax.numpy_dtype_promotion("standard"):
+        start = page["eprop"].init(page["weights"], page["rest"], page["xs"][0], page["ys"][0])
+        found, _, _ = page["eprop"].scan(page["weights"], page["rest"], start, page["xs"], page["ys"])
+    for name, wanted in gradient.items():
+        assert np.abs(wanted).max() > 0.1, name
+        assert np.linalg.norm(found[name] - wanted) < 1e-5 * np.linalg.norm(wanted), name
+
+
 def test_the_pages_are_there():
     """Every page is in the menu, and every link of a page leads to one."""
     menu = (DOCS.parent / "mkdocs.yml").read_text()

@@ -116,6 +116,45 @@ def test_a_loop_over_a_filter_of_the_inputs(model, xs):
     assert_all_equal_bptt(step, model, (jnp.zeros(N), jnp.zeros(N)), xs)
 
 
+@pytest.mark.parametrize("window", [0, 1])
+def test_a_filter_of_the_inputs_beside_pulled_cotangents(window, model, xs, key):
+    """`etrace_vjp`, with a cotangent of the output at every step; the loss of BPTT is their product."""
+
+    def step(m, state, x):
+        h, low = state
+        low = 0.5 * low + x
+        h = leaky(m, h, x + lax.stop_gradient(low))
+        return jnp.sin(h) + low, (h, low)
+
+    def loss_step(m, state, x, ct):
+        out, state = step(m, state, x)
+        return jnp.sum(out * ct), state
+
+    cts, state = jax.random.normal(jax.random.fold_in(key, 1), (T, N)), (jnp.zeros(N), jnp.zeros(N))
+    wanted = bptt(loss_step, model, state, xs, cts)
+    online = etr.etrace_vjp(step, etr.DRTRL(), window=window)
+    assert all(row.exact for row in online.graph(model, state, xs[0]).report(etr.DRTRL()).rows)
+    trace, total = online.init(model, state, xs[0]), jax.tree.map(jnp.zeros_like, model)
+    for x, ct in zip(xs, cts, strict=True):
+        _, state, trace, pullback = online(model, state, trace, x)
+        total = jax.tree.map(jnp.add, total, pullback(ct)[0])
+    assert_close(total, wanted)
+
+
+def test_a_filter_of_the_inputs_beside_recurrent_weights(model, xs):
+    """Influences on blocks, and at window 0 the learning signal."""
+
+    def step(m, state, x):
+        h, low = state
+        low = 0.5 * low + x
+        small = lax.while_loop(lambda c: jnp.abs(c).sum() > 0.1, lambda c: 0.5 * c, low)
+        h = jnp.tanh(m["w"] @ h + m["b"] * (x + small))
+        return jnp.sum(jnp.sin(h) * low), (h, low)
+
+    model = {"w": 0.5 * jnp.eye(N) + 0.3, "b": model["b"]}
+    assert_all_equal_bptt(step, model, (jnp.ones(N), jnp.zeros(N)), xs, windows=(0, 1, 2, T), rules=[etr.RTRL()])
+
+
 def test_a_clock_that_must_not_be_differentiated(model, xs):
     def step(m, state, x):
         h, time = state

@@ -29,10 +29,9 @@ ELEMENTWISE = frozenset(
         "select_n sharding_constraint sign sin sinh sqrt square sub tan tanh zeta"
     )
 )
-STEPWISE = frozenset(_compat.primitives("floor ceil round sign is_finite eq ne lt le gt ge argmax argmin"))
-"""Constant but for jumps."""
-WITHOUT_DERIVATIVE = STEPWISE - frozenset(_compat.primitives("sign")) | frozenset(
-    _compat.primitives("stop_gradient and or xor not")
+STOPS = frozenset(_compat.primitives("stop_gradient"))
+WITHOUT_DERIVATIVE = STOPS | frozenset(
+    _compat.primitives("floor ceil round is_finite eq ne lt le gt ge and or xor not argmax argmin")
 )
 WITHOUT_DERIVATIVE_IF_REAL = frozenset(_compat.primitives("sign"))
 """Elementwise otherwise: JAX 0.12 differentiates the sign of a complex number, which is its phase."""

@@ -22,7 +22,7 @@ from ._hidden_group import find_arrivals, find_hidden_groups, HiddenGroup
 from ._influence import find_structure, Structure, unfollowed_edges
 from ._layout import Path
 from ._pattern import PatternTooLargeError
-from ._primitive import has_no_derivative, is_collective, STEPWISE
+from ._primitive import has_no_derivative, is_collective, STOPS
 from ._program import Equation
 from ._read_out import find_new_states, find_read_out, ReadOut
 from ._reference import check_references
@@ -243,12 +243,8 @@ def _zero(step: Step, bits: Mapping[int, int]) -> tuple[str | None, ...]:
 def _why_zero(step: Step, bits: Mapping[int, int], credit: int) -> str:
     """With the first operation that the credit ends at, such as the comparison of a spike without a surrogate."""
     program = step.program
-    ends = (
-        eqn
-        for eqn in program.equations
-        if eqn.primitive in STEPWISE and union(bits, eqn.inputs) & credit and has_no_derivative(program, eqn)
-    )
-    first = next(ends, None)
+    silent = (eqn for eqn in program.equations if eqn.primitive not in STOPS and has_no_derivative(program, eqn))
+    first = next((eqn for eqn in silent if union(bits, eqn.inputs) & credit), None)
     why = "reaches the output of no step by a path that has a derivative"
     return why if first is None else f"{why}; `{first.name}` at {first.source} has none"
 
