@@ -8,27 +8,47 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import PyTree
 
-from ._assign import check_rule, Rule
-from ._closed import is_closed, take_closed_step
-from ._compat import definition_line
-from ._gradient import factors_of, Gradient, Left, settle, stacked, steps_to_keep, unrolled, with_past
-from ._graph import ETraceGraph
-from ._plan import check_trace, ETrace, make_plan, Plan
-from ._run import (
+from ._carry import Jacobians
+from ._jax import definition_line
+from ._spend import (
+    add,
+    advance,
+    advance_over,
+    advance_window,
     Arguments,
     Arrays,
+    at_window_0,
     Carry,
+    check_rule,
+    check_trace,
+    check_window,
     effective_weights,
+    ETrace,
+    factors_of,
     fixed_values,
+    Gradient,
+    hand_over,
+    is_closed,
+    Left,
+    make_plan,
     no_shifts,
+    Plan,
+    Rule,
+    settle,
+    stacked,
+    step_jacobians,
+    steps_to_keep,
     take_arguments,
+    take_closed_step,
+    take_step,
     to_parameters,
+    TraceValues,
+    unrolled,
     Values,
     window_of,
+    with_past,
 )
-from ._trace import Jacobians
-from ._vjp import advance_over, at_window_0, check_window, take_step
-from ._window import add, advance, advance_window, hand_over, step_jacobians, TraceValues
+from ._tell import ETraceGraph
 
 Stacked = tuple[Arrays, Arrays]
 """The inexact and the other inputs, with a leading time axis."""

@@ -8,8 +8,8 @@ import pytest
 from oracle import assert_close, bptt, relative
 
 import eqx_etrace as etr
-from eqx_etrace._closed import is_closed
-from eqx_etrace._plan import make_plan
+from eqx_etrace._spend._closed_step import is_closed
+from eqx_etrace._spend._plan import make_plan
 
 N, F, T = 4, 3, 6
 

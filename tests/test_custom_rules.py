@@ -275,7 +275,7 @@ def test_a_rule_that_fails_when_it_is_staged_still_carries_credit(key, monkeypat
     def fail(*_):
         raise ValueError("no rule")
 
-    monkeypatch.setattr("eqx_etrace._analysis._custom._stage_backward", fail)
+    monkeypatch.setattr("eqx_etrace._read.program._backward_rule._stage_backward", fail)
     found, wanted, is_exact = gradients(lambda m, h, x: jax.nn.softplus(m["a"] * h) + m["w"] @ x, key)
     assert not is_exact
     assert min(float(jnp.abs(found[k]).max()) for k in wanted) > 1e-3
@@ -285,7 +285,7 @@ def test_a_fault_of_our_own_is_not_taken_for_one_of_the_rule(key, monkeypatch):
     def fail(*_):
         raise AssertionError("ours")
 
-    monkeypatch.setattr("eqx_etrace._analysis._custom._follow", fail)
+    monkeypatch.setattr("eqx_etrace._read.program._backward_rule._follow", fail)
     with pytest.raises(AssertionError, match="ours"):
         gradients(lambda m, h, x: jax.nn.softplus(m["a"] * h) + m["w"] @ x, key)
 

@@ -9,31 +9,33 @@ import numpy as np
 import pytest
 from sweep import Call, calls_of, complex_calls_of, has_sample
 
-from eqx_etrace._analysis import _custom, _holomorphic, _linear, _operation, _primitive, _zeros
-from eqx_etrace._analysis._parameters import is_accounted_for
+from eqx_etrace._read.by_position import _holomorphic
+from eqx_etrace._read.on_blocks import _operation_pattern, _zero_elements
+from eqx_etrace._read.primitives._parameters import is_accounted_for
+from eqx_etrace._read.program import _backward_rule, _linear, _links
 
 
 def tables():
     """Every table, by the fact that it states; where a fact is about some operands, with these as a slice."""
-    moves = {*_primitive.SHAPED, *_primitive.INDEXED, *_primitive.JOINED, *_primitive.UNSTACK, _primitive.SPLIT}
+    moves = {*_links.SHAPED, *_links.INDEXED, *_links.JOINED, *_links.UNSTACK, _links.SPLIT}
     return {
-        "no derivative": dict.fromkeys(_primitive.WITHOUT_DERIVATIVE),
-        "no derivative if real": dict.fromkeys(_primitive.WITHOUT_DERIVATIVE_IF_REAL),
-        "elementwise": dict.fromkeys(_primitive.ELEMENTWISE),
-        "pairwise": dict.fromkeys(_primitive.PAIRWISE),
-        "reduction": dict.fromkeys(_primitive.REDUCTIONS),
-        "movement": dict.fromkeys({*moves, _primitive.CONCATENATE, _primitive.TRANSPOSE}),
-        "on numbers": _primitive.SHAPED,
-        "identity": dict.fromkeys(_primitive.COPIES | _primitive.ROUNDS),
-        "half": dict(zip(_primitive.HALVES, (np.real, np.imag), strict=True)),
-        "linear": {p: s for p, s in _linear.LINEAR_IN.items() if p not in _custom._BY_VALUE},
+        "no derivative": dict.fromkeys(_links.WITHOUT_DERIVATIVE),
+        "no derivative if real": dict.fromkeys(_links.WITHOUT_DERIVATIVE_IF_REAL),
+        "elementwise": dict.fromkeys(_links.ELEMENTWISE),
+        "pairwise": dict.fromkeys(_links.PAIRWISE),
+        "reduction": dict.fromkeys(_links.REDUCTIONS),
+        "movement": dict.fromkeys({*moves, _links.CONCATENATE, _links.TRANSPOSE}),
+        "on numbers": _links.SHAPED,
+        "identity": dict.fromkeys(_links.COPIES | _links.ROUNDS),
+        "half": dict(zip(_links.HALVES, (np.real, np.imag), strict=True)),
+        "linear": {p: s for p, s in _linear.LINEAR_IN.items() if p not in _backward_rule._BY_VALUE},
         "linear in one": dict.fromkeys(_linear.LINEAR_IN_ONE),
-        "by value": dict.fromkeys(_custom._BY_VALUE),
+        "by value": dict.fromkeys(_backward_rule._BY_VALUE),
         "holomorphic": dict.fromkeys(_holomorphic._HOLOMORPHIC),
-        "keeps zero": dict.fromkeys(_zeros._KEEPS_ZERO),
-        "zero by one": dict.fromkeys(_zeros.MULTIPLY),
-        "along an axis": dict.fromkeys(_operation._ALONG_AN_AXIS, "axis"),
-        "along a dimension": dict.fromkeys(_operation._SORT, "dimension"),
+        "keeps zero": dict.fromkeys(_zero_elements._KEEPS_ZERO),
+        "zero by one": dict.fromkeys(_zero_elements.MULTIPLY),
+        "along an axis": dict.fromkeys(_operation_pattern._ALONG_AN_AXIS, "axis"),
+        "along a dimension": dict.fromkeys(_operation_pattern._SORT, "dimension"),
     }
 
 

@@ -5,9 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from eqx_etrace._trace._head import Head
-from eqx_etrace._trace._small_dots import _FEW, apply_blocks, scale_blocks, through_blocks, written_out
-from eqx_etrace._trace._take import take, take_rows
+from eqx_etrace._carry._head import Head
+from eqx_etrace._carry.xla._regular_gather import take, take_rows
+from eqx_etrace._carry.xla._small_dots import _FEW, apply_blocks, scale_blocks, through_blocks, written_out
 
 
 def regular(rng):

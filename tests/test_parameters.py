@@ -8,7 +8,7 @@ import pytest
 from oracle import bptt
 
 import eqx_etrace as etr
-from eqx_etrace._analysis import _parameters
+from eqx_etrace._read.primitives import _parameters
 
 X = jnp.linspace(0.3, 0.9, 4)
 XS = jnp.sin(jnp.arange(24.0)).reshape(6, 4)

@@ -14,9 +14,9 @@ from online import graph_of, NAMES
 from oracle import bptt, by_path
 
 import eqx_etrace as etr
-from eqx_etrace._analysis import _reach, _sparse
-from eqx_etrace._analysis._colours import find_colours
-from eqx_etrace._assign import assign
+from eqx_etrace._read.on_blocks import _reach, _sparse
+from eqx_etrace._read.on_blocks._colours import find_colours
+from eqx_etrace._spend._assignment import assign
 
 RULE = etr.DRTRL()
 

@@ -11,8 +11,8 @@ from cases import CASES
 from oracle import assert_close, bptt, relative
 
 import eqx_etrace as etr
-from eqx_etrace._gradient import steps_to_keep
-from eqx_etrace._plan import make_plan
+from eqx_etrace._spend._gradient import steps_to_keep
+from eqx_etrace._spend._plan import make_plan
 
 B, N, F = 16, 128, 200
 AS_SHIPPED = {"xla_cpu_use_fusion_emitters": True} if jax.__version__.startswith("0.10.") else {}

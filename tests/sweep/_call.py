@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-import eqx_etrace._compat as compat
+import eqx_etrace._jax as compat
 
 from ._samples import Sample, SAMPLES
 

@@ -1,0 +1,14 @@
+from ._jacobian import compose as compose
+from ._jacobian import Drive as Drive
+from ._jacobian import Jacobians as Jacobians
+from ._jacobian import lanes as lanes
+from ._jacobian import Window as Window
+from ._layout import make_traces as make_traces
+from ._layout import Trace as Trace
+from ._linearise import linearise as linearise
+from ._linearise import tapped as tapped
+from ._recursion import fold as fold
+from ._recursion import next_status as next_status
+from ._recursion import roll as roll
+from ._recursion import roll_in_place as roll_in_place
+from ._recursion import Value as Value

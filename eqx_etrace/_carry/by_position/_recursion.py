@@ -1,0 +1,100 @@
+"""The linear recursion that every rule shares, over one step and over a window.
+
+    e[s]  <-  sum_s' D[s, s'] e[s']  +  new[s]
+
+D is a small matrix of rows: one array per pair of states, None where it is zero by structure.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Inexact
+
+from .._head import Head
+from .._status import entering, finite, lane_status, scaled, Stored, through, times, worst
+from ..xla import after
+from ._jacobian import Drive, Matrix
+
+Value = tuple[Inexact[Array, "..."], ...]
+"""One array per state that the trace supports."""
+
+
+def roll(value: Value, decay: Matrix, new: Sequence[Inexact[Array, "..."] | None]) -> Value:
+    """sum_s' decay[s, s'] e[s'] + new[s], in the dtype of e. `decay` may lack the last axis; then it is finite."""
+    return tuple(_row(s, value, row, entering) for s, (row, entering) in enumerate(zip(decay, new, strict=True)))
+
+
+def roll_in_place(value: Value, decay: Matrix, new: Sequence[Inexact[Array, "..."] | None]) -> Value:
+    """The same, one state after the other."""
+    found = dict(enumerate(value))
+    last: list[Array] = []
+    for s in _order(decay):
+        found[s] = _row(s, value, after(last, decay[s]), new[s])
+        last = [found[s]]
+    return tuple(found[s] for s in range(len(value)))
+
+
+def _order(decay: Matrix) -> list[int]:
+    """States in an order in which none is overwritten while another has still to read it, as far as there is one."""
+    order: list[int] = []
+    while left := [s for s in range(len(decay)) if s not in order]:
+        unread = [s for s in left if all(decay[r][s] is None for r in left if r != s)]
+        order.append((unread or left)[0])
+    return order
+
+
+def _row(
+    s: int, value: Value, row: tuple[Inexact[Array, "..."] | None, ...], entering: Inexact[Array, "..."] | None
+) -> Inexact[Array, "..."]:
+    terms = [_product(d, old.astype(d.dtype)) for d, old in zip(row, value, strict=True) if d is not None]
+    terms += [] if entering is None else [entering]
+    return sum(terms[1:], terms[0]).astype(value[s].dtype)
+
+
+def next_status(status: Value, drive: Drive) -> Value:
+    """Of every state of a trace with features, after one step or a window, composed."""
+    assert drive.x is not None
+    lanes = lane_status(drive.x)[..., None]
+    found = []
+    for row, entry, old in zip(drive.decay, drive.entry, status, strict=True):
+        terms = [through(d, one) for d, one in zip(row, status, strict=True) if d is not None]
+        terms += [] if entry is None else [_over_time(entering(entry, lanes), old.ndim)]
+        found.append(worst(terms, old.dtype) if terms else jnp.zeros_like(old))
+    return tuple(found)
+
+
+def _over_time(status: Inexact[Array, "..."], rank: int) -> Inexact[Array, "..."]:
+    return status if status.ndim == rank else status.max(0)
+
+
+def fold(head: Head, value: Stored, drive: Drive) -> Stored:
+    """A window: one pass over the trace, and one matrix product, a block of the trace at a time.
+
+    In blocks, because the product is as large as what it is added to.
+    """
+    status, drive = next_status(value.status, drive), jax.tree.map(finite, drive)
+    axis, count = head.blocks(4)
+    size = head.shape[axis] // count
+
+    def part(rows: Any, start: Array, along: int) -> Array:
+        return jax.lax.dynamic_slice_in_dim(rows, start, size, along)
+
+    def block(value: Value, start: Array) -> tuple[Value, None]:
+        x = drive.x if axis == 2 else part(drive.x, start, axis + 1)
+        decay, entry = jax.tree.map(lambda d: part(d, start, axis), drive.decay), drive.entry
+        here = tuple(part(e, start, axis) for e in value)
+        updated, last = list(value), []
+        for s in _order(decay):
+            row, d = after(last, (decay[s], entry[s]))
+            new = None if d is None else jnp.einsum("tbmn,tbmk->bmnk", part(d, start, axis + 1), x)
+            updated[s] = jax.lax.dynamic_update_slice_in_dim(value[s], _row(s, here, row, new), start, axis)
+            last = [updated[s]]
+        return tuple(updated), None
+
+    return Stored(jax.lax.scan(block, value.e, jnp.arange(0, head.shape[axis], size))[0], status)
+
+
+def _product(rows: Inexact[Array, "..."], e: Inexact[Array, "..."]) -> Inexact[Array, "..."]:
+    return times(rows, e) if rows.ndim == e.ndim else scaled(rows[..., None], e)

@@ -1,0 +1,73 @@
+"""D-RTRL: the trace in full, the Jacobian by position."""
+
+import math
+from collections.abc import Sequence
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jax.typing import DTypeLike
+from jaxtyping import Array, Inexact
+
+from .._status import finite, kept_finite, lane_status, Stored
+from ..by_position import Drive, fold, next_status, roll, roll_in_place, Trace, Window
+from ._base import AbstractPositionRule, as_dtype, stored
+
+
+class DRTRL(AbstractPositionRule):
+    """Diagonal real-time recurrent learning.
+
+    Of the hidden-to-hidden Jacobian it keeps D, the part that stays in its position. Per relation, with states
+    s, rows k of the head's output and features f,
+
+        e[s, k, f]  <-  sum_s' D[s, s', pos(k)] e[s', k, f]  +  dh_s/dy_k x[k, f]
+
+    Over a window of K steps the recursion is linear, so it is one pass over the trace and one matrix product,
+
+        e_K  =  (D_K ... D_1) e_0  +  sum_t (D_K ... D_{t+1} dh_t/dy) (x) x_t .
+
+    Exact where no mixing path leads from state to state (see `ETraceGraph.report`). For a dense weight the
+    trace has the size of the weight, times the batch, times the states that the weight can reach.
+
+    **Arguments**
+
+    - `trace_dtype`: the dtype in which the trace is stored, such as `jnp.bfloat16`; None for that of the step.
+      Arithmetic is in the dtype of the step whatever this is; the trace is rounded once per step or window. The
+      trace of a complex weight stays in the dtype of the step.
+
+    Source: Wang et al., "Scalable online learning of recurrent and spiking networks" (brainscale), D-RTRL;
+    Murray, "Local online learning in recurrent networks with random feedback", eLife 2019; the diagonal
+    approximation of Williams and Zipser, Neural Computation 1989.
+    """
+
+    trace_dtype: DTypeLike | None = eqx.field(default=None, static=True, converter=as_dtype)
+
+    def init(self, trace: Trace) -> Stored:
+        dtype = stored(self.trace_dtype, trace)
+        e = tuple(jnp.zeros(trace.head.shape, dtype) for _ in trace.states)
+        return Stored(e, tuple(jnp.zeros(trace.rows, jnp.finfo(dtype).dtype) for _ in e if trace.head.has_features))
+
+    def advance(self, trace: Trace, value: Stored, drive: Drive) -> Stored:
+        if drive.x is None:
+            return Stored(roll_in_place(value.e, drive.decay, drive.entry), ())
+        status, x = next_status(value.status, drive), kept_finite(drive.x, lane_status(drive.x))
+        decay, entry = jax.tree.map(finite, (drive.decay, drive.entry))
+        new = [None if d is None else trace.head.outer(d, x) for d in entry]
+        return Stored(roll_in_place(value.e, decay, new), status)
+
+    def advance_window(self, trace: Trace, value: Stored, window: Window) -> Stored:
+        drive = window.composed
+        if drive.x is None:
+            new = [None if d is None else d.sum(0) for d in drive.entry]
+            return Stored(roll(value.e, drive.decay, new), ())
+        return fold(trace.head, value, drive)
+
+    def contract(self, trace: Trace, value: Stored, signal: Sequence[Inexact[Array, "..."]]) -> Inexact[Array, "..."]:
+        return trace.head.contract(signal, value.e, value.status)
+
+    def approximates(self, trace: Trace) -> str | None:
+        del trace
+        return None
+
+    def work(self, trace: Trace) -> int:
+        return math.prod(trace.head.shape) * (sum(map(sum, trace.couplings)) + sum(trace.entries) + len(trace.states))

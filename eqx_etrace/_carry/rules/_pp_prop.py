@@ -1,0 +1,191 @@
+"""ES-D-RTRL: the trace as a product of two factors."""
+
+import math
+import operator
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
+from jax.typing import DTypeLike
+from jaxtyping import Array, Inexact, Int
+
+from .._head import Product
+from .._status import times, without_idle_lanes
+from ..by_position import Drive, lanes, roll, Trace, Value, Window
+from ._base import AbstractPositionRule, as_dtype, stored
+
+
+class Factors(NamedTuple):
+    """The factored trace of one relation."""
+
+    x: Inexact[Array, "b m k"] | None
+    """What the weight met, discounted and summed; None for an elementwise parameter."""
+    f: Value
+    """How the new states answered to it, discounted and summed, per state."""
+    steps: Int[Array, "b m"] | None
+    """Over how many steps the sums run, by lane; None for an elementwise parameter."""
+
+
+class PPProp(AbstractPositionRule):
+    """ES-D-RTRL, also called pp-prop: D-RTRL with a factored trace, of the size of the activity instead of the weights.
+
+    Per relation, with states s and rows k of the head's output, at step t
+
+        e_x[k]     <-  a_x e_x[k]  +  x[k]
+        e_f[s, k]  <-  a_f sum_s' D[s, s', pos(k)] e_f[s', k]  +  dh_s/dy_k
+        e[s, k, f]  ~  e_f[s, k] e_x[f] (1 - a_x) / (1 - a_x^t)
+
+    The last factor makes of e_x a weighted *average* of what came in; the denominator is its bias correction, with t
+    counted in time steps. With a_x = a_f = a this is the published rule, e_f scaled by 1 - a. After one step the trace
+    is exact. The contraction is the head's own VJP at x = e_x with cotangent sum_s g e_f. An elementwise parameter has
+    no x; its trace is no larger than e_f and is kept exactly, as D-RTRL keeps it.
+
+    Time is that of the states, lane by lane. A step that holds all states of a lane as they are (D is the identity and
+    nothing enters) does nothing to its trace. A step that cuts them off from their past (D is zero: a reset) starts the
+    sums and the count anew. So it is at every step where D is zero by structure, as of a recurrence through a dense
+    weight alone: e_f then holds one step, and e_x the x of that step, so that the trace is that of `DRTRL`, where the
+    published rule averages inputs that e_f knows nothing of.
+
+    **Arguments**
+
+    - `decay`: a number in [0, 1) that is no integer, or a pair (a_x, a_f) of them; or a rank, an integer r >= 2, which
+      stands for (r - 1) / (r + 1), whose average reaches about r steps back. Numbers may be those of NumPy and JAX,
+      also traced: a decay may be mapped over (`jax.vmap`) and differentiated by. A traced one out of range makes
+      gradients NaN: learn the `a` of `jax.nn.sigmoid(a)` instead.
+    - `trace_dtype`: the dtype in which the factors are stored, such as `jnp.bfloat16`; None for that of the step.
+      Those of a complex weight stay in the dtype of the step.
+
+    Source: Wang et al., "Scalable online learning of recurrent and spiking networks" (brainscale), ES-D-RTRL.
+    """
+
+    decay: tuple[Any, Any] = eqx.field(converter=lambda decay: _as_pair(decay))
+    trace_dtype: DTypeLike | None = eqx.field(default=None, static=True, converter=as_dtype)
+
+    def init(self, trace: Trace) -> Factors:
+        dtype = stored(self.trace_dtype, trace)
+        f = tuple(jnp.zeros(trace.rows, dtype) for _ in trace.states)
+        if not trace.head.has_features:
+            return Factors(None, f, None)
+        return Factors(jnp.zeros(trace.features_shape, dtype), f, jnp.zeros(trace.features_shape[:2], jnp.int32))
+
+    def advance(self, trace: Trace, value: Factors, drive: Drive) -> Factors:
+        if value.x is None or drive.x is None:
+            return Factors(None, roll(value.f, drive.decay, drive.entry), None)
+        pace, met = self._pace(drive), without_idle_lanes(drive.x, drive.entry)
+        x = (times(pace.keep[..., None], value.x.astype(met.dtype)) + pace.take[..., None] * met).astype(value.x.dtype)
+        decay = jax.tree.map(lambda d: pace.forget[..., None] * d, drive.decay)
+        return Factors(x, roll(value.f, decay, drive.entry), _counted(value, pace))
+
+    def advance_window(self, trace: Trace, value: Factors, window: Window) -> Factors:
+        composed, steps = window.composed, window.steps
+        decay, entry = composed.decay, composed.entry
+        if value.x is None or value.steps is None or steps.x is None:
+            return Factors(None, roll(value.f, decay, [None if d is None else d.sum(0) for d in entry]), None)
+        pace, met = self._pace(steps), without_idle_lanes(steps.x, steps.entry)
+        keep, forget = (jnp.cumprod(p[::-1], 0)[::-1] for p in (pace.keep, pace.forget))
+        after, forgotten = (jnp.concatenate([p[1:], jnp.ones_like(p[:1])]) for p in (keep, forget))
+        x = times(keep[0][..., None], value.x.astype(met.dtype)) + times((after * pace.take)[..., None], met).sum(0)
+        decay = jax.tree.map(lambda d: forget[0][..., None] * d, decay)
+        f = roll(value.f, decay, [None if d is None else (forgotten[..., None] * d).sum(0) for d in entry])
+        count = jax.lax.scan(lambda n, now: (_counted(value._replace(steps=n), now), None), value.steps, pace)[0]
+        return Factors(x.astype(value.x.dtype), f, count)
+
+    def contract(
+        self, trace: Trace, value: Factors, signal: Sequence[Inexact[Array, "..."]]
+    ) -> Inexact[Array, "..."] | Product:
+        terms = [times(f.astype(trace.dtype), g) for g, f in zip(signal, value.f, strict=True)]
+        cotangent = sum(terms[1:], terms[0])
+        if value.x is None or value.steps is None:
+            return trace.head.to_weight(cotangent)
+        rows = cotangent * self._average(value.steps, cotangent.dtype)[..., None]
+        return Product(rows, value.x.astype(trace.dtype), self._discount)
+
+    def approximates(self, trace: Trace) -> str | None:
+        return "the trace is a product of two factors" if trace.head.has_features else None
+
+    def work(self, trace: Trace) -> int:
+        rows = math.prod(trace.rows) * (sum(map(sum, trace.couplings)) + len(trace.states))
+        return rows + (math.prod(trace.head.shape) + math.prod(trace.features_shape) if trace.head.has_features else 0)
+
+    def _discount(self, drive: Drive) -> tuple[Array, Array]:
+        pace = self._pace(drive)
+        return pace.keep, pace.take
+
+    def _pace(self, drive: Drive) -> "_Pace":
+        """How one step moves the sums, by lane; D itself sees to the cut of e_f."""
+        held, cut = lanes(drive)
+        assert drive.x is not None
+        a_x, a_f = (_cast(a, drive.x.real.dtype) for a in self.decay)
+        return _Pace(
+            keep=jnp.where(held, 1, jnp.where(cut, 0, a_x)).astype(drive.x.dtype),
+            take=jnp.where(held, 0, 1).astype(drive.x.dtype),
+            forget=jnp.where(held, 1, a_f).astype(drive.x.dtype),
+        )
+
+    def _average(self, steps: Int[Array, "b m"], dtype: Any) -> Inexact[Array, "b m"]:
+        """(1 - a_x) / (1 - a_x^t); before the first step the sums are zero, and so is this."""
+        real = jnp.finfo(dtype).dtype
+        a, count = _cast(self.decay[0], real), jnp.maximum(steps, 1).astype(real)
+        return jnp.where(steps > 0, (1 - a) / (1 - a**count), 0).astype(dtype)
+
+
+class _Pace(NamedTuple):
+    """What a step does to the sums over time, by lane."""
+
+    keep: Inexact[Array, "*t b m"]
+    """What is left of e_x: a_x; 1 in a step that holds the states, 0 in one that cuts them off from their past."""
+    take: Inexact[Array, "*t b m"]
+    """How much of x is added: 1, or 0 in a step that holds the states."""
+    forget: Inexact[Array, "*t b m"]
+    """What D is multiplied with: a_f, or 1 in a step that holds the states."""
+
+
+def _counted(value: Factors, pace: _Pace) -> Int[Array, "b m"]:
+    """Over how many steps the sums run after a step."""
+    assert value.steps is not None
+    return jnp.where(pace.keep == 0, 0, value.steps) + pace.take.real.astype(jnp.int32)
+
+
+def _cast(decay: Any, dtype: Any) -> Any:
+    """A Python number as it is, an array in the dtype of the trace."""
+    return decay.astype(dtype) if isinstance(decay, jax.Array) else decay
+
+
+def _as_pair(decay: Any) -> tuple[Any, Any]:
+    """From a decay, a pair of decays or a rank to a pair of decays."""
+    if isinstance(decay, tuple | list):
+        if len(decay) != 2:
+            raise ValueError(f"`decay` is a {type(decay).__name__} of {len(decay)}; a pair is (x side, f side).")
+        return _as_decay(decay[0]), _as_decay(decay[1])
+    if hasattr(decay, "__index__") and not isinstance(decay, bool | jax.Array | np.ndarray):
+        rank = operator.index(decay)
+        if rank < 2:
+            raise ValueError(
+                f"`decay` is the integer {rank}. An integer is a rank, at least 2: r stands for the decay "
+                "(r - 1) / (r + 1). A decay is a float in [0, 1); for one of 0 write 0.0."
+            )
+        return (rank - 1) / (rank + 1), (rank - 1) / (rank + 1)
+    one = _as_decay(decay)
+    return one, one
+
+
+def _as_decay(decay: Any) -> Any:
+    """A Python float if it is known; a traced scalar, NaN out of range."""
+    dtype = getattr(decay, "dtype", None)
+    is_number = isinstance(decay, float | int) if dtype is None else jnp.issubdtype(dtype, jnp.floating)
+    if isinstance(decay, bool) or not is_number or np.shape(decay) != ():
+        shown = f"{decay!r}, of type {type(decay).__name__}" if dtype is None else f"{dtype}{list(np.shape(decay))}"
+        raise TypeError(
+            f"`decay` is {shown}; it must be a float in [0, 1), a scalar array of floats, a pair of these, or a rank, "
+            "an integer. To try many decays use `jax.vmap` over a function of one."
+        )
+    if isinstance(decay, Tracer):
+        # It cannot be looked at, and out of range it must not pass in silence.
+        return jnp.where((decay >= 0) & (decay < 1), decay, jnp.nan).astype(decay.dtype)
+    if not 0 <= float(decay) < 1:
+        raise ValueError(f"`decay` is {float(decay)}; every decay must lie in [0, 1). An integer stands for a rank.")
+    return float(decay)

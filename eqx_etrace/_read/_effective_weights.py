@@ -1,0 +1,169 @@
+"""The body of a step: the equations that meet data, and how they read the prologue."""
+
+import dataclasses
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from .program import carries_into, CONCATENATE, DOT, Equation, leading_to, meets_data, Runnable, TRANSPOSE, union
+from .step import Step
+
+Held = tuple[int, int, int, int]
+"""A copy of a weight, cut out along an axis that it shares with the data: (the weight, the axis, start, stop)."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """Neighbours in a concatenation, all of them with a derivative or all without."""
+
+    start: int
+    stop: int
+    parts: tuple[int, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Transposed:
+    """A variable as the transpose of one made before."""
+
+    source: int
+    permutation: tuple[int, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Use:
+    """One head: an effective weight in a contraction or a convolution with data."""
+
+    equation: Equation
+    operand: int
+    """Which operand is the weight."""
+    runs: tuple[Run, ...]
+    """The data in pieces, where it is a concatenation along a contracted axis; else in one."""
+    axes: tuple[int, int]
+    """That axis of the weight, and of the data."""
+    transposed: Transposed
+    """Where the weight is read: before it is transposed, which XLA makes part of the product if it is done there."""
+
+    @property
+    def weight(self) -> int:
+        return self.equation.inputs[self.operand]
+
+    @property
+    def data(self) -> int:
+        return self.equation.inputs[1 - self.operand]
+
+    @property
+    def output(self) -> int:
+        return self.equation.outputs[0]
+
+    @property
+    def outputs(self) -> tuple[int, ...]:
+        return self.equation.outputs
+
+    @property
+    def inputs(self) -> tuple[Any, ...]:
+        """What `bind` takes: copies of the weight, then the data, run by run."""
+        return (*self.held, *(part for run in self.runs for part in run.parts))
+
+    @property
+    def held(self) -> tuple[Held, ...]:
+        """The copies of the weight that it reads."""
+        return tuple((self.weight, self.axes[0], run.start, run.stop) for run in self.runs)
+
+    def bind(self, operands: Sequence[Any]) -> list[Any]:
+        """The equation, as a sum over runs: where the data has no derivative, reverse mode then makes no product."""
+        data, terms = iter(operands[len(self.runs) :]), []
+        for held, run in zip(operands, self.runs, strict=False):
+            weight = jax.lax.transpose(held, self.transposed.permutation)
+            parts = [next(data) for _ in run.parts]
+            x = parts[0] if len(parts) == 1 else jnp.concatenate(parts, self.axes[1])
+            (y,) = self.equation.bind([weight, x] if self.operand == 0 else [x, weight])
+            terms.append(y)
+        return [sum(terms[1:], terms[0])]
+
+
+@dataclasses.dataclass(frozen=True)
+class Body:
+    """What is run once per step."""
+
+    equations: tuple[Equation, ...]
+    weights: tuple[int, ...]
+    """What it reads of the prologue that depends on parameters: the effective weights."""
+    credited: frozenset[int]
+    """Those that get any credit: others are only compared, recorded or handed out."""
+    heads: tuple[Use, ...]
+
+    @property
+    def held(self) -> tuple[Runnable, ...]:
+        """The equations, every head reading copies of the weight."""
+        heads = {use.output: use for use in self.heads}
+        return tuple(heads.get(eqn.outputs[0], eqn) if eqn.outputs else eqn for eqn in self.equations)
+
+    def copies(self, fixed: Mapping[int, Any]) -> dict[Held, Any]:
+        """The copies of the weights that heads read."""
+        found = {}
+        for use in self.heads:
+            weight, axis = fixed[use.transposed.source], use.transposed.permutation[use.axes[0]]
+            for held in use.held:
+                *_, start, stop = held
+                found[held] = weight if len(use.runs) == 1 else jax.lax.slice_in_dim(weight, start, stop, axis=axis)
+        return found
+
+
+def find_body(step: Step, bits: Mapping[int, int], fixed: frozenset[int]) -> Body:
+    """Take the body of a step apart. `bits` says what each variable depends on, the parameters first."""
+    equations = tuple(e for e in step.program.equations if not e.outputs or not fixed.issuperset(e.outputs))
+    parameters = union(bits, step.parameters)
+    ends = (*step.out_inexact, *step.new_states)
+    read = {v for eqn in equations for v in eqn.inputs} | {*ends}
+    weights = {v for v in read if v in fixed and bits.get(v, 0) & parameters}
+    uses = _uses_with_credit(step, equations, ends)
+    heads = [
+        _find_use(step, bits, eqn, i)
+        for eqn, i in uses
+        if eqn.inputs[i] in weights and meets_data(eqn, i) and eqn.inputs[1 - i] not in fixed
+    ]
+    credited = weights.intersection({*ends, *(eqn.inputs[i] for eqn, i in uses)})
+    return Body(equations, tuple(sorted(weights)), frozenset(credited), tuple(heads))
+
+
+def _uses_with_credit(step: Step, equations: Sequence[Equation], ends: Sequence[int]) -> list[tuple[Equation, int]]:
+    """The operands of equations that lead to one of the ends by a path with a derivative.
+
+    Through others BPTT pulls nothing back: a zero in its place, times an infinite slope of a weight or an infinite
+    input, would be NaN.
+    """
+    credited, every = leading_to(step.program, ends), [(eqn, i) for eqn in equations for i in range(len(eqn.inputs))]
+    return [(eqn, i) for eqn, i in every if carries_into(step.program, eqn, i, credited)]
+
+
+def _find_use(step: Step, bits: Mapping[int, int], eqn: Equation, operand: int) -> Use:
+    data, transposed = eqn.inputs[1 - operand], _before_transposes(step, eqn.inputs[operand])
+    whole = Use(eqn, operand, (Run(0, 0, (data,)),), (0, 0), transposed)
+    joined = step.program.producer.get(data)
+    if joined is None or joined.primitive is not CONCATENATE or eqn.primitive is not DOT:
+        return whole
+    contracting, _ = eqn.params["dimension_numbers"]
+    along = joined.params["dimension"]
+    if along not in contracting[1 - operand]:
+        return whole
+    axis = contracting[operand][contracting[1 - operand].index(along)]
+    stops = np.cumsum([step.program.shape(v)[along] for v in joined.inputs])
+    runs: list[Run] = []
+    for has_derivative, group in itertools.groupby(range(len(stops)), lambda i: bits.get(joined.inputs[i], 0) != 0):
+        del has_derivative
+        members = list(group)
+        start = runs[-1].stop if runs else 0
+        runs.append(Run(start, int(stops[members[-1]]), tuple(joined.inputs[i] for i in members)))
+    return whole if len(runs) == 1 else Use(eqn, operand, tuple(runs), (axis, along), transposed)
+
+
+def _before_transposes(step: Step, weight: int) -> Transposed:
+    permutation = tuple(range(len(step.program.shape(weight))))
+    while (made := step.program.producer.get(weight)) is not None and made.primitive is TRANSPOSE:
+        permutation = tuple(made.params["permutation"][i] for i in permutation)
+        (weight,) = made.inputs
+    return Transposed(weight, permutation)

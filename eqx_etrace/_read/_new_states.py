@@ -1,0 +1,134 @@
+"""How the output reads the new state: where each new state is computed, and what runs from there to the output."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence, Set
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from ._effective_weights import Body
+from .program import COPIES, dependence, ELEMENTWISE, Equation, HALVES, indices, Mixing, Positions, ROUNDS, Runnable
+from .step import Step
+
+
+@dataclasses.dataclass(frozen=True)
+class NewState:
+    """Where a new state is computed: before it is cast, copied, reshaped or permuted for the next step.
+
+    A loss that reads it there reads the new state, too.
+    """
+
+    variable: int
+    order: Positions
+    """For each element of the new state, the element of the variable."""
+    half: str | None = None
+    """Which part of a complex variable it is, `real` or `imag`; None if all of a real one."""
+    is_rounded: bool = False
+    """Is it cast on the way? Then the variable may say more than the new state that is kept."""
+
+    def of(self, cotangent: Array) -> Array:
+        """The part of the variable's cotangent that belongs to the new state: that of a + ib stands for Re(ct dz)."""
+        return cotangent if self.half is None else (cotangent.real if self.half == "real" else -cotangent.imag)
+
+
+def find_new_states(step: Step, fixed: Set[int]) -> list[NewState]:
+    """Of every new state, in order."""
+    taken = {*step.states, *step.new_states, *fixed}
+
+    def found(new: int) -> NewState:
+        var, order, is_rounded = new, indices(step.program.shape(new)), False
+        while True:
+            eqn = step.program.producer[var]
+            edge = step.program.links(eqn, 0, 0) if len(eqn.inputs) == len(eqn.outputs) == 1 else None
+            if edge is None or isinstance(edge, Mixing) or eqn.is_custom or eqn.primitive in ELEMENTWISE - COPIES:
+                return NewState(var, order, is_rounded=is_rounded)
+            (before,) = eqn.inputs
+            becomes_complex = len({jnp.iscomplexobj(step.program.avals[v]) for v in (var, before)}) > 1
+            if before in taken or before not in step.program.producer or becomes_complex:
+                return NewState(var, order, is_rounded=is_rounded)
+            moved = edge.forward(indices(step.program.shape(before)), step.program.shape(var)).ravel()
+            if not np.array_equal(np.sort(moved), np.arange(np.prod(step.program.shape(before)))):
+                return NewState(var, order, is_rounded=is_rounded)
+            taken.add(before)
+            is_rounded |= eqn.primitive in ROUNDS
+            var, order = before, np.asarray(moved[order])  # of no axes NumPy makes a scalar
+
+    states: list[NewState] = []
+    for leaves in step.state.parts:
+        whole = _whole(step, leaves, taken)
+        if whole is None:
+            states += [found(step.new_states[leaf]) for leaf in leaves]
+        else:
+            taken.add(whole)
+            state = found(whole)
+            states += [dataclasses.replace(state, half=half) for half in ("real", "imag")]
+    return states
+
+
+def _whole(step: Step, leaves: Sequence[int], taken: Set[int]) -> int | None:
+    """The complex variable that the halves of a new state were taken from; None for a real state."""
+    if len(leaves) == 1:
+        return None
+    eqns = [step.program.producer[step.new_states[leaf]] for leaf in leaves]
+    (whole, *more) = {v for eqn in eqns for v in eqn.inputs}
+    is_taken = more or whole in taken or whole not in step.program.producer
+    return None if is_taken or [eqn.primitive for eqn in eqns] != HALVES else whole
+
+
+@dataclasses.dataclass(frozen=True)
+class ReadOut:
+    """The part of a step that makes the output from the new state, which is taken as given."""
+
+    states: tuple[NewState, ...]
+    equations: tuple[Runnable, ...]
+    """What the output needs and the new state does not already hold."""
+    heads: frozenset[int]
+    """The outputs of the heads among them."""
+    past_new: Mapping[int, int]
+    """The old states that each variable depends on other than through a new one: one bit per state."""
+    is_closed: bool
+    """Does the output depend on the old state through the new one alone, as it is kept?"""
+
+    def given(self, step: Step, new_state: Sequence[Array]) -> dict[int, Array]:
+        """The values of the variables that hold a new state, from its leaves."""
+        avals, values = step.program.avals, {}
+        for state, h in zip(self.states, new_state, strict=True):
+            shape, dtype = avals[state.variable].shape, avals[state.variable].dtype
+            value = _rearranged(h, np.argsort(state.order, axis=None)).reshape(shape)
+            if state.half == "imag":
+                real = values[state.variable].real
+                value = jax.lax.complex(real, value.astype(real.dtype))
+            values[state.variable] = value.astype(dtype)
+        return values
+
+    def by_leaf(self, found: Mapping[int, Array], new_state: Sequence[Array]) -> list[Array]:
+        """From cotangents of those variables to those of the leaves."""
+        flat = [_rearranged(state.of(found[state.variable]), state.order) for state in self.states]
+        return [g.astype(h.dtype) for g, h in zip(flat, new_state, strict=True)]
+
+
+def _rearranged(values: Array, order: Positions) -> Array:
+    """`values.reshape(-1)[order]`; a read in order is none."""
+    in_order = order.size == values.size and (order.ravel() == np.arange(order.size)).all()
+    return values.reshape(order.shape) if in_order else values.reshape(-1)[order]
+
+
+def find_read_out(step: Step, fixed: Set[int], body: Body) -> ReadOut:
+    states = find_new_states(step, fixed)
+    held = {state.variable for state in states}
+    needed = set(step.out_inexact)
+    equations: list[Equation] = []
+    for eqn in reversed(body.equations):
+        if needed.intersection(eqn.outputs) - held:
+            equations.append(eqn)
+            needed.update(eqn.inputs)
+    equations.reverse()
+    uses = {use.output: use for use in body.heads}
+    heads = frozenset(eqn.outputs[0] for eqn in equations if eqn.outputs[0] in uses)
+    past_new = dependence(step.program, step.states, held)
+    reads_old = any(past_new.get(var, 0) for var in step.out_inexact)
+    runs = tuple(uses.get(eqn.outputs[0], eqn) for eqn in equations)
+    apart = reads_old or any(state.is_rounded for state in states) or any(eqn.has_effects for eqn in equations)
+    return ReadOut(tuple(states), runs, heads, past_new, not apart)

@@ -1,0 +1,87 @@
+"""Complex states whose new value is a holomorphic function of what the trace follows.
+
+The state h = p + i q is two real states, and dh = Re(e dw) for each. If the new h depends on the old one, and on what
+the weight makes, through complex operations alone, each of them holomorphic, then dh/dw is one complex number, and
+
+    e_q  =  -i e_p .
+
+One half of the trace says all (Wirtinger; a linear recurrent unit is the example).
+"""
+
+from collections.abc import Collection
+
+import numpy as np
+
+from ... import _jax
+from ..program import Equation, HALVES, JOINED, SHAPED, SPLIT, UNSTACK
+from ..step import Step
+from ._tail import Tail
+
+_HOLOMORPHIC = (
+    frozenset(
+        _jax.primitives(
+            "add add_jaxvals sub mul div neg exp exp2 expm1 log log1p sin cos tan tanh sinh cosh asin acos atan asinh "
+            "acosh atanh sqrt rsqrt square integer_pow pow logistic select_n copy convert_element_type reduce_sum "
+            "dot_general conv_general_dilated dynamic_slice gather"
+        )
+    )
+    | frozenset(SHAPED)
+    | {SPLIT}
+    | frozenset(UNSTACK)
+    | frozenset(JOINED)
+)
+_REAL, _IMAG = HALVES
+(_COMPLEX,) = _jax.primitives("complex")
+
+
+def holomorphic_pairs(step: Step, tail: Tail) -> dict[int, int]:
+    """From the number of a real part among the states of the group to that of its imaginary part."""
+    number = {leaf: s for s, leaf in enumerate(tail.group.leaves)}
+    pairs = {p[0]: p[1] for p in step.state.parts if len(p) == 2 and p[0] in number and p[1] in number}
+    while failed := [p for p, q in pairs.items() if not _is_holomorphic(step, tail, p, q, pairs)]:
+        for p in failed:
+            del pairs[p]
+    return {number[p]: number[q] for p, q in pairs.items()}
+
+
+def _is_holomorphic(step: Step, tail: Tail, p: int, q: int, pairs: dict[int, int]) -> bool:
+    """Is the new pair a function of old pairs and complex weights through holomorphic operations alone?"""
+    program = step.program
+    first, second = (program.producer.get(step.new_states[leaf]) for leaf in (p, q))
+    if first is None or second is None or (first.primitive, second.primitive) != (_REAL, _IMAG):
+        return False
+    if first.inputs != second.inputs or not _share_positions(tail, p, q):
+        return False
+    halves = {(step.states[a], step.states[b]) for a, b in pairs.items()}
+    return all(_is_step(step, eqn, followed, halves) for eqn, followed in _ways(tail, first.inputs[0]))
+
+
+def _share_positions(tail: Tail, p: int, q: int) -> bool:
+    where = dict(zip(tail.group.leaves, tail.group.positions, strict=True))
+    return np.array_equal(where[p], where[q])
+
+
+def _ways(tail: Tail, start: int) -> list[tuple[Equation, list[int]]]:
+    """The equations of the tail that a variable is made by, each with the operands that are followed."""
+    made_by = {output: eqn for eqn in tail.equations for output in eqn.outputs}
+    entering = {edge for site in tail.sites for edge in site.edges}
+    found: list[tuple[Equation, list[int]]] = []
+    seen: set[int] = set()
+    left = [start]
+    while left:
+        eqn = made_by.get(left.pop())
+        if eqn is None or eqn.outputs[0] in seen:
+            continue
+        seen.add(eqn.outputs[0])
+        edges = [((eqn.outputs[0], i), v) for i, v in enumerate(eqn.inputs)]
+        followed = [v for edge, v in edges if edge in entering or tail.recomputes(edge, v)]
+        found.append((eqn, followed))
+        left += followed
+    return found
+
+
+def _is_step(step: Step, eqn: Equation, followed: Collection[int], halves: Collection[tuple[int, ...]]) -> bool:
+    if eqn.primitive is _COMPLEX:
+        return tuple(eqn.inputs) in halves and tuple(followed) == tuple(eqn.inputs)
+    everything = [*followed, *eqn.outputs]
+    return eqn.primitive in _HOLOMORPHIC and all(step.program.avals[v].dtype.kind == "c" for v in everything)

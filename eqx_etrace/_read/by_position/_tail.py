@@ -1,0 +1,266 @@
+"""Stage 3: the tail of each hidden group, and where parameters enter it.
+
+From a group's new states the step is followed backward, and every variable is given a **frame**: the
+position of the group that each of its elements enters. An edge (one use of a variable by one equation)
+is *kept* if what falls on it agrees with the frame of the variable it uses; a hidden state's own frame
+is its positions. Every other edge is mixing: cut, and recorded with its source line. By induction
+every path of kept edges stays in its position, so that the tail is position-diagonal by construction,
+and reverse passes with a cotangent of ones read its Jacobian exactly.
+
+A parameter enters at a **site**: an effective weight (a value of the prologue) meets data. Where the
+weight is itself laid out by position it is its own output; where a contraction or a convolution meets
+it, the output is that operation's.
+"""
+
+import dataclasses
+import heapq
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+
+from ..program import agree, DOT, Equation, MANY, meets_data, merge, Mixing, NONE, Positions
+from ..step import Step
+from ._hidden_group import Arrivals, HiddenGroup
+
+Edge = tuple[int, int]
+"""(the first output of an equation, the number of its operand)"""
+
+
+@dataclasses.dataclass(frozen=True)
+class Cut:
+    """A mixing edge into the tail of a group: credit that the position-diagonal Jacobian drops."""
+
+    group: int
+    operand: int
+    what: str
+    source: str
+    is_followed: bool = False
+    """Does credit go on, though not exactly?"""
+
+    def __str__(self) -> str:
+        return f"{self.what} at {self.source}" if self.source else self.what
+
+
+@dataclasses.dataclass(frozen=True)
+class Site:
+    """Where one effective weight enters one hidden group: w~ --head--> y --tail--> h."""
+
+    group: int
+    weight: int
+    equation: Equation
+    output: int | None
+    """The variable y; None where the weight is its own output."""
+    edges: frozenset[Edge]
+    frame: Positions
+    """For each element of y, its position."""
+
+    @property
+    def kind(self) -> str:
+        if self.output is None:
+            return "elementwise"
+        return "dense" if self.equation.primitive is DOT else "convolution"
+
+    @property
+    def features(self) -> int | None:
+        """The variable x that the weight meets; None where the weight is its own output."""
+        if self.output is None:
+            return None
+        return next(v for v in self.equation.inputs if v != self.weight)
+
+
+@dataclasses.dataclass(frozen=True)
+class Tail:
+    """The position-preserving remainder of the step, from the sites and old states of a group to its new states."""
+
+    group: HiddenGroup
+    equations: tuple[Equation, ...]
+    kept: frozenset[Edge]
+    sites: tuple[Site, ...]
+    cuts: tuple[Cut, ...]
+    reach: Mapping[int, int]
+    """For each variable, bits: which of the group's old states, then which of its sites, it depends on."""
+
+    def recomputes(self, edge: Edge, var: int) -> bool:
+        """Does this use of a variable see the recomputed value, and not the one that the step left behind?"""
+        return edge in self.kept and var in self.reach
+
+    def couplings(self, step: Step) -> tuple[tuple[bool, ...], ...]:
+        """[s][s']: does the new state s depend on the old state s'?"""
+        return tuple(
+            tuple(bool(self.reach.get(step.new_states[s], 0) >> i & 1) for i in range(self.group.num_states))
+            for s in self.group.leaves
+        )
+
+    def entries(self, step: Step, site: int) -> tuple[bool, ...]:
+        """[s]: does the new state s depend on this site in the same step?"""
+        bit = self.group.num_states + site
+        return tuple(bool(self.reach.get(step.new_states[s], 0) >> bit & 1) for s in self.group.leaves)
+
+
+@dataclasses.dataclass(frozen=True)
+class Knowledge:
+    """What the stages before have found, by variable."""
+
+    bits: Mapping[int, int]
+    """Differentiable dependence on the parameters, then on the hidden states."""
+    fixed: frozenset[int]
+    """The prologue."""
+    arrivals: Arrivals
+    order: Mapping[int, int]
+
+
+class _Search:
+    """One walk backward through the tail of one group."""
+
+    def __init__(self, step: Step, known: Knowledge, group: HiddenGroup):
+        self.step, self.known, self.group = step, known, group
+        self.own = {step.states[leaf]: p for leaf, p in zip(group.leaves, group.positions, strict=True)}
+        self.proposals: dict[int, list[tuple[Edge | None, Positions]]] = {}
+        self.frames: dict[int, Positions] = {}
+        self.kept: set[Edge] = set()
+        self.cuts: list[Cut] = []
+        self.elementwise: dict[tuple[int, bytes], list[tuple[Edge, Equation, Positions]]] = {}
+        self.heads: list[Site] = []
+        self.visited: list[Equation] = []
+        self._queue: list[int] = []
+
+    def run(self) -> None:
+        equations = self.step.program.equations
+        for leaf, positions in zip(self.group.leaves, self.group.positions, strict=True):
+            self._propose(self.step.new_states[leaf], None, positions)
+        last = -1
+        while self._queue:
+            index = -heapq.heappop(self._queue)
+            if index == last:
+                continue
+            last = index
+            self._visit(equations[index])
+        for var in self.own:
+            self._settle(var)
+        self.visited.reverse()
+
+    def _propose(self, var: int, edge: Edge | None, labels: Positions) -> None:
+        self.proposals.setdefault(var, []).append((edge, labels))
+        if var not in self.own:
+            heapq.heappush(self._queue, -self.known.order[var])
+
+    def _settle(self, var: int) -> None:
+        """Choose the frame of a variable, once all its uses are known; cut the edges that disagree."""
+        proposals = self.proposals.get(var, [])
+        if not proposals:
+            return
+        if var in self.own:
+            frame = self.own[var]
+        else:
+            arrived = self._arrived(var)
+            own_first = [(p[0] is not None, arrived is not None and not agree(p[1], arrived)) for p in proposals]
+            proposals = [proposals[i] for i in sorted(range(len(proposals)), key=own_first.__getitem__)]
+            frame = proposals[0][1]
+        for edge, labels in proposals:
+            if not agree(frame, labels):
+                assert edge is not None, "the frames of two new states disagree on one variable"
+                self._cut(edge, var, "is used out of its position")
+                continue
+            frame = merge(frame, labels)
+            if edge is not None:
+                self.kept.add(edge)
+        self.frames[var] = frame
+
+    def _arrived(self, var: int) -> Positions | None:
+        """The positions whose old states reach each element aligned."""
+        found = None
+        for leaf, labels in self.known.arrivals.get(var, {}).items():
+            if leaf not in self.group.leaves:
+                continue
+            positions = self.group.positions[self.group.leaves.index(leaf)].ravel()
+            here = np.where(labels >= 0, positions[np.maximum(labels, 0)], labels)
+            found = here if found is None else merge(found, here)
+        return found
+
+    def _visit(self, eqn: Equation) -> None:
+        for var in eqn.outputs:
+            self._settle(var)
+        self.visited.append(eqn)
+        for i, operand in enumerate(eqn.inputs):
+            if self.known.bits.get(operand, 0):
+                self._follow(eqn, i, operand)
+
+    def _follow(self, eqn: Equation, i: int, operand: int) -> None:
+        edge, output = (eqn.outputs[0], i), eqn.outputs[0]
+        if output in self.frames and self._is_head(eqn, operand):
+            # Asked first, so that no array of the size of the weight is made.
+            self.heads.append(Site(self.group.index, operand, eqn, output, frozenset(), self.frames[output]))
+            return
+        labels = self._fallen(eqn, i, operand)
+        if labels is None:
+            return
+        if (labels == MANY).any():
+            self._cut(edge, operand, "mixes positions")
+        elif operand in self.known.fixed:
+            self.elementwise.setdefault((operand, labels.tobytes()), []).append((edge, eqn, labels))
+        elif operand in self.own or operand in self.known.order:
+            self._propose(operand, edge, labels)
+        else:
+            self._cut(edge, operand, "brings in the state of another group")
+
+    def _fallen(self, eqn: Equation, i: int, operand: int) -> Positions | None:
+        """The frames of the outputs as they fall on one operand; None where nothing flows."""
+        found = None
+        shape = self.step.program.shape(operand)
+        for j, output in enumerate(eqn.outputs):
+            edge = self.step.program.links(eqn, i, j)
+            if edge is None or output not in self.frames:
+                continue
+            labels = edge.backward(self.frames[output], shape)
+            found = labels if found is None else merge(found, labels)
+        return None if found is None or (found == NONE).all() else found
+
+    def _is_head(self, eqn: Equation, operand: int) -> bool:
+        supported = meets_data(eqn, eqn.inputs.index(operand))
+        return supported and operand in self.known.fixed and any(v not in self.known.fixed for v in eqn.inputs)
+
+    def _cut(self, edge: Edge, operand: int, how: str) -> None:
+        eqn = self.step.program.producer[edge[0]]
+        link = self.step.program.links(eqn, edge[1], 0) if len(eqn.outputs) == 1 else None
+        how = "mixes positions" if isinstance(link, Mixing) else how
+        self.cuts.append(Cut(self.group.index, operand, f"{eqn.name} {how}", eqn.source))
+
+    def sites(self) -> Iterator[Site]:
+        for (operand, _), uses in self.elementwise.items():
+            edges = frozenset(edge for edge, _, _ in uses)
+            yield Site(self.group.index, operand, uses[-1][1], None, edges, uses[0][2])
+        yield from self.heads
+
+
+def find_tail(step: Step, known: Knowledge, group: HiddenGroup) -> Tail:
+    """Walk backward from the new states of a group."""
+    search = _Search(step, known, group)
+    search.run()
+    sites = sorted(search.sites(), key=lambda site: known.order[site.equation.outputs[0]])
+    equations, reach = _recomputed(step, group, search, sites)
+    cuts = sorted(search.cuts, key=lambda cut: known.order.get(cut.operand, -1))
+    return Tail(group, equations, frozenset(search.kept), tuple(sites), tuple(cuts), reach)
+
+
+def _recomputed(
+    step: Step, group: HiddenGroup, search: _Search, sites: Sequence[Site]
+) -> tuple[tuple[Equation, ...], dict[int, int]]:
+    """The equations that depend on the group's old states or its sites by kept edges alone."""
+    reach = {step.states[leaf]: 1 << s for s, leaf in enumerate(group.leaves)}
+    entering: dict[Edge, int] = {}
+    for number, site in enumerate(sites):
+        bit = 1 << (group.num_states + number)
+        if site.output is not None:
+            reach[site.output] = reach.get(site.output, 0) | bit
+        entering |= dict.fromkeys(site.edges, bit)
+    equations = []
+    for eqn in search.visited:
+        edges = [(eqn.outputs[0], i) for i in range(len(eqn.inputs))]
+        found = 0
+        for edge, operand in zip(edges, eqn.inputs, strict=True):
+            found |= entering.get(edge, 0) | (reach.get(operand, 0) if edge in search.kept else 0)
+        if found:
+            equations.append(eqn)
+            for output in eqn.outputs:
+                reach[output] = reach.get(output, 0) | found
+    return tuple(equations), reach

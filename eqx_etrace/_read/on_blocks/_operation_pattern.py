@@ -1,0 +1,129 @@
+"""The pattern of one operation, applied to the pattern of its operand."""
+
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import scipy.sparse as sp
+
+from ... import _jax
+from ..program import Aligned, CONV, DOT, Equation, indices, Merged, Moved, NONE, Program
+from ._sparse import check_entries, everything, Matrix, merge, operation, Pattern, take, times
+from ._zero_elements import MULTIPLY, Zeros
+
+_ALONG_AN_AXIS = frozenset(_jax.primitives("cumsum cumprod cummax cummin cumlogsumexp"))
+_SORT = frozenset(_jax.primitives("sort"))
+
+
+def carry(program: Program, eqn: Equation, i: int, j: int, pattern: Pattern, zeros: Zeros) -> Pattern:
+    link = program.links(eqn, i, j)
+    shape, out_shape = program.shape(eqn.inputs[i]), program.shape(eqn.outputs[j])
+    if isinstance(link, Aligned):
+        return _masked(pattern, zeros.of(eqn.inputs[1 - i]), out_shape) if eqn.primitive in MULTIPLY else pattern
+    if isinstance(link, Moved):
+        return take(pattern, link.source)
+    if isinstance(link, Merged):
+        return merge(pattern, link.target, int(np.prod(out_shape)))
+    if eqn.primitive is DOT:
+        return times(_dot(program, eqn, i, zeros), pattern)
+    if eqn.primitive is CONV and i == 0:
+        return times(_conv(program, eqn), pattern)
+    if eqn.primitive in _ALONG_AN_AXIS:
+        return times(_lines(shape, eqn.params["axis"]), pattern)
+    if eqn.primitive in _SORT:
+        return times(_lines(shape, eqn.params["dimension"]), pattern)
+    return everything(int(np.prod(out_shape)), pattern)
+
+
+def _masked(pattern: Pattern, nonzero: np.ndarray | None, shape: tuple[int, ...]) -> Pattern:
+    """The rows where the other factor can be anything but zero."""
+    if nonzero is None:
+        return pattern
+    return take(pattern, np.where(np.broadcast_to(nonzero, shape), indices(shape), NONE))
+
+
+def _lines(shape: tuple[int, ...], axis: int) -> Pattern:
+    """All elements of one line along an axis depend on one another."""
+    check_entries(int(np.prod(shape)) * shape[axis])
+    line = np.broadcast_to(np.take(indices(shape), [0], axis), shape)
+    first, of = np.unique(line, return_inverse=True)
+    members = sp.csr_array((np.ones(of.size, bool), (of.ravel(), np.arange(of.size))), shape=(first.size, of.size))
+    return operation(of, members)
+
+
+def _dot(program: Program, eqn: Equation, operand: int, zeros: Zeros) -> Pattern:
+    """Which elements of one operand enter which element of the output, the other operand's zeros left out."""
+    contracting, batch = eqn.params["dimension_numbers"]
+    shape, other = program.shape(eqn.inputs[operand]), program.shape(eqn.inputs[1 - operand])
+    nonzero = zeros.of(eqn.inputs[1 - operand])
+    nonzero = np.ones(other, bool) if nonzero is None else np.broadcast_to(nonzero, other)
+    mine = [d for d in range(len(shape)) if d not in (*contracting[operand], *batch[operand])]
+    theirs = [d for d in range(len(other)) if d not in (*contracting[1 - operand], *batch[1 - operand])]
+
+    def size(dims: Sequence[int], of: tuple[int, ...]) -> int:
+        return int(np.prod([of[d] for d in dims]))
+
+    b, k = size(batch[operand], shape), size(contracting[operand], shape)
+    m, n = size(mine, shape), size(theirs, other)
+    numbered = indices(shape).transpose([*batch[operand], *mine, *contracting[operand]]).reshape(b, m, k)
+    weight = nonzero.transpose([*batch[1 - operand], *theirs, *contracting[1 - operand]]).reshape(b, n, k)
+    out = np.arange(b * m * n).reshape((b, m, n) if operand == 0 else (b, n, m))
+    out = out if operand == 0 else out.swapaxes(1, 2)
+    check_entries(m * int(weight.sum()))
+    flat, sets = _distinct(weight.reshape(b * n, k))
+    # a set is one of few ways to read a row of the operand, for one of its rows
+    rows = np.arange(b * m).reshape(b, m, 1)
+    kind = flat.reshape(b, 1, n)
+    of = rows * len(sets) + kind
+    out = of if operand == 0 else of.swapaxes(1, 2)
+    at_kind, at_k = np.nonzero(sets)
+    columns = numbered.reshape(b * m, k)[:, at_k].ravel()
+    number = (np.arange(b * m)[:, None] * len(sets) + at_kind).ravel()
+    read = sp.csr_array((np.ones(columns.size, bool), (number, columns)), shape=(b * m * len(sets), numbered.size))
+    return operation(out, read)
+
+
+def _distinct(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The number of every row among those that differ, and these."""
+    if rows.all():
+        return np.zeros(len(rows), int), rows[:1]
+    found, number = np.unique(rows, axis=0, return_inverse=True)
+    return number.ravel(), found
+
+
+def _conv(program: Program, eqn: Equation) -> Pattern:
+    """Places by places, times channels by channels of one group, for every example."""
+    into, kernel, out = eqn.params["dimension_numbers"]
+    shape, out_shape = program.shape(eqn.inputs[0]), program.shape(eqn.outputs[0])
+    if eqn.params["batch_group_count"] != 1:
+        check_entries(int(np.prod(out_shape)) * int(np.prod(shape)))
+        return operation(np.zeros(out_shape, int), sp.csr_array(np.ones((1, int(np.prod(shape))), bool)))
+    groups = eqn.params["feature_group_count"]
+    places = _places(eqn, [shape[d] for d in into[2:]], [program.shape(eqn.inputs[1])[d] for d in kernel[2:]])
+    batch, channels, made = shape[into[0]], shape[into[1]], out_shape[out[1]]
+    check_entries(batch * places.nnz * made * channels // groups)
+    each = batch * groups
+    within = np.ones((1, channels // groups), bool)
+    read: Matrix = sp.kron(sp.kron(sp.eye_array(each, dtype=bool), within), places).tocsr().astype(bool)
+    theirs = np.argsort(indices(shape).transpose(into).ravel())
+    place = np.arange(each * places.shape[0]).reshape(each, 1, places.shape[0])
+    of = np.broadcast_to(place, (each, made // groups, places.shape[0])).reshape([out_shape[d] for d in out])
+    return operation(of.transpose(np.argsort(out)), read[:, theirs])
+
+
+def _places(eqn: Equation, shape: Sequence[int], kernel: Sequence[int]) -> Matrix:
+    """Which place of the output sees which place of the input: a convolution of unit impulses with a kernel of ones."""
+    count, axes = int(np.prod(shape)), tuple(range(len(shape) + 2))
+    check_entries(count**2)
+    params = {
+        **eqn.params,
+        "dimension_numbers": jax.lax.ConvDimensionNumbers(axes, axes, axes),
+        "feature_group_count": 1,
+        "preferred_element_type": None,
+    }
+    with jax.ensure_compile_time_eval():
+        impulses = jnp.eye(count, dtype=jnp.float32).reshape(count, 1, *shape)
+        assert eqn.primitive is not None
+        answers = eqn.primitive.bind(impulses, jnp.ones((1, 1, *kernel), jnp.float32), **params)
+    return sp.csr_array(np.asarray(answers).reshape(count, -1).T > 0)

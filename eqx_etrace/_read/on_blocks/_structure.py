@@ -1,0 +1,144 @@
+"""Which scalars of the state a weight can ever influence, and how the state's Jacobian falls into blocks.
+
+The state is one vector of real scalars. A **source** is where an effective weight enters the step, whatever follows:
+the output y of a head (each element of y is one row, met by the features x), or the weight itself, used in any other
+way (each element is a row). Per source and row,
+
+    R_1      the scalars of the new state that the row can change in one step
+    R_n      R_{n-1} and every scalar that the Jacobian's pattern reaches from it: n steps
+    R_inf    the limit.
+
+Nothing outside R_inf is ever influenced, so an influence kept on R_inf is exact: real-time recurrent learning at the
+cost of the structure. Strongly connected components of the pattern are its finest blocks. R_n is SnAp-n.
+"""
+
+import dataclasses
+import functools
+
+import numpy as np
+import scipy.sparse as sp
+
+from .._effective_weights import Body, Use
+from ..program import Equation, is_collective
+from ..step import Step
+from ._colours import find_colours
+from ._pattern import find_patterns
+from ._reach import closure, Family, Reach, within_steps
+from ._sparse import identity, Index, Matrix, nothing, one_of, Pattern, stack
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Source:
+    """Where one effective weight enters the step."""
+
+    weight: int
+    use: Use | None
+    """The head that it enters by; None for its other uses together."""
+    start: int
+    """Its first row, among those of all sources."""
+    rows: int
+
+    @property
+    def output(self) -> int | None:
+        """The variable that the head makes."""
+        return None if self.use is None else self.use.output
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Structure:
+    """The pattern of one step."""
+
+    pattern: Pattern
+    """[scalars of the new state, scalars of the old state and then rows of sources]"""
+    sources: tuple[Source, ...]
+    leaf: Index
+    """For every scalar, its number among the real arrays of the state."""
+
+    @property
+    def size(self) -> int:
+        """How many scalars the state has."""
+        return self.leaf.size
+
+    @functools.cached_property
+    def jacobian(self) -> Matrix:
+        """[new state, old state], in scalars, written out."""
+        return self.pattern.written_out[:, : self.size]
+
+    @functools.cached_property
+    def first(self) -> Matrix:
+        """[rows of all sources, scalars of the new state]: R_1, written out."""
+        return self.pattern.written_out[:, self.size :].T.tocsr()
+
+    @functools.cached_property
+    def colours(self) -> Index:
+        """Scalars of the new state of one colour share no column: one reverse pass serves them all."""
+        return find_colours(self._reads, self._family)
+
+    @functools.cached_property
+    def _family(self) -> Family:
+        """The scalars of the new state that have a set of columns of the pattern in common."""
+        terms = [one_of(t.of, t.sets.shape[0]).T for t in self.pattern.terms]
+        return Family(sp.vstack(terms).tocsr())
+
+    @functools.cached_property
+    def _reads(self) -> Matrix:
+        """[sets, columns]"""
+        return sp.vstack([t.sets for t in self.pattern.terms]).tocsr()
+
+    @functools.cached_property
+    def _onward(self) -> Matrix:
+        """[sets, sets]: those that read a scalar of this one."""
+        return (self._family.members @ self._reads[:, : self.size].T.tocsr()).tocsr()
+
+    @functools.cached_property
+    def _reached(self) -> dict[int | None, Reach]:
+        return {}
+
+    def reach(self, steps: int | None) -> Reach:
+        """R_steps of every row of every source; R_inf for None."""
+        if steps not in self._reached:
+            first = self._reads[:, self.size :].T.tocsr()
+            self._reached[steps] = (
+                closure(first, self._onward, self._family)
+                if steps is None
+                else Reach(within_steps(first, self._onward, steps, self._family), self._family)
+            )
+        return self._reached[steps]
+
+
+def find_structure(step: Step, body: Body) -> Structure:
+    """The pattern of a step's Jacobian, with respect to its old state and to its sources."""
+    program = step.program
+    places = [(var, None) for var in body.weights] + [(use.output, use) for use in body.heads]
+    variables = [*step.states, *(var for var, _ in places)]
+    sizes = [int(np.prod(program.shape(v))) for v in variables]
+    starts, total = np.concatenate([[0], np.cumsum(sizes)]), sum(sizes)
+    columns = {v: identity(n, int(s), total) for v, n, s in zip(variables, sizes, starts, strict=False)}
+    cut = {(use.output, use.operand) for use in body.heads} | set(unfollowed_edges(step, body))
+    found = find_patterns(program, body.equations, columns, cut)
+    count = len(step.states)
+    new = [found.get(v) for v in step.new_states]
+    pattern = stack([nothing(n, total) if p is None else p for p, n in zip(new, sizes, strict=False)])
+    leaf = np.concatenate([np.full(n, leaf) for leaf, n in enumerate(sizes[:count])])
+    entering = np.zeros(total, bool)
+    for term in pattern.terms:
+        entering[term.sets.indices] = True
+    sources = tuple(
+        Source(use.weight if use else var, use, int(start) - leaf.size, size)
+        for (var, use), start, size in zip(places, starts[count:], sizes[count:], strict=False)
+        if entering[start : start + size].any()
+    )
+    return Structure(pattern, sources, leaf)
+
+
+def unfollowed_edges(step: Step, body: Body) -> list[tuple[int, int]]:
+    """Uses that no Jacobian can follow: by calls whose derivative rule is not linear, and by collectives.
+
+    The derivative of a solve is linear; it is the solver that may stop early. So a solve is followed.
+    """
+    calls = [eqn for eqn in body.equations if is_collective(eqn) or _is_unfollowed(step, eqn)]
+    return [(eqn.outputs[0], i) for eqn in calls for i in range(len(eqn.inputs))]
+
+
+def _is_unfollowed(step: Step, eqn: Equation) -> bool:
+    return not all(found.is_solve for found in step.program.links.unproven(eqn))

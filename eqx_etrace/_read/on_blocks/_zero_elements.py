@@ -1,0 +1,64 @@
+"""Where values are zero by structure."""
+
+import functools
+from typing import Any
+
+import numpy as np
+from jax.core import Tracer
+
+from ... import _jax
+from ..program import constant_value, Program, SHAPED
+
+MULTIPLY = frozenset(_jax.primitives("mul"))
+_KEEPS_ZERO = frozenset(_jax.primitives("neg sin tan tanh sinh asin atan asinh atanh abs sign sqrt square real imag"))
+
+
+class Zeros:
+    """Where values are zero by structure: constants, and what multiplies or moves them."""
+
+    def __init__(self, program: Program):
+        self.program = program
+        self._masks: dict[int, np.ndarray | None] = {}
+        self._values: dict[int, Any] = {}
+
+    def of(self, var: int) -> np.ndarray | None:
+        """False where the variable is zero whatever the parameters; None if nowhere."""
+        left = [var]
+        while left:
+            now = left[-1]
+            waiting = [v for v in self._factors(now) if v not in self._masks] if now not in self._masks else []
+            if waiting:
+                left.append(waiting[0])
+                continue
+            if now not in self._masks:
+                self._masks[now] = self._find(now)
+            left.pop()
+        return self._masks[var]
+
+    def _factors(self, var: int) -> tuple[int, ...]:
+        """Variables whose zeros are its own."""
+        eqn = self.program.producer.get(var)
+        if eqn is None or var in self._constant or eqn.primitive not in MULTIPLY | _KEEPS_ZERO | set(SHAPED):
+            return ()
+        return eqn.inputs
+
+    @functools.cached_property
+    def _constant(self) -> set[int]:
+        """The variables that are made from constants alone, whose values are known."""
+        known = {var for var, value in self.program.constants.items() if not isinstance(value, Tracer)}
+        for eqn in self.program.equations:
+            if eqn.inputs and known.issuperset(eqn.inputs):
+                known.update(eqn.outputs)
+        return known
+
+    def _find(self, var: int) -> np.ndarray | None:
+        value = constant_value(self.program, var, self._values) if var in self._constant else None
+        if value is not None:
+            return None if (value != 0).all() else np.asarray(value != 0)
+        masks = [self._masks[v] for v in self._factors(var)]
+        if all(mask is None for mask in masks):
+            return None
+        eqn, shape = self.program.producer[var], self.program.shape(var)
+        if eqn.primitive in SHAPED:
+            return np.asarray(SHAPED[eqn.primitive](masks[0], **eqn.params))
+        return np.asarray(np.logical_and.reduce([np.broadcast_to(m, shape) for m in masks if m is not None]))

@@ -1,0 +1,140 @@
+"""Calls with a derivative rule of their own: surrogate spikes, clipped gradients, stable softplus, linear solves.
+
+The primal of a surrogate spike is a comparison, whose derivative is zero, and the rule of a
+`custom_vjp` may do anything at all. So the primal is not asked. What counts is the function that maps
+output cotangents to operand cotangents: it is staged, and the elements of the output cotangents are
+followed through *it*, by value. A rule that mixes positions is `MIXING`. So is one that is not linear in the
+cotangent (clipping, rounding, an added constant): no ones-cotangent can read a Jacobian from it, and it must meet the
+cotangent of every step by itself, as it does in BPTT.
+"""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from ... import _jax
+from ._linear import Kind, kinds_of_outputs
+from ._link import ALIGNED, indices, Link, MANY, merge, Merged, MIXING, Mixing, NONE, Positions
+from ._program import Equation, flatten, Program, Table
+
+_BY_VALUE = frozenset(_jax.primitives("stop_gradient"))
+"""Primitives without a derivative that pass their operand on."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Rule:
+    """What the derivative rule of one call does."""
+
+    is_linear: bool
+    links: Mapping[tuple[int, int], Link]
+    """By (operand, output); absent where no cotangent gets through."""
+
+
+def find_rule(program: Program, eqn: Equation, operands: list[int], table: type[Table]) -> Rule:
+    """Stage the rule of a call from output cotangents to the cotangents of these operands, and follow them.
+
+    An output that nothing reads has none: a rule with `symbolic_zeros` is told so, and may do something else.
+    """
+    outputs = [j for j, v in enumerate(eqn.outputs) if program.is_inexact(v) and v in program.read]
+    if not operands or not outputs:
+        return Rule(True, {})
+    try:
+        staged = _stage_backward(program, eqn, operands, outputs)
+    except Exception:  # whatever a stranger's rule does; what has no derivative says so when it is run
+        return Rule(False, {(i, j): MIXING for i in operands for j in outputs})
+    backward = flatten(staged, table, by_value=True)
+    cotangents = backward.inputs[len(eqn.inputs) :]
+    kinds = _kinds(program, eqn, operands, backward)
+    is_linear = all(kind in (Kind.ZERO, Kind.LINEAR) for kind in kinds)
+    found: dict[tuple[int, int], Link] = {}
+    for j, cotangent in zip(outputs, cotangents, strict=True):
+        touched, labels = _touched(backward, [cotangent]), _follow(backward, cotangent)
+        for i, result, kind in zip(operands, backward.outputs, kinds, strict=True):
+            if result in touched or kind is Kind.FIXED:  # a constant goes on to what was before, whatever comes in
+                traced = is_linear and result in labels
+                found[i, j] = _as_link(labels[result], program.shape(eqn.outputs[j])) if traced else MIXING
+    return Rule(is_linear, found)
+
+
+def _kinds(program: Program, eqn: Equation, operands: list[int], backward: Program) -> list[Kind]:
+    """What the cotangents of the operands are of those of the outputs.
+
+    The backward pass of a `custom_jvp` is linear but for rounding: JAX makes it by transposing a linear map. But if
+    there is a transpose of somebody else's in that map, nothing is known.
+    """
+    inputs = [Kind.FIXED] * len(eqn.inputs) + [Kind.LINEAR] * (len(backward.inputs) - len(eqn.inputs))
+    is_transposed = eqn.jaxpr_eqn.primitive in _jax.CUSTOM_TANGENTS
+    is_transposed = is_transposed and not _jax.holds_a_rule(_stage_tangents(program, eqn, operands).jaxpr)
+    return kinds_of_outputs(backward, inputs, is_known_linear=is_transposed)
+
+
+def _stage_tangents(program: Program, eqn: Equation, operands: list[int]) -> _jax.ClosedJaxpr:
+    def forward(primals: list[jax.Array], tangents: list[jax.Array]) -> list[Any]:  # a known zero is no `jax.Array`
+        return jax.jvp(_of(eqn, operands, primals), [primals[i] for i in operands], tangents)[1]
+
+    return jax.make_jaxpr(forward)(_shaped(program, eqn.inputs), _shaped(program, [eqn.inputs[i] for i in operands]))
+
+
+def _stage_backward(program: Program, eqn: Equation, operands: list[int], outputs: list[int]) -> _jax.ClosedJaxpr:
+    def backward(primals: list[jax.Array], cotangents: list[jax.Array]) -> tuple[Any, ...]:
+        run = _of(eqn, operands, primals)
+
+        def inexact_outputs(*inexact: jax.Array) -> list[Any]:
+            found = run(*inexact)  # once: the rule meets the cotangents of all outputs together
+            return [found[j] for j in outputs]
+
+        return jax.vjp(inexact_outputs, *[primals[i] for i in operands])[1](cotangents)
+
+    return jax.make_jaxpr(backward)(_shaped(program, eqn.inputs), _shaped(program, [eqn.outputs[j] for j in outputs]))
+
+
+def _of(eqn: Equation, operands: Sequence[int], primals: Sequence[jax.Array]) -> Callable[..., list[Any]]:
+    """The equation as a function of these operands."""
+
+    def run(*inexact: jax.Array) -> list[Any]:
+        values = list(primals)
+        for i, x in zip(operands, inexact, strict=True):
+            values[i] = x
+        return eqn.bind(values)
+
+    return run
+
+
+def _shaped(program: Program, variables: Sequence[int]) -> list[jax.ShapeDtypeStruct]:
+    return [jax.ShapeDtypeStruct(program.shape(v), program.avals[v].dtype) for v in variables]
+
+
+def _follow(program: Program, start: int) -> dict[int, Positions]:
+    """Which elements of `start` the elements of each variable depend on; MANY once mixed."""
+    labels: dict[int, Positions] = {start: indices(program.shape(start))}
+    for eqn in program.equations:
+        for i, operand in enumerate(eqn.inputs):
+            if operand not in labels:
+                continue
+            for j, output in enumerate(eqn.outputs):
+                edge = ALIGNED if eqn.primitive in _BY_VALUE else program.links(eqn, i, j)
+                if edge is None:
+                    continue
+                shape = program.shape(output)
+                found = np.full(shape, MANY) if isinstance(edge, Mixing) else edge.forward(labels[operand], shape)
+                labels[output] = merge(labels[output], found) if output in labels else found
+    return labels
+
+
+def _as_link(target: Positions, shape: tuple[int, ...]) -> Link:
+    if (target == MANY).any():
+        return MIXING
+    same = target.shape == shape and ((target == indices(shape)) | (target == NONE)).all()
+    return ALIGNED if same else Merged(target)
+
+
+def _touched(program: Program, start: Sequence[int]) -> set[int]:
+    """Every variable whose value depends on these."""
+    touched = set(start)
+    for eqn in program.equations:
+        if touched.intersection(eqn.inputs):
+            touched.update(eqn.outputs)
+    return touched

@@ -1,0 +1,207 @@
+"""Is a staged function linear in some of its inputs?
+
+Every variable is of one kind, found from its operands, loops and branches included:
+
+    ZERO     zero, whatever the inputs; or nowhere finite, as what takes the place of a result that failed
+    FIXED    the same whatever the inputs that are asked about
+    LINEAR   a linear function of them
+    OTHER    could not be shown to be any of these
+
+A sum of what is linear and of what is fixed is none of these (`x + 1`), a sum with zero is. The inputs are finite;
+whether a multiple of them is finite, too, is fixed.
+"""
+
+import enum
+import functools
+from collections.abc import Callable, Sequence
+
+import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
+
+from ... import _jax
+from ._program import Equation, flatten, Program
+
+
+class Kind(enum.IntEnum):
+    """What a variable is as a function of the inputs that are asked about."""
+
+    ZERO = 0
+    FIXED = 1
+    LINEAR = 2
+    OTHER = 3
+
+
+# Which operands an operation is linear in together, where those that are not asked about are zero: `x + 0`, not
+# `x + 1`.
+LINEAR = frozenset(
+    _jax.primitives(
+        "add sub add_jaxvals neg copy real imag complex conj reduce_sum reshape squeeze transpose rev slice "
+        "broadcast_in_dim tile split unstack stack concatenate pad sharding_constraint name "
+        "stop_gradient cumsum reduce_window_sum fft convert_element_type"
+    )
+)
+LINEAR_IN = {
+    **dict.fromkeys(LINEAR, slice(None)),
+    **dict.fromkeys(_jax.primitives("div gather dynamic_slice"), slice(1)),
+    **dict.fromkeys(_jax.primitives("dynamic_update_slice"), slice(2)),
+    **dict.fromkeys(_jax.primitives("scatter_add scatter"), slice(0, None, 2)),
+    **dict.fromkeys(_jax.primitives("select_n triangular_solve"), slice(1, None)),
+    **dict.fromkeys(_jax.primitives("tridiagonal_solve"), slice(3, None)),
+}
+_PAIRWISE = frozenset(_jax.primitives("optimization_barrier device_put"))
+LINEAR_IN_ONE = frozenset(_jax.primitives("mul dot_general conv_general_dilated"))
+_SOLVE = frozenset(_jax.primitives("linear_solve"))
+_SCATTER = frozenset(_jax.primitives("scatter"))
+_IS_FINITE = frozenset(_jax.primitives("is_finite"))
+_SCAN = frozenset(_jax.primitives("scan"))
+_WHILE = frozenset(_jax.primitives("while"))
+_COND = frozenset(_jax.primitives("cond"))
+
+
+def kinds_of_outputs(program: Program, inputs: Sequence[Kind], *, is_known_linear: bool = False) -> list[Kind]:
+    """Of a program whose inputs are of these kinds.
+
+    With `is_known_linear`, what no table knows is linear: the function is known to be linear, but for rounding.
+    """
+    kinds = [Kind.FIXED] * len(program.avals)
+    for var, value in program.constants.items():
+        kinds[var] = _constant_kind(value)
+    for var, kind in zip(program.inputs, inputs, strict=True):
+        kinds[var] = kind
+    for eqn in program.equations:
+        found = _through(program, eqn, [kinds[v] for v in eqn.inputs], is_known_linear)
+        for var, kind in zip(eqn.outputs, found, strict=True):
+            kinds[var] = kind
+    return [kinds[v] for v in program.outputs]
+
+
+def _constant_kind(value: object) -> Kind:
+    if isinstance(value, Tracer) or _jax.is_key(value):
+        return Kind.FIXED
+    number = np.asarray(value)
+    has_failed = jnp.issubdtype(number.dtype, jnp.floating) and not np.isfinite(number).any()
+    return Kind.ZERO if has_failed or not number.any() else Kind.FIXED
+
+
+def _through(program: Program, eqn: Equation, operands: list[Kind], is_known_linear: bool) -> list[Kind]:
+    if eqn.primitive in _SCAN:
+        return _through_scan(eqn, operands, is_known_linear)
+    if eqn.primitive in _WHILE:
+        return _through_while(eqn, operands, is_known_linear)
+    if eqn.primitive in _COND:
+        return _through_cond(eqn, operands, is_known_linear)
+    if eqn.primitive in _SOLVE:
+        run, constants, first = _jax.solver(eqn.params)
+        body = flatten(run, None, by_value=True)
+        return kinds_of_outputs(body, operands[constants] + operands[first:], is_known_linear=is_known_linear)
+    if eqn.primitive in _PAIRWISE or eqn.jaxpr_eqn is None:
+        return operands
+    return [_through_operation(program, eqn, operands, is_known_linear)] * len(eqn.outputs)
+
+
+def _through_operation(program: Program, eqn: Equation, operands: list[Kind], is_known_linear: bool) -> Kind:
+    """Of an operation that is neither a loop nor a branch."""
+    together = range(len(operands))[_linear_operands(eqn)]
+    hit = [i for i, kind in enumerate(operands) if kind >= Kind.LINEAR]
+    if not hit:
+        return Kind.ZERO if _is_zero(program, eqn, [operands[i] for i in together], operands) else Kind.FIXED
+    if eqn.primitive in _IS_FINITE and Kind.OTHER not in operands:
+        return Kind.FIXED
+    if Kind.OTHER in operands or not _keeps_precision(program, eqn, hit):
+        return Kind.OTHER
+    if eqn.primitive in LINEAR_IN_ONE:
+        return Kind.LINEAR if len(hit) == 1 else Kind.OTHER
+    others = (operands[i] for i in together if i not in hit)
+    if set(together).issuperset(hit) and all(kind is Kind.ZERO for kind in others):
+        return Kind.LINEAR
+    return Kind.LINEAR if is_known_linear and eqn.primitive not in LINEAR_IN else Kind.OTHER
+
+
+def _linear_operands(eqn: Equation) -> slice:
+    if eqn.params.get("fill_value"):  # what a `gather` reads out of bounds
+        return slice(0)
+    if eqn.primitive in _SCATTER and eqn.params["update_jaxpr"] is not None:  # `x.at[i].apply(f)`
+        return slice(0)
+    assert eqn.primitive is not None
+    return LINEAR_IN.get(eqn.primitive, slice(0))
+
+
+def _is_zero(program: Program, eqn: Equation, together: list[Kind], operands: list[Kind]) -> bool:
+    """Is the result zero or nowhere finite? Integers that are made of infinite numbers are finite."""
+    if any(map(program.is_inexact, eqn.inputs)) and not all(map(program.is_inexact, eqn.outputs)):
+        return False
+    if eqn.primitive in LINEAR_IN_ONE:
+        return Kind.ZERO in operands
+    return bool(together) and all(kind is Kind.ZERO for kind in together)
+
+
+def _keeps_precision(program: Program, eqn: Equation, hit: list[int]) -> bool:
+    """Is nothing rounded on the way?"""
+    dtypes = [program.avals[eqn.inputs[i]].dtype for i in hit]
+    return all(_holds(program.avals[out].dtype, dtype) for out in eqn.outputs for dtype in dtypes)
+
+
+def _holds(wide: np.dtype, narrow: np.dtype) -> bool:
+    """Is every number of one dtype a number of the other, both inexact?"""
+    if not all(jnp.issubdtype(dtype, jnp.inexact) for dtype in (wide, narrow)):
+        return False
+    a, b = jnp.finfo(wide), jnp.finfo(narrow)
+    return a.nmant >= b.nmant and a.maxexp >= b.maxexp
+
+
+def either(first: Kind, second: Kind) -> Kind:
+    """What is one or the other, and the choice is fixed."""
+    if Kind.ZERO in (first, second) or first is second:
+        return max(first, second)
+    return Kind.OTHER
+
+
+def _until_stable(carried: list[Kind], after: Callable[[list[Kind]], list[Kind]]) -> list[Kind]:
+    """What is carried through a loop of any length; `after` gives it after one more round."""
+    while True:
+        grown = [either(a, b) for a, b in zip(carried, after(carried), strict=True)]
+        if grown == carried:
+            return carried
+        carried = grown
+
+
+def _through_scan(eqn: Equation, operands: list[Kind], is_known_linear: bool) -> list[Kind]:
+    constants, carried = _jax.scan_sizes(eqn.params)
+    body = flatten(eqn.params["jaxpr"], None, by_value=True)
+    fixed, slices = operands[:constants], operands[constants + carried :]
+
+    def run(carry: list[Kind]) -> list[Kind]:
+        return kinds_of_outputs(body, [*fixed, *carry, *slices], is_known_linear=is_known_linear)
+
+    carry = _until_stable(operands[constants : constants + carried], lambda carry: run(carry)[:carried])
+    return [*carry, *run(carry)[carried:]]
+
+
+def _through_while(eqn: Equation, operands: list[Kind], is_known_linear: bool) -> list[Kind]:
+    """How often it runs must not depend on what is asked about."""
+    condition, body = (flatten(eqn.params[name], None, by_value=True) for name in ("cond_jaxpr", "body_jaxpr"))
+    for_condition, for_body = eqn.params["cond_nconsts"], eqn.params["body_nconsts"]
+    asked, fixed = operands[:for_condition], operands[for_condition : for_condition + for_body]
+
+    def run(carry: list[Kind]) -> list[Kind]:
+        return kinds_of_outputs(body, [*fixed, *carry], is_known_linear=is_known_linear)
+
+    carry = _until_stable(operands[for_condition + for_body :], run)
+    (goes_on,) = kinds_of_outputs(condition, [*asked, *carry])
+    return carry if goes_on <= Kind.FIXED else [Kind.OTHER] * len(carry)
+
+
+def _through_cond(eqn: Equation, operands: list[Kind], is_known_linear: bool) -> list[Kind]:
+    every = [flatten(branch, None, by_value=True) for branch in eqn.params["branches"]]
+    branches = [branch for branch in every if not _only_raises(branch)] or every
+    found = [kinds_of_outputs(branch, operands[1:], is_known_linear=is_known_linear) for branch in branches]
+    if operands[0] > Kind.FIXED:
+        return [Kind.OTHER] * len(eqn.outputs)
+    return [functools.reduce(either, kinds) for kinds in zip(*found, strict=True)]
+
+
+def _only_raises(branch: Program) -> bool:
+    """Does it give nothing but what a callback that raises would have given (`eqx.error_if`)?"""
+    made = [branch.producer.get(v) for v in branch.outputs]
+    return all(eqn is not None and _jax.is_callback_that_raises(eqn) for eqn in made)

@@ -1,0 +1,141 @@
+"""The user's step, staged: which variables are parameters, hidden states, inputs and outputs.
+
+`step(model, state, *inputs) -> (out, new_state)` takes arbitrary pytrees; what is staged is a function of their arrays.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Collection, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import PyTree
+
+from ... import _jax
+from ..program import flatten, Links, Program, with_fresh_outputs, without_derivative
+from ._check import axis_too_many, check_arguments, check_numbers, check_pair, check_state, describe
+from ._pytree import Layout
+
+
+@dataclasses.dataclass(frozen=True)
+class Step:
+    """A staged step. The fields from `parameters` on are variables of `program`."""
+
+    program: Program
+    model: Layout
+    state: Layout
+    inputs: Layout
+    out: Layout
+    aux: Layout
+    """What the step returns beside its output, without derivatives."""
+    parameters: tuple[int, ...]
+    model_rest: tuple[int, ...]
+    states: tuple[int, ...]
+    """Real, as the new ones: a complex array of the state gives two."""
+    states_rest: tuple[int, ...]
+    inputs_inexact: tuple[int, ...]
+    inputs_rest: tuple[int, ...]
+    out_inexact: tuple[int, ...]
+    out_rest: tuple[int, ...]
+    aux_inexact: tuple[int, ...]
+    aux_rest: tuple[int, ...]
+    new_states: tuple[int, ...]
+    new_states_rest: tuple[int, ...]
+    pulls_state: bool = False
+    """May the new state get a cotangent beside the output? Then credit into all of it counts."""
+
+    @property
+    def pulled(self) -> tuple[int, ...]:
+        """What may get a cotangent."""
+        return (*self.out_inexact, *self.new_states) if self.pulls_state else self.out_inexact
+
+    @property
+    def still(self) -> frozenset[int]:
+        """The states that carry credit of no parameter, by number: nothing differentiates by them, BPTT neither."""
+        return frozenset(leaf for leaf, var in enumerate(self.states) if not self.program.is_moved(var))
+
+    def without_credit_from(self, leaves: Collection[int]) -> "Step":
+        """The same step, not differentiated by these of its old states."""
+        assert self.program.moved is not None
+        moved = self.program.moved.difference(self.states[leaf] for leaf in leaves)
+        return dataclasses.replace(self, program=dataclasses.replace(self.program, moved=moved))
+
+    def without_credit_into(self, leaves: Sequence[int]) -> "Step":
+        """The same step, no derivative reaching these of its new states."""
+        start = len(self.program.outputs) - len(self.new_states) - len(self.new_states_rest)
+        outputs = [start + leaf for leaf in leaves]
+        program = without_derivative(self.program, outputs)
+        new = {leaf: program.outputs[i] for leaf, i in zip(leaves, outputs, strict=True)}
+        new_states = tuple(new.get(leaf, v) for leaf, v in enumerate(self.new_states))
+        return dataclasses.replace(self, program=program, new_states=new_states)
+
+    @property
+    def is_loss(self) -> bool:
+        """Is the output one real scalar?"""
+        avals = [self.program.avals[v] for v in self.out_inexact]
+        is_scalar = len(self.out.arrays) == 1 and [a.shape for a in avals] == [()]
+        return is_scalar and jnp.issubdtype(avals[0].dtype, jnp.floating)
+
+
+def _checked(
+    step: Callable[..., Any], where: str, has_aux: bool, model: PyTree, state: PyTree, inputs: tuple[Any, ...]
+) -> tuple[Any, Any, Any]:
+    """What the step returns, `(out, aux, new_state)`, if it is what a step must return."""
+    old = Layout.of(state, in_halves=True)
+    try:
+        result = step(model, state, *inputs)
+    except Exception as error:
+        error.add_note(
+            f"This happened while `eqx_etrace` traced the step {where} with state {describe(old)} and "
+            f"inputs {describe(Layout.of(inputs))}. (Arguments come in the order `(model, state, *inputs)`.)"
+        )
+        raise
+    out, new_state = check_pair(result, f"The step {where} must return a pair `(out, new_state)`")
+    out, aux = (
+        check_pair(out, f"With `has_aux` the step {where} must return `((out, aux), new_state)`")
+        if has_aux
+        else (out, ())
+    )
+    check_state(where, old, Layout.of(new_state, in_halves=True))
+    return out, aux, new_state
+
+
+def stage_step(
+    step: Callable[..., Any], model: PyTree, state: PyTree, inputs: tuple[Any, ...], *, has_aux: bool = False
+) -> Step:
+    """Stage a step on arrays or `ShapeDtypeStruct`s. With `has_aux` its output is a pair `(out, aux)`."""
+    layouts = Layout.of(model), Layout.of(state, in_halves=True), Layout.of(inputs)
+    arguments = [part for lay, tree in zip(layouts, (model, state, inputs), strict=True) for part in lay.split(tree)]
+    where = _jax.definition_line(step)
+    check_arguments(where, *layouts[:2])
+    check_numbers(where, model, layouts[0])
+    run = functools.partial(_checked, step, where, has_aux)
+    found: list[Layout] = []
+
+    def flat(*parts: Any) -> Any:
+        trees = [lay.join(*parts[2 * i : 2 * i + 2]) for i, lay in enumerate(layouts)]
+        out, aux, new_state = run(*trees)
+        found[:] = [Layout.of(out), Layout.of(aux)]
+        return *found[0].split(out), *found[1].split(aux), *layouts[1].split(new_state)
+
+    try:
+        closed, shapes = jax.make_jaxpr(flat, return_shape=True)(*arguments)
+    except Exception as error:
+        for advice in axis_too_many(run, model, state, inputs):
+            error.add_note(advice)
+        raise
+    program = flatten(closed, Links)
+    sizes = [len(part) for part in shapes]
+    start = sum(sizes[:4])
+    program = with_fresh_outputs(program, range(start, start + sizes[4]))
+    names = ("parameters", "model_rest", "states", "states_rest", "inputs_inexact", "inputs_rest")
+    names += ("out_inexact", "out_rest", "aux_inexact", "aux_rest", "new_states", "new_states_rest")
+    roles = [*_cut(program.inputs, [len(a) for a in arguments]), *_cut(program.outputs, sizes)]
+    program = dataclasses.replace(program, moved=frozenset(roles[0] + roles[2]))
+    return Step(program, layouts[0], layouts[1], layouts[2], found[0], found[1], **dict(zip(names, roles, strict=True)))
+
+
+def _cut(variables: tuple[int, ...], sizes: Sequence[int]) -> list[tuple[int, ...]]:
+    left = iter(variables)
+    return [tuple(next(left) for _ in range(n)) for n in sizes]

@@ -1,0 +1,175 @@
+"""The graph of a step: its hidden groups, and where each parameter enters them."""
+
+import dataclasses
+import functools
+import math
+from collections.abc import Callable
+from typing import Any
+
+import jax.numpy as jnp
+from jaxtyping import PyTree
+
+from .._carry import AbstractRule, DRTRL
+from .._read import analyse, Analysis, HiddenGroup, ParamRelation, Path, stage_step
+from .._spend import check_rule, Rule, shown
+from ._cost import Cost, Kept
+from ._report import count_alternatives, make_report, Report, show_bytes
+from .draw import Drawing, make_picture, render
+
+_USUAL = DRTRL()
+
+
+class ETraceGraph:
+    """What `compile_graph` finds in a step. `str()` of it is what `show_graph` prints."""
+
+    def __init__(self, analysis: Analysis):
+        self._analysis = analysis
+
+    @property
+    def hidden_groups(self) -> tuple[HiddenGroup, ...]:
+        """The hidden groups, in data-flow order."""
+        return self._analysis.groups
+
+    @property
+    def relations(self) -> tuple[ParamRelation, ...]:
+        """Every place where a parameter enters a hidden group, in data-flow order."""
+        return self._analysis.relations
+
+    def show_graph(self) -> None:
+        """Print the graph."""
+        print(self)
+
+    def report(self, rule: Rule) -> Report:
+        """What `rule` computes for each parameter: exact or not, what is dropped, what it costs.
+
+        **Raises** `ValueError` under `RTRL` or `SnAp` for a step whose Jacobian is too large to write down. Traces that
+        take more than the limit of a rule are no error here: `Report.refusal` says what `init` would.
+        """
+        return make_report(self._kept, check_rule(rule), lambda: self._alternatives)
+
+    @functools.cached_property
+    def _kept(self) -> Kept:
+        return Kept(self._analysis)
+
+    @functools.cached_property
+    def _alternatives(self) -> tuple[Cost, ...]:
+        return count_alternatives(self._kept)
+
+    def draw(self, rule: Rule = _USUAL) -> Drawing:
+        """A picture: hidden groups with their states, the parameters that enter them, and what flows between them.
+
+            graph.draw(DRTRL()).save("graph.svg")
+
+        Parameters are coloured by what `rule` makes of their gradient, with the memory of their traces; arrows of what
+        it drops beyond the window are red and name the operation and the line. Dashed arrows read the state of the step
+        before. Three or more groups that are alike are drawn once. In a notebook a graph shows itself, under `DRTRL()`.
+
+        **Arguments**
+
+        - `rule`: as for `report`.
+
+        **Raises** `ImportError` without the extra `eqx_etrace[draw]`.
+        """
+        name = str(rule) if isinstance(check_rule(rule), AbstractRule) else "A rule by relation"
+        return render(make_picture(self._analysis, self.report(rule), name))
+
+    def _repr_svg_(self) -> str | None:
+        try:
+            return self.draw().svg
+        except ImportError:
+            return None
+
+    def __copy__(self) -> "ETraceGraph":
+        return self
+
+    def __deepcopy__(self, memo: Any) -> "ETraceGraph":
+        return self
+
+    def __reduce__(self) -> Any:
+        raise TypeError(
+            "A graph cannot be pickled: it holds the staged step, a program that JAX cannot pickle. Pickle what it "
+            "says (`graph.report(rule)`, `graph.draw(rule)`, `graph.hidden_groups`, `graph.relations`, `str(graph)`), "
+            "or pickle what `compile_graph` was given and call it again."
+        )
+
+    def __str__(self) -> str:
+        return "\n".join([*self._group_lines(), *self._weight_lines(), *self._untraced_lines()])
+
+    def __repr__(self) -> str:
+        return f"ETraceGraph({len(self.hidden_groups)} hidden groups, {len(self._associations())} traced parameters)"
+
+    def _associations(self) -> dict[Path, list[int]]:
+        """Which groups each traced parameter enters."""
+        found: dict[Path, list[int]] = {}
+        for relation in self.relations:
+            groups = found.setdefault(relation.path, [])
+            if relation.group not in groups:
+                groups.append(relation.group)
+        return found
+
+    def _group_lines(self) -> list[str]:
+        return [
+            "The hidden groups are:",
+            "",
+            *(f"   Group {g.index}: [{', '.join(shown(p, 'the state') for p in g.paths)}]" for g in self.hidden_groups),
+            "",
+        ]
+
+    def _weight_lines(self) -> list[str]:
+        lines = ["The weight parameters which are associated with the hidden states are:", ""]
+        for number, (path, groups) in enumerate(self._associations().items()):
+            which = f"hidden group {groups[0]}" if len(groups) == 1 else f"hidden groups {_listed(groups)}"
+            lines.append(f"   Weight {number}: {shown(path)}  is associated with {which}")
+        return [*lines, *([] if self._associations() else ["   none"]), ""]
+
+    def _untraced_lines(self) -> list[str]:
+        step, traced = self._analysis.step, self._associations()
+        lines = []
+        found = zip(step.model.inexact_paths, step.parameters, self._analysis.dropped, self._analysis.zero, strict=True)
+        for path, var, cuts, zero in found:
+            if path in traced:
+                continue
+            if zero is not None or not cuts:
+                why, what = ("reaches no later step", "exact") if zero is None else (zero, "zero")
+                lines.append(f"   {shown(path)}  {why}: its gradient is {what}")
+                continue
+            groups = sorted({cut.group for cut in cuts})
+            which = f"hidden group {groups[0]}" if len(groups) == 1 else f"hidden groups {_listed(groups)}"
+            aval = step.program.avals[var]
+            states = sum(self.hidden_groups[g].size * self.hidden_groups[g].num_states for g in groups)
+            dense = states * math.prod(aval.shape) * jnp.dtype(aval.dtype).itemsize
+            lines.append(
+                f"   {shown(path)}  reaches {which} only through mixing ({cuts[0]}): its gradient is that of the "
+                f"window, but for `RTRL` or `SnAp` for everything; a dense trace would take {show_bytes(dense)}"
+            )
+        if not lines:
+            return ["Every parameter has a trace."]
+        return ["The parameters without a trace are:", "", *lines]
+
+
+def _listed(numbers: list[int]) -> str:
+    return ", ".join(map(str, numbers[:-1])) + f" and {numbers[-1]}"
+
+
+def compile_graph(step: Callable[..., Any], model: PyTree, state: PyTree, *inputs: Any) -> ETraceGraph:
+    """Read a step: find its hidden groups and where each parameter enters them.
+
+        graph = compile_graph(step, model, state, x)
+        graph.show_graph()
+        print(graph.report(DRTRL()))
+
+    **Arguments**
+
+    - `step`: `step(model, state, *inputs) -> (out, new_state)`, a pure function. It is traced once, never run.
+    - `model`, `state`, `inputs`: pytrees of arrays or of `jax.ShapeDtypeStruct`s. The inexact arrays of `model` are the
+      parameters, those of `state` the hidden states.
+
+    **Returns** an `ETraceGraph`. What its report calls exact is the gradient of the output, if that is a loss (one real
+    scalar), as in `etrace_grad`; else that of the output and of all of the new state, which may get a cotangent in
+    `etrace_vjp`. The `.graph` of a transform is about that transform.
+
+    **Raises** `ValueError` or `TypeError` for a model without parameters, a step without a hidden state, a step that
+    does not return a pair, a state whose structure, shape or dtype changes across the step.
+    """
+    staged = stage_step(step, model, state, inputs)
+    return ETraceGraph(analyse(dataclasses.replace(staged, pulls_state=not staged.is_loss)))

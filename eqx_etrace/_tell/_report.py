@@ -1,0 +1,192 @@
+"""What a rule computes for each parameter, said before anything runs."""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from .._carry import AbstractRule, DRTRL, NoTrace, PPProp, RTRL, SnAp
+from .._read import Path, PatternTooLargeError
+from .._spend import assign, Rule, shown
+from ._cost import all_rows, Cost, cost_of, Kept, passes_of, refusal, Row
+
+_ALTERNATIVES: tuple[AbstractRule, ...] = (NoTrace(), PPProp(0.95), DRTRL(), SnAp(1), SnAp(2), RTRL())
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """What a rule computes for each parameter; `str()` is a table.
+
+    `rows` has one row per parameter and hidden group in which it has a trace, or one without a group. `exact`: the
+    gradient is that of BPTT, at any window from 1 on, and at 0 where no line below the table says otherwise.
+    `approximate`: credit beyond the window is dropped, as listed below the table. `window only`: there is no trace.
+    `zero`: nothing leads from the parameter to the output, so that BPTT, too, has zero; a line below says why. A trace
+    that serves several parameters is counted once, and `shared` by the others.
+
+    `str()` also counts what other rules would give and take, once per graph: about a second for a dense network of
+    1,024 units in a batch of 16. `rows` and the totals are known without it.
+    """
+
+    rows: tuple[Row, ...]
+    trace_bytes: int
+    """The memory of all traces together."""
+    work: int
+    """Multiply-adds of one step on all traces, to advance and to contract them; without the reverse passes."""
+    passes: int
+    """Reverse passes of one step, or of a tail, that read its Jacobian: one per state of a group for traces by
+    position, one per colour for influences on blocks."""
+    refusal: str | None
+    """Why `init` would refuse the rule: its traces take more than its limit. None if it would not."""
+    _count: Callable[[], tuple[Cost, ...]] = dataclasses.field(repr=False, compare=False)
+
+    @property
+    def alternatives(self) -> tuple[Cost, ...]:
+        """What other rules would give and take, each for all parameters; only those that can be counted."""
+        return self._count()
+
+    def __str__(self) -> str:
+        head = ("parameter", "group", "gradient", "rule", "trace", "memory", "work")
+        return "\n".join(
+            [
+                *self._nothing_learned_lines(),
+                *_table(head, map(_cells, self.rows)),
+                f"All traces together: {show_bytes(self.trace_bytes)}, {self.work:,} multiply-adds per step, beside "
+                f"{self.passes} reverse pass{'' if self.passes == 1 else 'es'} for the Jacobian.",
+                *([] if self.refusal is None else [f"Refused by `init`: {self.refusal}"]),
+                *self._zero_lines(),
+                *self._dropped_lines(),
+                *self._window_0_lines(),
+                *self._alternative_lines(),
+            ]
+        )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled whole: what other rules would cost is counted first, as the graph itself cannot be pickled."""
+        known = [getattr(self, field.name) for field in dataclasses.fields(self)[:-1]]
+        return Report, (*known, functools.partial(tuple, self.alternatives))
+
+    def __copy__(self) -> "Report":
+        return self
+
+    def __deepcopy__(self, memo: Any) -> "Report":
+        return self
+
+    def _nothing_learned_lines(self) -> list[str]:
+        if any(row.zero is None for row in self.rows):
+            return []
+        return ["Nothing is learned: the gradient of every parameter is zero, whatever the numbers.", ""]
+
+    def _zero_lines(self) -> list[str]:
+        served: dict[str, list[Path]] = {}
+        for row in self.rows:
+            if row.zero is not None and row.path not in served.setdefault(row.zero, []):
+                served[row.zero].append(row.path)
+        lines = ["", "The gradient is zero, and so is that of BPTT:"] if served else []
+        return [*lines, *(f"   {_named(paths)}: {why}" for why, paths in served.items())]
+
+    def _window_0_lines(self) -> list[str]:
+        missed = dict.fromkeys(
+            row.path for row in self.rows if row.exact and not row.exact_at_window_0 and not row.zero
+        )
+        if not missed:
+            return []
+        what = (
+            "At window 0, credit is missed that the output takes from the old state past the new states of the traces"
+        )
+        return ["", f"{what}   (for {_named(list(missed))})"]
+
+    def _alternative_lines(self) -> list[str]:
+        total = len({row.path for row in self.rows})
+        head = ("rule for all", "exact", "memory", "work", "passes")
+        rows = [
+            (cost.rule, f"{cost.exact} of {total}", _memory(cost), f"{cost.work:,}", str(cost.passes))
+            for cost in self.alternatives
+        ]
+        if len(rows) < len(_ALTERNATIVES):
+            rows.append(("SnAp, RTRL", "-", "too large", "-", "-"))
+        return ["", *_table(head, rows)]
+
+    def _dropped_lines(self) -> list[str]:
+        return [
+            *self._cuts("Beyond the window, credit is dropped:", is_followed=False),
+            *self._cuts("Beyond the window, credit is as exact as a solver that may stop early:", is_followed=True),
+        ]
+
+    def _cuts(self, title: str, *, is_followed: bool) -> list[str]:
+        served: dict[tuple[str, int], list[Path]] = {}
+        for row in self.rows:
+            for cut in row.dropped:
+                paths = served.setdefault((str(cut), cut.group), [])
+                if cut.is_followed == is_followed and row.path not in paths:
+                    paths.append(row.path)
+        lines = [f"   into group {g}: {what}   (for {_named(paths)})" for (what, g), paths in served.items() if paths]
+        return ["", title, *lines] if lines else []
+
+
+def _named(paths: Sequence[Path]) -> str:
+    return ", ".join(map(shown, paths[:4])) + (f" and {len(paths) - 4} more" if len(paths) > 4 else "")
+
+
+def _memory(cost: Cost) -> str:
+    return show_bytes(cost.trace_bytes) + (", over its limit" if cost.over_limit else "")
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    times = {shape: row.trace_shape.count(shape) for shape in row.trace_shape}
+    shapes = " + ".join((f"{n} x " if n > 1 else "") + str(list(shape)) for shape, n in times.items()) or "-"
+    shared = row.group is not None and row.trace_bytes == 0 and bool(row.trace_shape)
+    return (
+        shown(row.path),
+        "-" if row.group is None else str(row.group),
+        _gradient(row),
+        row.rule or "-",
+        shapes,
+        "shared" if shared else show_bytes(row.trace_bytes),
+        "-" if shared else f"{row.work:,}",
+    )
+
+
+def _gradient(row: Row) -> str:
+    if row.zero is not None:
+        return "zero"
+    return "exact" if row.exact else ("approximate" if row.group is not None else "window only")
+
+
+def make_report(kept: Kept, rule: Rule, count: Callable[[], tuple[Cost, ...]]) -> Report:
+    assignment = assign(kept.analysis, rule)
+    rows = all_rows(assignment, kept)
+    size, work = sum(row.trace_bytes for row in rows), sum(row.work for row in rows)
+    return Report(rows, size, work, passes_of(assignment), refusal(assignment), count)
+
+
+def count_alternatives(kept: Kept) -> tuple[Cost, ...]:
+    """Of all rules that can be counted."""
+    return tuple(cost for rule in _ALTERNATIVES if (cost := _counted(kept, rule)) is not None)
+
+
+def _counted(kept: Kept, rule: AbstractRule) -> Cost | None:
+    """None where the structure is too large to be written down."""
+    try:
+        return cost_of(kept, rule)
+    except PatternTooLargeError:
+        return None
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    table = [head, *rows]
+    widths = [max(len(row[i]) for row in table) for i in range(len(head))]
+    lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in table]
+    lines.insert(1, "  ".join("-" * w for w in widths))
+    return lines
+
+
+def show_bytes(count: int) -> str:
+    """Bytes as a person reads them."""
+    if count < 1000:
+        return f"{count} B"
+    size = float(count)
+    for unit in ("kB", "MB", "GB"):
+        size /= 1000
+        if size < 1000:
+            return f"{size:.1f} {unit}"
+    return f"{size / 1000:.1f} TB"
