@@ -1,82 +1,37 @@
 """`etrace_grad` and `etrace_value_and_grad`: online gradients of a loss."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import PyTree
 
-from ._carry import Jacobians
 from ._jax import definition_line
 from ._spend import (
-    add,
-    advance,
-    advance_over,
-    advance_window,
-    Arguments,
-    Arrays,
-    at_window_0,
-    Carry,
+    Call,
     check_rule,
     check_trace,
     check_window,
-    effective_weights,
+    Estimate,
     ETrace,
-    factors_of,
-    fixed_values,
-    Gradient,
-    hand_over,
-    is_closed,
-    Left,
     make_plan,
-    no_shifts,
+    many_steps,
+    one_step,
     Plan,
-    Rule,
+    RuleOrChoice,
     settle,
-    stacked,
-    step_jacobians,
-    steps_to_keep,
-    take_arguments,
-    take_closed_step,
-    take_step,
-    to_parameters,
-    TraceValues,
-    unrolled,
-    Values,
-    window_of,
-    with_past,
+    time_steps,
 )
 from ._tell import ETraceGraph
-
-Stacked = tuple[Arrays, Arrays]
-"""The inexact and the other inputs, with a leading time axis."""
-
-
-class Found(NamedTuple):
-    """What one step, or one window, gives."""
-
-    loss: jax.Array
-    aux: tuple[Arrays, Arrays]
-    gradient: Gradient
-    """Its factors are stacked along time, but for `_one_step`."""
-    state: Carry
-    advance: Callable[[Arrays], TraceValues]
-    """The traces after it; to be called with arrays that must be known first, such as the sum of all gradients."""
-    jacobians: Jacobians | None = None
-    """What one step did to the traces; None if no factors are left of these."""
-
-
-Run = Callable[[Arguments, TraceValues, int], Found]
-"""A chunk of so many steps."""
 
 
 class ETraceGrad(eqx.Module):
     """What `etrace_grad` and `etrace_value_and_grad` return."""
 
     loss_step: Callable[..., Any]
-    rule: Rule
+    rule: RuleOrChoice
     window: int = eqx.field(static=True)
     has_aux: bool = eqx.field(static=True)
     with_value: bool = eqx.field(static=True)
@@ -98,10 +53,9 @@ class ETraceGrad(eqx.Module):
         check_trace(trace)
         plan = self._plan(model, state, inputs)
         plan.check(trace)
-        arguments = take_arguments(plan, model, state, inputs)
-        fixed = fixed_values(plan, arguments)
-        found = _one_step(plan, fixed, arguments, trace.values, self.window)
-        return self._result(plan, fixed, arguments, trace, found._replace(gradient=stacked(found.gradient)))
+        call = Call.bind(plan, model, state, inputs)
+        step = one_step(call, trace.values, self.window)
+        return self._result(call, trace, step._replace(gradient=step.gradient.stacked))
 
     def scan(
         self, model: PyTree, state: PyTree, trace: ETrace, *inputs: Any, window: int | None = None
@@ -132,41 +86,25 @@ class ETraceGrad(eqx.Module):
                 "stays the same, frozen parameters for example."
             )
             raise
-        arguments = take_arguments(plan, model, state, inputs)
-        fixed = fixed_values(plan, arguments)
-
-        def run(chunk: Arguments, values: TraceValues, size: int) -> Found:
-            return (
-                _one_window(plan, fixed, chunk, values, size)
-                if steps > 1
-                else _steps(plan, fixed, chunk, values, steps)
-            )
-
-        size = steps if steps > 1 else steps_to_keep(plan, length)
-        found = _chunked(plan, fixed, arguments, trace.values, size, length, run)
-        return self._result(plan, fixed, arguments, trace, found)
+        call = Call.bind(plan, model, state, inputs)
+        return self._result(call, trace, many_steps(call, trace.values, steps, length))
 
     def _plan(self, model: PyTree, state: PyTree, inputs: tuple[Any, ...]) -> Plan:
         plan = make_plan(self.loss_step, self.rule, model, state, inputs, has_aux=self.has_aux)
         _check_loss(plan, definition_line(self.loss_step), self.has_aux)
         return plan
 
-    def _result(
-        self, plan: Plan, fixed: Values, arguments: Arguments, trace: ETrace, found: Found
-    ) -> tuple[Any, PyTree, ETrace]:
-        step = plan.analysis.step
-        on_weights = settle(plan, fixed, found.gradient)
-        gradients = step.model.join(to_parameters(plan, arguments, on_weights), None)
+    def _result(self, call: Call, trace: ETrace, found: Estimate) -> tuple[Any, PyTree, ETrace]:
+        step = call.step
+        on_weights = settle(call, found.gradient)
+        gradients = step.model.join(call.pull_to_parameters(on_weights), None)
         value = (found.loss, step.aux.join(*found.aux)) if self.has_aux else found.loss
         if self.with_value:
             first: Any = (value, gradients)
         else:
             first = (gradients, step.aux.join(*found.aux)) if self.has_aux else gradients
-        return (
-            first,
-            step.state.join(found.state.inexact, found.state.rest),
-            trace.holding(found.advance(on_weights)),
-        )
+        new_state = step.state.join(found.state.inexact, found.state.rest)
+        return first, new_state, trace.holding(found.advance(on_weights))
 
 
 def _check_single(window: int) -> None:
@@ -197,124 +135,8 @@ def _check_loss(plan: Plan, where: str, has_aux: bool) -> None:
         raise TypeError(f"The loss of {where} must be a real floating-point number; its dtype is {loss.dtype}.")
 
 
-def time_steps(inputs: tuple[Any, ...]) -> int:
-    """The length of the leading axis of every input."""
-    arrays = [x for x in jax.tree.leaves(inputs) if eqx.is_array(x)]
-    if not arrays or any(x.ndim == 0 for x in arrays):
-        raise ValueError(
-            "`scan` runs over the leading time axis of its inputs, but "
-            + ("there is no array among them." if not arrays else "one of them is a scalar and has no axis.")
-            + " Pass arrays with a leading time axis; close over what stays the same."
-        )
-    length = arrays[0].shape[0]
-    if any(x.shape[0] != length for x in arrays):
-        named = [(jax.tree_util.keystr(path), x) for path, x in jax.tree_util.tree_leaves_with_path(inputs)]
-        shapes = ", ".join(f"inputs{path} has shape {list(x.shape)}" for path, x in named if eqx.is_array(x))
-        raise ValueError(
-            f"The leading time axes of the inputs of `scan` differ: {shapes}. `scan` takes many steps: every array has "
-            "a time axis first, of one length. For a single step call the transform itself."
-        )
-    if length == 0:
-        raise ValueError("The inputs of `scan` have a leading time axis of length 0; there is no step to take.")
-    return length
-
-
-def _one_step(plan: Plan, fixed: Values, arguments: Arguments, values: TraceValues, window: int) -> Found:
-    if is_closed(plan):
-        done = take_closed_step(plan, fixed, arguments, values)
-        aux = (done.aside.aux_inexact, done.aside.aux_rest)
-        return Found(done.out[0], aux, done.gradient, done.new, lambda _: done.values)
-    step = take_step(plan, fixed, arguments)
-    on_out, on_new = [jnp.ones_like(step.out[0])], [jnp.zeros_like(s) for s in step.new.inexact]
-    own, on_old, _ = step.pull(on_out, on_new)
-    aux = (step.aside.aux_inexact, step.aside.aux_rest)
-    if window == 0:
-        advanced = advance(plan, values, step.jacobians, step.entries)
-        total = at_window_0(plan, fixed, arguments, step, advanced)(own, on_out, on_new)
-        return Found(step.out[0], aux, total, step.new, lambda _: advanced, step.jacobians)
-    total = with_past(plan, own, hand_over(plan, values, on_old))
-
-    def after(first: Arrays) -> TraceValues:
-        entries = None if step.entries is None else step.entries.after(first)
-        return advance(plan, values, step.jacobians.after(first), entries)
-
-    return Found(step.out[0], aux, total, step.new, after, step.jacobians)
-
-
-def _one_window(plan: Plan, fixed: Values, arguments: Arguments, values: TraceValues, size: int) -> Found:
-    """A window of steps, differentiated as one, and handed over to the traces of its first state."""
-    variables = effective_weights(plan, fixed), arguments.state.inexact, no_shifts(plan, size)
-    (out, new), pull, aside = jax.vjp(window_of(plan, fixed, arguments), *variables, has_aux=True)
-    direct, on_old, on_heads = pull(([jnp.ones_like(out[0])], [jnp.zeros_like(s) for s in new]))
-    own = Gradient(direct, factors_of(plan, aside.taps, on_heads))
-    total = with_past(plan, own, hand_over(plan, values, on_old))
-
-    def advanced(first: Arrays) -> TraceValues:
-        by_position = advance_window(plan, values, step_jacobians(plan, fixed, aside.taps), first)
-        return (*by_position, *advance_over(plan, fixed, arguments, values[len(plan.traces) :]))
-
-    aux = (aside.aux_inexact, aside.aux_rest)
-    return Found(out[0], aux, total, Carry(new, aside.state_rest), advanced)
-
-
-def _steps(plan: Plan, fixed: Values, arguments: Arguments, start: TraceValues, window: int) -> Found:
-    """Step by step, for windows 0 and 1; what stays factors is stacked along time."""
-
-    def body(carry: tuple[Arrays, Carry, TraceValues], now: Stacked) -> Any:
-        direct, state, values = carry
-        found = _one_step(plan, fixed, _at(arguments, state, now), values, window)
-        total = add(direct, found.gradient.direct)
-        left = {number: _left(plan, found, number) for number in found.gradient.traces}
-        return (total, found.state, found.advance(total)), (found.loss, found.aux, found.gradient.heads, left)
-
-    begin = ([jnp.zeros_like(w) for w in effective_weights(plan, fixed)], arguments.state, start)
-    (direct, state, values), stacks = jax.lax.scan(body, begin, (arguments.inputs, arguments.inputs_rest))
-    losses, aux, heads, left = stacks
-    before = with_past(
-        plan, Gradient(direct), hand_over(plan, start, [jnp.zeros_like(s) for s in state.inexact])
-    ).traces
-    total = unrolled(plan, Gradient(direct, heads), left, before, advanced=window == 0)
-    return Found(losses, aux, total, state, lambda _: values)
-
-
-def _left(plan: Plan, found: Found, number: int) -> Left:
-    """What one step leaves to be multiplied later, of a factored trace."""
-    product, trace = found.gradient.traces[number], plan.traces[number]
-    assert found.jacobians is not None
-    return Left(product.rows, *product.discount(found.jacobians.drive(trace)))
-
-
-def _chunked(
-    plan: Plan, fixed: Values, arguments: Arguments, values: TraceValues, size: int, length: int, run: Run
-) -> Found:
-    """Chunk by chunk, gradients settled and summed; the last chunk may be shorter."""
-    count, left = divmod(length, size)
-    inputs = (arguments.inputs, arguments.inputs_rest)
-
-    def body(carry: tuple[Arrays, Carry, TraceValues], start: jax.Array) -> Any:
-        total, state, values = carry
-        here = jax.tree.map(lambda x: jax.lax.dynamic_slice_in_dim(x, start, size), inputs)
-        found = run(_at(arguments, state, here), values, size)
-        total = add(total, settle(plan, fixed, found.gradient))
-        return (total, found.state, found.advance(total)), (found.loss, found.aux)
-
-    begin = ([jnp.zeros_like(w) for w in effective_weights(plan, fixed)], arguments.state, values)
-    (total, state, values), kept = jax.lax.scan(body, begin, jnp.arange(0, count * size, size))
-    losses, aux = jax.tree.map(lambda x: x.reshape(count * size, *x.shape[2:]), kept)
-    if not left:
-        return Found(losses, aux, Gradient(total), state, lambda _: values)
-    last = run(_at(arguments, state, jax.tree.map(lambda x: x[count * size :], inputs)), values, left)
-    losses, aux = jax.tree.map(lambda x, y: jnp.concatenate([x, y]), (losses, aux), (last.loss, last.aux))
-    more = last.gradient
-    return Found(losses, aux, Gradient(add(total, more.direct), more.heads, more.traces), last.state, last.advance)
-
-
-def _at(arguments: Arguments, state: Carry, inputs: Stacked) -> Arguments:
-    return Arguments(arguments.parameters, arguments.model_rest, state, *inputs)
-
-
 def etrace_value_and_grad(
-    loss_step: Callable[..., Any], rule: Rule, *, window: int = 1, has_aux: bool = False
+    loss_step: Callable[..., Any], rule: RuleOrChoice, *, window: int = 1, has_aux: bool = False
 ) -> ETraceGrad:
     """Online gradients of a loss, with its value.
 
@@ -349,6 +171,8 @@ def etrace_value_and_grad(
     return ETraceGrad(loss_step, check_rule(rule), check_window(window), has_aux, True)
 
 
-def etrace_grad(loss_step: Callable[..., Any], rule: Rule, *, window: int = 1, has_aux: bool = False) -> ETraceGrad:
+def etrace_grad(
+    loss_step: Callable[..., Any], rule: RuleOrChoice, *, window: int = 1, has_aux: bool = False
+) -> ETraceGrad:
     """As `etrace_value_and_grad`, without the value: `grads, state, trace`, or `(grads, aux), state, trace`."""
     return ETraceGrad(loss_step, check_rule(rule), check_window(window), has_aux, False)

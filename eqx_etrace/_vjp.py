@@ -16,52 +16,20 @@ from ._spend import (
     advance,
     Arrays,
     at_window_0,
+    at_window_1,
+    Call,
     check_rule,
     check_trace,
     check_window,
     ETrace,
-    fixed_values,
-    hand_over,
     make_plan,
     Plan,
-    Rule,
+    RuleOrChoice,
     settle,
-    stacked,
-    take_arguments,
+    split_cotangents,
     take_step,
-    to_parameters,
-    with_past,
 )
 from ._tell import ETraceGraph
-
-
-def _cotangents(arrays: Arrays, layout: Layout, given: PyTree, what: str) -> Arrays:
-    """The cotangents that a user gave for the inexact arrays of a pytree, as it is split; None stands for zero.
-
-    That of z = a + ib stands for Re(ct dz), so that its halves belong to a and to -b.
-    """
-    advice = f"The {what} cotangent must have the structure of the {what}, with an array or None for each leaf."
-    try:
-        leaves = layout.treedef.flatten_up_to(given)
-    except ValueError as error:
-        raise ValueError(f"{advice} {error}") from None
-    if not all(c is None or jtu.treedef_is_leaf(jtu.tree_structure(c)) for c in leaves):
-        raise ValueError(f"{advice} Found {jtu.tree_structure(given)}, expected {layout.treedef}.")
-    wanted = [
-        c for c, a in zip(leaves, layout.arrays, strict=True) if a is not None and jnp.issubdtype(a.dtype, jnp.inexact)
-    ]
-    found = []
-    values = jtu.tree_leaves(layout.join(arrays, None))
-    for given_leaf, value in zip(wanted, values, strict=True):
-        if given_leaf is not None and jnp.iscomplexobj(given_leaf) and not jnp.iscomplexobj(value):
-            raise TypeError(f"The {what} cotangent has a complex leaf; there the {what} is real, {value.dtype}.")
-        leaf = jnp.zeros_like(value) if given_leaf is None else jnp.asarray(given_leaf, value.dtype)
-        if leaf.shape != value.shape:
-            raise ValueError(
-                f"The {what} cotangent has a leaf of shape {leaf.shape}; there the {what} has shape {value.shape}."
-            )
-        found.append(jnp.conj(leaf) if layout.in_halves else leaf)
-    return layout.split(found)[0]
 
 
 class Pullback(eqx.Module):
@@ -83,10 +51,10 @@ class Pullback(eqx.Module):
     def __call__(self, out_cotangent: PyTree, state_cotangent: PyTree = None) -> tuple[PyTree, PyTree]:
         """`model_grads, input_grads`; a cotangent of None is zero, also that of a leaf."""
         model, state, inputs, out = self.layouts
-        on_out = _cotangents(self.out, out, out_cotangent, "output")
+        on_out = split_cotangents(self.out, out, out_cotangent, "output")
         on_state = [jnp.zeros_like(s) for s in self.new_state]
         if state_cotangent is not None:
-            on_state = _cotangents(self.new_state, state, state_cotangent, "state")
+            on_state = split_cotangents(self.new_state, state, state_cotangent, "state")
         found = eval_jaxpr(self.jaxpr, self.known, *on_out, *on_state)
         on_model, on_inputs = jtu.tree_unflatten(self.structure, found)
         return model.join(on_model, None), inputs.join(on_inputs, None)
@@ -96,7 +64,7 @@ class ETraceVJP(eqx.Module):
     """What `etrace_vjp` returns."""
 
     step: Callable[..., Any]
-    rule: Rule
+    rule: RuleOrChoice
     window: int = eqx.field(static=True)
 
     def __call__(
@@ -106,29 +74,19 @@ class ETraceVJP(eqx.Module):
         check_trace(trace)
         plan = self._plan(model, state, inputs)
         plan.check(trace)
-        arguments = take_arguments(plan, model, state, inputs)
-        fixed = fixed_values(plan, arguments)
-        done = take_step(plan, fixed, arguments, by_inputs=True)
-        values = advance(plan, trace.values, done.jacobians, done.entries)
-        estimate = at_window_0(plan, fixed, arguments, done, values) if self.window == 0 else None
-        step = plan.analysis.step
+        call = Call.bind(plan, model, state, inputs)
+        done = take_step(call, by_inputs=True)
+        values = advance(call, trace.values, done.transition)
+        at_0 = at_window_0(call, done, values) if self.window == 0 else None
 
-        def pull(on_out: Arrays, on_state: Arrays) -> tuple[Arrays, Arrays]:
-            own, on_old, on_inputs = done.pull(on_out, on_state)
-            if estimate is None:
-                total = with_past(plan, own, hand_over(plan, trace.values, on_old))
-            else:
-                total = estimate(own, on_out, on_state)
-            gradient = to_parameters(plan, arguments, settle(plan, fixed, stacked(total)))
-            return gradient, on_inputs
+        def pull(on_out: Arrays, on_new: Arrays) -> tuple[Arrays, Arrays]:
+            own, on_old, on_inputs = done.pull(on_out, on_new)
+            total = at_window_1(call, own, on_old, trace.values) if at_0 is None else at_0(own, on_out, on_new)
+            return call.pull_to_parameters(settle(call, total.stacked)), on_inputs
 
-        nothing = jax.tree.map(jnp.zeros_like, (done.out, done.new.inexact))
-        staged, shapes = jax.make_jaxpr(pull, return_shape=True)(*nothing)  # what it closes over becomes constants
-        jaxpr, known = opened(staged)
-        layouts = step.model, step.state, step.inputs, step.out
-        pullback = Pullback(list(known), done.out, done.new.inexact, jaxpr, jtu.tree_structure(shapes), layouts)
-        out, state = step.out.join(done.out, done.aside.out_rest), step.state.join(done.new.inexact, done.new.rest)
-        return out, state, trace.holding(values), pullback
+        pullback = _as_pytree(pull, done.out, done.new.inexact, call)
+        out = call.step.out.join(done.out, done.aside.out_rest)
+        return out, call.step.state.join(done.new.inexact, done.new.rest), trace.holding(values), pullback
 
     def init(self, model: PyTree, state: PyTree, *inputs: Any) -> ETrace:
         """The traces before the first step: zeros."""
@@ -142,7 +100,16 @@ class ETraceVJP(eqx.Module):
         return make_plan(self.step, self.rule, model, state, inputs, pulls_state=True)
 
 
-def etrace_vjp(step: Callable[..., Any], rule: Rule, *, window: int = 1) -> ETraceVJP:
+def _as_pytree(pull: Callable[[Arrays, Arrays], Any], out: Arrays, new_state: Arrays, call: Call) -> Pullback:
+    """The pullback, staged: what it closes over becomes constants, which are arrays that it holds."""
+    nothing = jax.tree.map(jnp.zeros_like, (out, new_state))
+    staged, shapes = jax.make_jaxpr(pull, return_shape=True)(*nothing)
+    jaxpr, known = opened(staged)
+    layouts = call.step.model, call.step.state, call.step.inputs, call.step.out
+    return Pullback(list(known), out, new_state, jaxpr, jtu.tree_structure(shapes), layouts)
+
+
+def etrace_vjp(step: Callable[..., Any], rule: RuleOrChoice, *, window: int = 1) -> ETraceVJP:
     """Run one step and return the function that pulls cotangents back through it and through the past.
 
     The primitive under `etrace_grad` and `etrace_value_and_grad`, and the door for everything whose learning signal

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import pytest
 
 import eqx_etrace as etr
-from eqx_etrace._spend._plan import check_trace
+from eqx_etrace._spend import check_trace
 
 N, F, T = 3, 2, 4
 

@@ -40,7 +40,7 @@ Rows = Inexact[Array, "b m n"] | Inexact[Array, "..."]
 Features = Inexact[Array, "b m k"] | None
 
 
-class Product(eqx.Module):
+class FactoredShare(eqx.Module):
     """The factors of what a factored trace adds to a gradient, sum_m rows[b, m, n] x[b, m, k]."""
 
     rows: Inexact[Array, "b m n"]
@@ -73,13 +73,15 @@ class Head:
         self,
         rows: Sequence[Rows],
         e: Sequence[Inexact[Array, "..."]],
-        status: Sequence[Inexact[Array, "b m n"]],
+        status: Sequence[Inexact[Array, "b m n"]] | None,
     ) -> Inexact[Array, "..."]:
-        """The status is that of a trace with features, and empty for one without."""
+        """The status is that of a trace with features; None for a trace that has none."""
         if not self.has_features:
             terms = [times(g, one.astype(g.dtype)) for g, one in zip(rows, e, strict=True)]
             return self.to_weight(sum(terms[1:], terms[0]))
-        return self.to_weight(_over_lanes([met(g, one) for g, one in zip(rows, status, strict=True)], e))
+        if status is not None:
+            rows = [met(g, one) for g, one in zip(rows, status, strict=True)]
+        return self.to_weight(_over_lanes(rows, e))
 
     def blocks(self, least: int) -> tuple[int, int]:
         """An axis of the trace, and into how many equal blocks it is cut: at least so many, if one can be cut so."""
@@ -94,7 +96,7 @@ class Head:
         (y,) = jax.linear_transpose(self.to_rows, jax.ShapeDtypeStruct(self.output, rows.dtype))(rows)
         return y
 
-    def pull(self, factors: Product) -> Inexact[Array, "..."]:
+    def pull(self, factors: FactoredShare) -> Inexact[Array, "..."]:
         """The head's own VJP; of a head that has features."""
         x = without_idle_lanes(factors.x, (factors.rows,))
         return self.to_weight(jnp.einsum("bmn,bmk->bnk", factors.rows, x))

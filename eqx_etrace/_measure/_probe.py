@@ -10,8 +10,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PyTree
 
-from .._grad import ETraceGrad, time_steps
-from .._spend import ETrace
+from .._grad import ETraceGrad
+from .._spend import ETrace, time_steps
 from ._references import AbstractReference, Shadow, Stretch
 
 

@@ -13,10 +13,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Int, PyTree
 
-from .._carry import RTRL
+from .._carry import RTRL, TraceTooLargeError
 from .._grad import ETraceGrad
 from .._read import PatternTooLargeError
-from .._spend import TraceTooLargeError
 
 Exact = Callable[[], PyTree]
 """The gradient; computed where it is called."""

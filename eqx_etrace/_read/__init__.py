@@ -6,6 +6,7 @@ from .by_position import Cut as Cut
 from .by_position import Edge as Edge
 from .by_position import HiddenGroup as HiddenGroup
 from .by_position import holomorphic_pairs as holomorphic_pairs
+from .by_position import Site as Site
 from .by_position import Tail as Tail
 from .on_blocks import Matrix as Matrix
 from .on_blocks import PatternTooLargeError as PatternTooLargeError
@@ -27,3 +28,4 @@ from .program import union as union
 from .step import Layout as Layout
 from .step import Path as Path
 from .step import stage_step as stage_step
+from .step import Step as Step

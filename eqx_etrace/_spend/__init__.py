@@ -1,50 +1,31 @@
+"""The estimator: from a rule and a call to a gradient and the traces after it.
+
+Read it from top to bottom. `_assignment` says what is kept of every effective weight, `_plan` is all that is settled
+before numbers flow, `_call` binds it to the arrays of one call. `_evaluate` has the step as a function, `_transition`
+what it did to all that is kept. Its four formulas stand where their code is: hand-over in `_hand_over`, windows 1 and 0
+in `_one_step`, a step that need not be pulled back in `_closed_step`, a window of many steps in `_windows`.
+"""
+
+from ._arguments import check_window as check_window
+from ._arguments import split_cotangents as split_cotangents
+from ._arguments import time_steps as time_steps
 from ._assignment import assign as assign
 from ._assignment import Assignment as Assignment
 from ._assignment import check_rule as check_rule
-from ._assignment import Rule as Rule
-from ._assignment import shown as shown
-from ._assignment import TraceTooLargeError as TraceTooLargeError
-from ._closed_step import is_closed as is_closed
-from ._closed_step import take_closed_step as take_closed_step
-from ._gradient import factors_of as factors_of
-from ._gradient import Gradient as Gradient
-from ._gradient import Left as Left
+from ._assignment import Part as Part
+from ._assignment import RuleOrChoice as RuleOrChoice
+from ._call import Arrays as Arrays
+from ._call import Call as Call
+from ._etrace import check_trace as check_trace
+from ._etrace import ETrace as ETrace
 from ._gradient import settle as settle
-from ._gradient import stacked as stacked
-from ._gradient import steps_to_keep as steps_to_keep
-from ._gradient import unrolled as unrolled
-from ._gradient import with_past as with_past
-from ._gradient import with_rows as with_rows
-from ._learning_signal import new_state_signal as new_state_signal
-from ._one_step import advance_over as advance_over
 from ._one_step import at_window_0 as at_window_0
-from ._one_step import check_window as check_window
-from ._one_step import influence_entries as influence_entries
-from ._one_step import new_state_of as new_state_of
-from ._one_step import OneStep as OneStep
+from ._one_step import at_window_1 as at_window_1
 from ._one_step import take_step as take_step
-from ._plan import check_trace as check_trace
-from ._plan import ETrace as ETrace
 from ._plan import make_plan as make_plan
+from ._plan import places as places
 from ._plan import Plan as Plan
-from ._run import Arguments as Arguments
-from ._run import Arrays as Arrays
-from ._run import Carry as Carry
-from ._run import effective_weights as effective_weights
-from ._run import fixed_values as fixed_values
-from ._run import no_shifts as no_shifts
-from ._run import Result as Result
-from ._run import step_of as step_of
-from ._run import take_arguments as take_arguments
-from ._run import to_parameters as to_parameters
-from ._run import Values as Values
-from ._run import window_of as window_of
-from ._window import add as add
-from ._window import advance as advance
-from ._window import advance_influences as advance_influences
-from ._window import advance_window as advance_window
-from ._window import fresh_rows as fresh_rows
-from ._window import hand_over as hand_over
-from ._window import jacobians as jacobians
-from ._window import step_jacobians as step_jacobians
-from ._window import TraceValues as TraceValues
+from ._transition import advance as advance
+from ._windows import Estimate as Estimate
+from ._windows import many_steps as many_steps
+from ._windows import one_step as one_step

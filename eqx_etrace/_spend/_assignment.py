@@ -1,92 +1,100 @@
-"""Which rule serves what: from a user's rule to traces by position and influences on blocks."""
+"""Which rule serves what: from the rule that a user gives to the keepers of every effective weight."""
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from .._carry import (
-    AbstractBlockRule,
-    AbstractPositionRule,
-    AbstractRule,
-    DRTRL,
-    Influence,
-    make_influence,
-    NoTrace,
-    RTRL,
-)
-from .._read import Analysis, ParamRelation, Path, Zeros
+from .._carry import AbstractKeeper, AbstractRule, BlockLayout, Layouts, shown, TraceTooLargeError, Weight
+from .._read import Analysis, ParamRelation
 
-_SMALLER = "`SnAp(1)`, "
-_KINDS = (AbstractPositionRule, AbstractBlockRule)
-Rule = AbstractRule | Callable[[ParamRelation], AbstractRule]
+RuleOrChoice = AbstractRule | Callable[[ParamRelation], AbstractRule]
+"""One rule for everything, or a function that chooses one for each relation."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Part:
+    """One effective weight, at the sites that one rule was chosen for, and what that rule keeps of it."""
+
+    weight: Weight
+    rule: AbstractRule
+
+    @functools.cached_property
+    def keepers(self) -> tuple[AbstractKeeper, ...]:
+        """In the order of the sites, or of the sources."""
+        return tuple(self.rule.keep(self.weight))
+
+    @property
+    def titles(self) -> tuple[str, ...]:
+        """What is kept, in words; of a rule that keeps nothing, where."""
+        if self.keepers:
+            return tuple(keeper.title for keeper in self.keepers)
+        groups, names = self.weight.analysis.groups, " and ".join(self.weight.names)
+        return tuple(f"{names} in {list(groups[site.group].paths)} by {self.rule}" for site in self.weight.sites)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Assignment:
-    """The rule of every site, and of every effective weight that has influences on blocks instead."""
+    """Every effective weight that has a rule, with what is kept of it."""
 
-    analysis: Analysis
-    sites: tuple[AbstractPositionRule, ...]
-    """By site; `NoTrace` where the weight has influences."""
-    blocks: Mapping[int, AbstractBlockRule]
-    """By effective weight."""
+    layouts: Layouts
+    parts: tuple[Part, ...]
+
+    @property
+    def analysis(self) -> Analysis:
+        """All that is known about the step from its structure."""
+        return self.layouts.analysis
 
     @functools.cached_property
-    def influences(self) -> tuple[Influence, ...]:
-        """Of every source of the weights that have a block rule."""
-        if not self.blocks:
-            return ()
-        zeros = Zeros(self.analysis.step.program)
-        return tuple(
-            make_influence(self.analysis, source, self.blocks[source.weight].steps, zeros.of(source.weight))
-            for source in self.analysis.structure.sources
-            if source.weight in self.blocks
-        )
+    def keepers(self) -> tuple[AbstractKeeper, ...]:
+        """All of them in data-flow order: by site, then by source."""
+        every = [keeper for part in self.parts for keeper in part.keepers]
+        return tuple(sorted(every, key=lambda k: (isinstance(k.layout, BlockLayout), k.layout.number)))
+
+    def parts_of(self, weight: int) -> Sequence[Part]:
+        """The parts of one effective weight; of one without a rule none."""
+        return self._by_weight.get(weight, [])
+
+    @functools.cached_property
+    def _by_weight(self) -> Mapping[int, Sequence[Part]]:
+        parts: dict[int, list[Part]] = {}
+        for part in self.parts:
+            parts.setdefault(part.weight.variable, []).append(part)
+        return parts
+
+    def holds_all(self, weight: int) -> bool:
+        """Does what is kept of a weight hold all that it does to any new state, now and later?"""
+        parts = self.parts_of(weight)
+        if not parts:
+            return Weight(weight, (), self.layouts).is_whole_by_position
+        return all(part.rule.holds_all(part.weight) for part in parts)
 
     def check_limits(self) -> None:
-        """Do the influences fit within the limits of their rules?"""
-        for rule in dict.fromkeys(self.blocks.values()):
-            mine = [influence for influence in self.influences if self.blocks[influence.source.weight] == rule]
-            needed = sum(influence.bytes for influence in mine)
-            if needed <= rule.most_bytes:
-                continue
-            largest = max(mine, key=lambda influence: influence.bytes)
-            names, scalars = " and ".join(self.names(largest.source.weight)), largest.shape[1]
-            raise TraceTooLargeError(
-                f"{rule} needs {needed:,} bytes for its traces, more than its limit of {rule.most_bytes:,}. "
-                f"The largest is that of {names}, {largest.shape}: each of its elements influences {scalars} scalars "
-                "of the state.",
-                f"Raise the limit (`{_with_limit(rule, needed)}`), or use {_SMALLER if rule.steps != 1 else ''}"
-                "`DRTRL()` or `PPProp(decay)`, which approximate; `ETraceGraph.report` gives the memory of each.",
-            )
+        """**Raises** `TraceTooLargeError` if what a rule keeps takes more than it allows."""
+        rules: list[AbstractRule] = []
+        for keeper in self.keepers:
+            if not _is_among(keeper.rule, rules):
+                rules.append(keeper.rule)
+                keeper.rule.check_limit([other for other in self.keepers if _is_among(other.rule, [keeper.rule])])
 
-    def names(self, weight: int) -> list[str]:
-        """The parameters behind an effective weight."""
-        step, bits = self.analysis.step, self.analysis.bits
-        return [shown(path) for p, path in enumerate(step.model.inexact_paths) if bits.get(weight, 0) >> p & 1]
+    @functools.cached_property
+    def refusal(self) -> str | None:
+        """Why `init` would refuse the rules, if it would."""
+        try:
+            self.check_limits()
+        except TraceTooLargeError as error:
+            return str(error)
+        return None
 
 
-def shown(path: Path, whole: str = "the model") -> str:
-    """A path as brainscale prints it; a pytree that is one array has none."""
-    return str(path) if path else f"<{whole}>"
-
-
-class TraceTooLargeError(ValueError):
-    """The traces of a rule take more than its limit: what they take, and what to do."""
-
-    def __str__(self) -> str:
-        return " ".join(map(str, self.args))
-
-
-def _with_limit(rule: AbstractBlockRule, limit: int) -> str:
-    steps = "" if rule.steps is None else f"{rule.steps}, "
-    return f"{type(rule).__name__}({steps}limit={limit})"
+def _is_among(rule: AbstractRule, rules: Sequence[AbstractRule]) -> bool:
+    """By identity first: a rule may hold traced numbers, which cannot be compared."""
+    return any(rule is other for other in rules) or rule in rules
 
 
 def check_rule(rule: Any) -> Any:
     """A rule, or a function that gives one; a rule's class is the mistake that everyone makes once."""
-    if isinstance(rule, type) or not (isinstance(rule, _KINDS) or callable(rule)):
+    if isinstance(rule, type) or not (isinstance(rule, AbstractRule) or callable(rule)):
         advice = f" Make one: `{rule.__name__}(...)`." if isinstance(rule, type) else ""
         raise TypeError(
             "`rule` must be a rule such as `DRTRL()`, or a function from a `ParamRelation` to a rule; "
@@ -95,58 +103,57 @@ def check_rule(rule: Any) -> Any:
     return rule
 
 
-def assign(analysis: Analysis, rule: Rule) -> Assignment:
-    """Give every site and every weight its rule."""
-    chosen = _by_site(analysis, rule)
-    blocks: dict[int, AbstractBlockRule] = {}
-    if isinstance(rule, AbstractBlockRule):
-        blocks = dict.fromkeys(analysis.body.weights, rule)
-    for site, found in zip(analysis.sites, chosen, strict=True):
-        if isinstance(found, AbstractBlockRule):
-            blocks[site.weight] = found
-    _check_whole_weights(analysis, chosen, blocks)
-    simple = {w for w, found in blocks.items() if isinstance(found, RTRL) and _is_exact_by_position(analysis, w)}
-    sites = tuple(
-        found if isinstance(found, AbstractPositionRule) else (DRTRL() if site.weight in simple else NoTrace())
-        for site, found in zip(analysis.sites, chosen, strict=True)
-    )
-    return Assignment(analysis, sites, {w: found for w, found in blocks.items() if w not in simple})
+def assign(layouts: Layouts, rule: RuleOrChoice) -> Assignment:
+    """Give every effective weight what the rule keeps of it."""
+    if isinstance(rule, AbstractRule):
+        weights = layouts.analysis.body.weights
+        return Assignment(layouts, tuple(Part(_weight(layouts, w), rule) for w in weights))
+    chosen = _by_site(layouts.analysis, rule)
+    _check_whole_weights(layouts.analysis, chosen)
+    parts: list[tuple[int, AbstractRule, list[int]]] = []
+    for number, (site, found) in enumerate(zip(layouts.analysis.sites, chosen, strict=True)):
+        mine = [part for part in parts if part[0] == site.weight and _is_among(found, [part[1]])]
+        if mine:
+            mine[0][2].append(number)
+        else:
+            parts.append((site.weight, found, [number]))
+    return Assignment(layouts, tuple(Part(_weight(layouts, w, sites), found) for w, found, sites in parts))
 
 
-def _is_exact_by_position(analysis: Analysis, weight: int) -> bool:
-    return not any(cuts for p, cuts in enumerate(analysis.dropped) if analysis.bits.get(weight, 0) >> p & 1)
+def _weight(layouts: Layouts, weight: int, sites: Sequence[int] | None = None) -> Weight:
+    """At these of its sites; at all for None."""
+    mine = [site for site in layouts.by_position if site.weight == weight]
+    return Weight(weight, tuple(site for site in mine if sites is None or site.number in sites), layouts)
 
 
-def _check_whole_weights(
-    analysis: Analysis, chosen: tuple[AbstractRule, ...], blocks: Mapping[int, AbstractBlockRule]
-) -> None:
-    """An influence holds all that a weight does, whatever the group."""
-    for site, found in zip(analysis.sites, chosen, strict=True):
-        if site.weight in blocks and blocks[site.weight] != found:
-            names = [shown(r.path) for r in analysis.relations if analysis.sites[r.site].weight == site.weight]
+def _check_whole_weights(analysis: Analysis, chosen: Sequence[AbstractRule]) -> None:
+    """A keeper of some rules holds all that a weight does, whatever the group."""
+    whole = {s.weight: rule for s, rule in zip(analysis.sites, chosen, strict=True) if rule.keeps_whole_weights}
+    for site, rule in zip(analysis.sites, chosen, strict=True):
+        if site.weight in whole and not _is_among(rule, [whole[site.weight]]):
+            relations = [r for r in analysis.relations if analysis.sites[r.site].weight == site.weight]
+            names = ", ".join(sorted({shown(relation.path) for relation in relations}))
             raise ValueError(
-                f"The rule function returned {blocks[site.weight]} and {found} for relations of one weight "
-                f"({', '.join(sorted(set(names)))}). {type(blocks[site.weight]).__name__} keeps all that a weight "
-                "influences, in every group; return it for all of them."
+                f"The rule function returned {whole[site.weight]} and {rule} for relations of one weight ({names}). "
+                f"{type(whole[site.weight]).__name__} keeps all that a weight influences, in every group; return it "
+                "for all of them."
             )
 
 
-def _by_site(analysis: Analysis, rule: Rule) -> tuple[AbstractRule, ...]:
-    if isinstance(rule, AbstractRule):
-        return (rule,) * len(analysis.sites)
-    chosen: list[AbstractRule | None] = [None] * len(analysis.sites)
+def _by_site(analysis: Analysis, choose: Callable[[ParamRelation], AbstractRule]) -> list[AbstractRule]:
+    """The rule of every site: what the function says of the relations that share it."""
+    chosen: dict[int, AbstractRule] = {}
     for relation in analysis.relations:
-        found = rule(relation)
-        if not isinstance(found, _KINDS):
+        rule = choose(relation)
+        if not isinstance(rule, AbstractRule):
             raise TypeError(
-                f"The rule function returned {found!r} for {shown(relation.path)}; it must return a rule such as "
+                f"The rule function returned {rule!r} for {shown(relation.path)}; it must return a rule such as "
                 "`DRTRL()`."
             )
-        if chosen[relation.site] not in (None, found):
+        before = chosen.setdefault(relation.site, rule)
+        if not _is_among(rule, [before]):
             raise ValueError(
                 f"{shown(relation.path)} shares its effective weight, and so its trace, with another parameter, but "
-                f"the rule function returned {chosen[relation.site]} for one, {found} for the other. Return one rule "
-                "for both."
+                f"the rule function returned {before} for one, {rule} for the other. Return one rule for both."
             )
-        chosen[relation.site] = found
-    return tuple(found for found in chosen if found is not None)
+    return [chosen[number] for number in range(len(analysis.sites))]

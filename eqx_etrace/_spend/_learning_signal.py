@@ -11,23 +11,40 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from .._carry import Signal
 from .._read import dependence
-from ._plan import Plan
-from ._run import Arguments, Arrays, run_step, Values
+from ._call import Arrays, Call
+from ._evaluate import run_step
+from ._plan import places, Plan
+
+Pass = tuple[list[int], bool]
+"""New states that are shifted together, and whether they are held at their values."""
 
 
-def new_state_signal(
-    plan: Plan, fixed: Values, arguments: Arguments, new_state: Arrays, *, hold_all: bool = False
-) -> Callable[[Arrays, Arrays], Arrays]:
+def new_state_signal(call: Call, new_state: Arrays) -> Callable[[Arrays, Arrays], Signal]:
     """From cotangents of the output, and of the new state if it may have any, to the signal of every new state.
 
     Groups in which one new state reads another are taken one at a time, with their new states replaced by their values,
-    so that no credit is counted twice. With `hold_all` every new state has all the others held fixed, whatever its
-    group, as influence on the whole state needs it.
+    so that no credit is counted twice. Influence on the whole state needs every new state with all others held fixed,
+    whatever their group.
     """
-    body, sources = plan.analysis.body, plan.analysis.read_out.states
-    values = plan.analysis.read_out.given(plan.analysis.step, new_state)
-    still = {sources[leaf].variable for leaf in plan.analysis.step.still}
+    _, sources = places(call.plan.keepers)
+    by_group = _pulled(call, new_state, _passes(call.plan))
+    alone = _pulled(call, new_state, [(list(range(len(new_state))), True)]) if sources else by_group
+
+    def signal(on_out: Arrays, on_new: Arrays) -> Signal:
+        on_new = on_new if call.step.pulls_state else []
+        on_states = by_group(on_out, on_new)
+        return Signal(on_states, alone(on_out, on_new) if sources else on_states)
+
+    return signal
+
+
+def _pulled(call: Call, new_state: Arrays, passes: list[Pass]) -> Callable[[Arrays, Arrays], Arrays]:
+    """By these passes over the step."""
+    body, read_out = call.plan.analysis.body, call.plan.analysis.read_out
+    values = read_out.given(call.step, new_state)
+    still = {read_out.states[leaf].variable for leaf in call.step.still}
 
     def outputs(shifts: dict[int, Array], held: frozenset[int]) -> tuple[Arrays, Arrays]:
         shifts = {v: jax.lax.stop_gradient(x) if v in still else x for v, x in shifts.items()}
@@ -35,36 +52,40 @@ def new_state_signal(
         def edit(var: int, value: Any) -> Any:
             return (values[var] if var in held else value) + shifts[var] if var in shifts else value
 
-        inputs = (arguments.inputs, arguments.inputs_rest)
-        (out, new), _ = run_step(plan, body.equations, fixed, arguments.state, inputs, edit)
-        return out, new if plan.analysis.step.pulls_state else []
+        env = call.env(call.weights, call.state, call.inputs)
+        (out, new), _ = run_step(call, body.equations, env, edit)
+        return out, new if call.step.pulls_state else []
 
     pulls = []
-    everything = [(list(range(len(sources))), True)]
-    for leaves, hold in everything if hold_all else _passes(plan, [source.variable for source in sources]):
-        variables = [sources[leaf].variable for leaf in leaves]
+    for leaves, hold in passes:
+        variables = [read_out.states[leaf].variable for leaf in leaves]
         shifts = {var: jnp.zeros_like(values[var]) for var in variables}
         held = frozenset(variables) if hold else frozenset()
         pulls.append(jax.vjp(lambda shifts, held=held: outputs(shifts, held), shifts)[1])
 
-    def signal(on_out: Arrays, on_new: Arrays) -> Arrays:
-        found: dict[int, Array] = {}
-        for pull in pulls:
-            found |= pull((on_out, on_new if plan.analysis.step.pulls_state else []))[0]
-        return plan.analysis.read_out.by_leaf(found, new_state)
+    def pull(on_out: Arrays, on_new: Arrays) -> Arrays:
+        on_variables: dict[int, Array] = {}
+        for one in pulls:
+            on_variables |= one((on_out, on_new))[0]
+        return read_out.by_leaf(on_variables, new_state)
 
-    return signal
+    return pull
 
 
-def _passes(plan: Plan, sources: list[int]) -> list[tuple[list[int], bool]]:
-    """Which new states are shifted together, and whether they are held at their values."""
-    step = plan.analysis.step
-    bits = dependence(step.program, sources)
-    own = {var: sum(1 << i for i, other in enumerate(sources) if other == var) for var in sources}
-    together, alone = [], []
+def _passes(plan: Plan) -> list[Pass]:
+    """Together what no other new state of its group reads; else one group at a time."""
+    variables = [state.variable for state in plan.analysis.read_out.states]
+    bits = dependence(plan.analysis.step.program, variables)
+
+    def is_read(leaf: int, leaves: tuple[int, ...]) -> bool:
+        """By another of these: the halves of a complex state have one variable."""
+        others = [other for other in leaves if variables[other] != variables[leaf]]
+        return any(bits[variables[leaf]] >> other & 1 for other in others)
+
+    together: list[int] = []
+    alone: list[Pass] = []
     for group in plan.analysis.groups:
-        mine = sum(1 << leaf for leaf in group.leaves)
-        if any(bits[sources[leaf]] & mine & ~own[sources[leaf]] for leaf in group.leaves):
+        if any(is_read(leaf, group.leaves) for leaf in group.leaves):
             alone.append((list(group.leaves), True))
         else:
             together += group.leaves

@@ -19,10 +19,10 @@ from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
-from .._carry import AbstractRule, DRTRL, NoTrace, PPProp, RTRL, SnAp
+from .._carry import AbstractRule, DRTRL, NoTrace, PPProp, RTRL, shown, SnAp
 from .._read import Analysis, ParamRelation, Path, PatternTooLargeError
-from .._spend import assign, Rule, shown
-from ._cost import all_rows, Kept, Row
+from .._spend import assign, RuleOrChoice
+from ._cost import all_rows, Ledger, Row
 from ._graph import ETraceGraph
 
 Key = tuple[Path, int, int]
@@ -106,12 +106,12 @@ def choose_rule(
             "*inputs)`, or `.graph(...)` of a transform."
         )
     ranked = (RTRL(most), SnAp(2, most), DRTRL(), PPProp(0.95)) if among is None else _check_ranked(among)
-    analysis, kept = graph._analysis, graph._kept
-    uniform = [(_rows(kept, rule), rule) for rule in ranked]
+    analysis, ledger = graph._analysis, graph._ledger
+    uniform = [(_rows(ledger, rule), rule) for rule in ranked]
     exact = [(_total(rows), i) for i, (rows, _) in enumerate(uniform) if rows and all(row.exact for row in rows)]
     if exact and min(exact)[0] <= most:
         return uniform[min(exact)[1]][1]
-    units = _units(analysis, kept, ranked)
+    units = _units(analysis, ledger, ranked)
     chosen = _fill(units, most)
     rule_of = {w: offer.rule for unit, offer in zip(units, chosen, strict=True) for w in unit.weights}
     return ChosenRule(tuple((_key(r), rule_of[analysis.sites[r.site].weight]) for r in analysis.relations))
@@ -212,10 +212,10 @@ def _key(relation: ParamRelation) -> Key:
     return relation.path, relation.group, relation.site
 
 
-def _rows(kept: Kept, rule: Rule) -> tuple[Row, ...]:
+def _rows(ledger: Ledger, rule: RuleOrChoice) -> tuple[Row, ...]:
     """Nothing where the structure is too large to be written down."""
     try:
-        return all_rows(assign(kept.analysis, rule), kept)
+        return all_rows(assign(ledger.layouts, rule), ledger)
     except PatternTooLargeError:
         return ()
 
@@ -224,11 +224,11 @@ def _total(rows: Sequence[Row]) -> int:
     return sum(row.trace_bytes for row in rows)
 
 
-def _units(analysis: Analysis, kept: Kept, ranked: Sequence[AbstractRule]) -> list[_Unit]:
+def _units(analysis: Analysis, ledger: Ledger, ranked: Sequence[AbstractRule]) -> list[_Unit]:
     """Effective weights with relations, those that share a parameter together, and what each rule offers them."""
-    paths = kept.paths
+    paths = analysis.step.model.inexact_paths
     sizes = [math.prod(analysis.step.program.shape(var)) for var in analysis.step.parameters]
-    offered = [(rule, rows) for rule in ranked if (rows := _rows(kept, lambda _, rule=rule: rule))]
+    offered = [(rule, rows) for rule in ranked if (rows := _rows(ledger, lambda _, rule=rule: rule))]
     units = []
     for weights, bits in _connected(analysis):
         numbers = [p for p in range(len(paths)) if bits >> p & 1]

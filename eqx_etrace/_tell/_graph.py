@@ -9,10 +9,10 @@ from typing import Any
 import jax.numpy as jnp
 from jaxtyping import PyTree
 
-from .._carry import AbstractRule, DRTRL
+from .._carry import AbstractRule, DRTRL, shown
 from .._read import analyse, Analysis, HiddenGroup, ParamRelation, Path, stage_step
-from .._spend import check_rule, Rule, shown
-from ._cost import Cost, Kept
+from .._spend import check_rule, RuleOrChoice
+from ._cost import Cost, Ledger
 from ._report import count_alternatives, make_report, Report, show_bytes
 from .draw import Drawing, make_picture, render
 
@@ -39,23 +39,23 @@ class ETraceGraph:
         """Print the graph."""
         print(self)
 
-    def report(self, rule: Rule) -> Report:
+    def report(self, rule: RuleOrChoice) -> Report:
         """What `rule` computes for each parameter: exact or not, what is dropped, what it costs.
 
         **Raises** `ValueError` under `RTRL` or `SnAp` for a step whose Jacobian is too large to write down. Traces that
         take more than the limit of a rule are no error here: `Report.refusal` says what `init` would.
         """
-        return make_report(self._kept, check_rule(rule), lambda: self._alternatives)
+        return make_report(self._ledger, check_rule(rule), lambda: self._alternatives)
 
     @functools.cached_property
-    def _kept(self) -> Kept:
-        return Kept(self._analysis)
+    def _ledger(self) -> Ledger:
+        return Ledger(self._analysis)
 
     @functools.cached_property
     def _alternatives(self) -> tuple[Cost, ...]:
-        return count_alternatives(self._kept)
+        return count_alternatives(self._ledger)
 
-    def draw(self, rule: Rule = _USUAL) -> Drawing:
+    def draw(self, rule: RuleOrChoice = _USUAL) -> Drawing:
         """A picture: hidden groups with their states, the parameters that enter them, and what flows between them.
 
             graph.draw(DRTRL()).save("graph.svg")

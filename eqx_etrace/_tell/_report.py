@@ -5,10 +5,10 @@ import functools
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from .._carry import AbstractRule, DRTRL, NoTrace, PPProp, RTRL, SnAp
+from .._carry import AbstractRule, DRTRL, NoTrace, PPProp, RTRL, shown, SnAp
 from .._read import Path, PatternTooLargeError
-from .._spend import assign, Rule, shown
-from ._cost import all_rows, Cost, cost_of, Kept, passes_of, refusal, Row
+from .._spend import assign, RuleOrChoice
+from ._cost import all_rows, Cost, cost_of, Ledger, passes_of, Row
 
 _ALTERNATIVES: tuple[AbstractRule, ...] = (NoTrace(), PPProp(0.95), DRTRL(), SnAp(1), SnAp(2), RTRL())
 
@@ -152,22 +152,22 @@ def _gradient(row: Row) -> str:
     return "exact" if row.exact else ("approximate" if row.group is not None else "window only")
 
 
-def make_report(kept: Kept, rule: Rule, count: Callable[[], tuple[Cost, ...]]) -> Report:
-    assignment = assign(kept.analysis, rule)
-    rows = all_rows(assignment, kept)
+def make_report(ledger: Ledger, rule: RuleOrChoice, count: Callable[[], tuple[Cost, ...]]) -> Report:
+    assignment = assign(ledger.layouts, rule)
+    rows = all_rows(assignment, ledger)
     size, work = sum(row.trace_bytes for row in rows), sum(row.work for row in rows)
-    return Report(rows, size, work, passes_of(assignment), refusal(assignment), count)
+    return Report(rows, size, work, passes_of(assignment), assignment.refusal, count)
 
 
-def count_alternatives(kept: Kept) -> tuple[Cost, ...]:
+def count_alternatives(ledger: Ledger) -> tuple[Cost, ...]:
     """Of all rules that can be counted."""
-    return tuple(cost for rule in _ALTERNATIVES if (cost := _counted(kept, rule)) is not None)
+    return tuple(cost for rule in _ALTERNATIVES if (cost := _counted(ledger, rule)) is not None)
 
 
-def _counted(kept: Kept, rule: AbstractRule) -> Cost | None:
+def _counted(ledger: Ledger, rule: AbstractRule) -> Cost | None:
     """None where the structure is too large to be written down."""
     try:
-        return cost_of(kept, rule)
+        return cost_of(ledger, rule)
     except PatternTooLargeError:
         return None
 

@@ -1,35 +1,47 @@
-"""The layout of an eligibility trace, settled before numbers flow."""
+"""The layout of an eligibility trace by position, settled before numbers flow.
+
+A site is where one effective weight enters one hidden group, w~ --head--> y --tail--> h. Its trace holds, for every
+state s of the group that the site can reach, dh_s/dw~ as far as it stays in its position: one number for each row k of
+y and each feature f of x.
+"""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Sequence
 
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Inexact
 
-from ..._read import Analysis, HiddenGroup, holomorphic_pairs, NONE, Positions
+from ..._read import Analysis, HiddenGroup, holomorphic_pairs, NONE, Positions, Site
 from .._dtype import widest
 from .._head import Head, make_head
 
 
-@dataclasses.dataclass(frozen=True)
-class Trace:
-    """The layout of the eligibility trace of one site."""
+@dataclasses.dataclass(frozen=True, eq=False)
+class TraceLayout:
+    """The layout of the trace of one site: what a rule by position is told about it."""
 
     number: int
+    """The number of the site."""
     group: int
-    head: Head
+    """The number of its hidden group."""
+    leaves: tuple[int, ...]
+    """The states of the group, by their numbers among the real arrays of the state."""
     weight: int
+    """The effective weight, as a variable of the step."""
     features: int | None
-    """The variable x that the weight meets, and y, which it makes; None for an elementwise parameter."""
+    """The variable x that the weight meets; None for an elementwise parameter."""
     output: int | None
+    """The variable y that the head makes; None for an elementwise parameter, which is its own output."""
+    head: Head
+    """How w~ and x make y."""
     states: tuple[int, ...]
     """The states of the group that the site can reach, now or later; of a holomorphic pair the real part."""
     partners: tuple[int | None, ...]
     """For each of those, the imaginary part that it stands for: e_q = -i e_p."""
     couplings: tuple[tuple[bool, ...], ...]
     """[s][s'] over those states: can D be anything but zero?"""
-    entries: tuple[bool, ...]
+    enters: tuple[bool, ...]
     """[s]: does the site enter that state in the same step?"""
     elements: tuple[Positions, ...]
     """For each state of the group: which of its elements each row belongs to, NONE if none."""
@@ -38,8 +50,13 @@ class Trace:
     convention of cotangents: it stands for dh = Re(e dw)."""
 
     @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of the trace of one state: (b, m, n, k), or that of the weight for an elementwise parameter."""
+        return self.head.shape
+
+    @property
     def rows(self) -> tuple[int, ...]:
-        """The shape of one value per row."""
+        """The shape of one value per row: (b, m, n), or that of the weight for an elementwise parameter."""
         return self.head.shape[:-1] if self.head.has_features else self.head.shape
 
     @property
@@ -48,18 +65,49 @@ class Trace:
         b, m, _, k = self.head.shape
         return b, m, k
 
+    @property
+    def alike(self) -> Hashable:
+        """Equal for layouts whose traces have the same arrays under any rule."""
+        head = self.head.shape, self.head.has_features, self.head.output
+        return head, self.partners, self.couplings, self.enters, self.dtype
+
+    def zeros(self, dtype: np.dtype | None = None) -> tuple[Inexact[Array, "..."], ...]:
+        """A trace that holds nothing yet: one array per state."""
+        return tuple(jnp.zeros(self.shape, self.dtype if dtype is None else dtype) for _ in self.states)
+
+    def outer(
+        self, response: Inexact[Array, "..."] | None, x: Inexact[Array, "b m k"] | None
+    ) -> Inexact[Array, "..."] | float:
+        """dh_s/dy (x) x, what one step adds to the trace of one state; 0.0 where the site does not enter it."""
+        return 0.0 if response is None else self.head.outer(response, x)
+
+    def contract(
+        self,
+        signal: Sequence[Inexact[Array, "..."]],
+        e: Sequence[Inexact[Array, "..."]],
+        status: Sequence[Inexact[Array, "b m n"]] | None = None,
+    ) -> Inexact[Array, "..."]:
+        """sum_s g_s e_s, a cotangent of the effective weight. `status` is that of `_status`, if the trace has one."""
+        return self.head.contract(signal, e, status)
+
+    def signal(self, on_states: Sequence[Inexact[Array, "..."]]) -> tuple[Inexact[Array, "..."], ...]:
+        """The learning signal of each state of the trace, by row, from a cotangent of every state."""
+        mine = [on_states[leaf] for leaf in self.leaves]
+        folded = [self.folded(mine.__getitem__, s) for s in self.states]
+        return tuple(signal for signal in folded if signal is not None)
+
     def folded(self, values: Callable[[int], Inexact[Array, "..."] | None], s: int) -> Inexact[Array, "..."] | None:
         """What meets e[s], by row, from what meets every state of the group, in its layout: v_p - i v_q for a pair."""
         q = self.partners[self.states.index(s)]
-        both = values(s), None if q is None else values(q)
-        first, second = (None if v is None else self.at_rows(v, s).astype(self.dtype) for v in both)
+        first = self._at_rows(values(s), s)
+        second = None if q is None else self._at_rows(values(q), s)
         if second is None:
             return first
         return -1j * second if first is None else first - 1j * second
 
-    def at_rows(self, values: Inexact[Array, "..."], state: int) -> Inexact[Array, "..."]:
+    def _at_rows(self, values: Inexact[Array, "..."] | None, state: int) -> Inexact[Array, "..."] | None:
         """A value per element of a hidden state, as a value per row."""
-        return pick(values, self.elements[state])
+        return None if values is None else pick(values, self.elements[state]).astype(self.dtype)
 
 
 def pick(values: Inexact[Array, "..."], index: Positions) -> Inexact[Array, "..."]:
@@ -74,56 +122,6 @@ def pick(values: Inexact[Array, "..."], index: Positions) -> Inexact[Array, "...
     return jnp.where(index == NONE, 0, picked) if (index == NONE).any() else picked
 
 
-def elements(positions: Positions, frame: Positions) -> Positions:
-    """For each entry of `frame`, the element of a state with these `positions` that shares its position."""
-    inverse = np.full(1 + max(int(positions.max(initial=-1)), int(frame.max(initial=-1))), NONE)
-    inverse[positions.ravel()] = np.arange(positions.size)
-    return np.where(frame >= 0, inverse[np.maximum(frame, 0)], NONE)
-
-
-def make_traces(analysis: Analysis) -> tuple[Trace, ...]:
-    """The layout of the trace of every site, in order."""
-    pairs = [holomorphic_pairs(analysis.step, tail) for tail in analysis.tails]
-    return tuple(_make_trace(analysis, number, pairs[site.group]) for number, site in enumerate(analysis.sites))
-
-
-def _make_trace(analysis: Analysis, number: int, pairs: dict[int, int]) -> Trace:
-    site, step = analysis.sites[number], analysis.step
-    tail = analysis.tails[site.group]
-    couplings, entries = tail.couplings(step), tail.entries(step, tail.sites.index(site))
-    states = {s for s, enters in enumerate(entries) if enters}
-    while more := {s for s, row in enumerate(couplings) if s not in states and any(row[r] for r in states)}:
-        states |= more
-    head = make_head(step.program, site.weight, None if site.output is None else site.equation)
-    frame = head.to_rows(site.frame)
-    avals = step.program.avals
-    met = [*site.equation.inputs, *([] if site.output is None else [site.output])]
-    held = [avals[v].dtype for v in met if step.program.is_inexact(v)]
-    dtype = widest(state_dtype(analysis, tail.group), *held)
-    pairs = pairs if jnp.issubdtype(dtype, jnp.complexfloating) else {}
-    kept = tuple(sorted(states - set(pairs.values())))
-    return Trace(
-        number,
-        site.group,
-        head,
-        site.weight,
-        site.features,
-        site.output,
-        kept,
-        tuple(pairs.get(s) for s in kept),
-        tuple(tuple(couplings[s][r] or couplings[s][pairs.get(r, r)] for r in kept) for s in kept),
-        tuple(entries[s] for s in kept),
-        tuple(elements(positions, frame) for positions in tail.group.positions),
-        dtype,
-    )
-
-
-def state_dtype(analysis: Analysis, group: HiddenGroup) -> np.dtype:
-    """The dtype that holds every state of a group."""
-    step = analysis.step
-    return widest(*(step.program.avals[step.states[leaf]].dtype for leaf in group.leaves))
-
-
 def _is_tiled(index: Positions, size: int, times: int) -> bool:
     """Are the elements 0 ... size-1 there in order, each row of the last axis repeated `times` times?"""
     *lead, last = index.shape or (1,)
@@ -131,3 +129,79 @@ def _is_tiled(index: Positions, size: int, times: int) -> bool:
         return False
     once = np.arange(size).reshape(*lead, 1, last // times)
     return bool((index.reshape(*lead, times, last // times) == once).all())
+
+
+def elements(positions: Positions, frame: Positions) -> Positions:
+    """For each entry of `frame`, the element of a state with these `positions` that shares its position."""
+    inverse = np.full(1 + max(int(positions.max(initial=-1)), int(frame.max(initial=-1))), NONE)
+    inverse[positions.ravel()] = np.arange(positions.size)
+    return np.where(frame >= 0, inverse[np.maximum(frame, 0)], NONE)
+
+
+def make_trace_layouts(analysis: Analysis) -> tuple[TraceLayout, ...]:
+    """The layout of the trace of every site, in order."""
+    pairs = [holomorphic_pairs(analysis.step, tail) for tail in analysis.tails]
+    return tuple(_make_layout(analysis, number, pairs[site.group]) for number, site in enumerate(analysis.sites))
+
+
+def _make_layout(analysis: Analysis, number: int, pairs: dict[int, int]) -> TraceLayout:
+    site, step = analysis.sites[number], analysis.step
+    tail = analysis.tails[site.group]
+    couplings, enters = tail.couplings(step), tail.entries(step, tail.sites.index(site))
+    head = make_head(step.program, site.weight, None if site.output is None else site.equation)
+    frame = head.to_rows(site.frame)
+    dtype = _dtype(analysis, site)
+    pairs = pairs if jnp.issubdtype(dtype, jnp.complexfloating) else {}
+    kept = tuple(sorted(_reached(couplings, enters) - set(pairs.values())))
+
+    def is_coupled(s: int, r: int) -> bool:
+        return couplings[s][r] or couplings[s][pairs.get(r, r)]
+
+    return TraceLayout(
+        number=number,
+        group=site.group,
+        leaves=tail.group.leaves,
+        weight=site.weight,
+        features=site.features,
+        output=site.output,
+        head=head,
+        states=kept,
+        partners=tuple(pairs.get(s) for s in kept),
+        couplings=_matrix(is_coupled, kept),
+        enters=tuple(enters[s] for s in kept),
+        elements=tuple(elements(positions, frame) for positions in tail.group.positions),
+        dtype=dtype,
+    )
+
+
+def _matrix(of: Callable[[int, int], bool], states: tuple[int, ...]) -> tuple[tuple[bool, ...], ...]:
+    """[s][s'] over some states."""
+
+    def row(s: int) -> tuple[bool, ...]:
+        return tuple(of(s, r) for r in states)
+
+    return tuple(map(row, states))
+
+
+def _reached(couplings: tuple[tuple[bool, ...], ...], enters: tuple[bool, ...]) -> set[int]:
+    """The states that a site reaches, in this step or through other states in later ones."""
+    states = {s for s, here in enumerate(enters) if here}
+    while True:
+        more = {s for s, row in enumerate(couplings) if states.intersection(np.flatnonzero(row))}
+        if more <= states:
+            return states
+        states |= more
+
+
+def _dtype(analysis: Analysis, site: Site) -> np.dtype:
+    """The dtype that holds the states of the group, the weight, and what it meets and makes."""
+    program = analysis.step.program
+    met = [*site.equation.inputs, *([] if site.output is None else [site.output])]
+    held = [program.avals[v].dtype for v in met if program.is_inexact(v)]
+    return widest(state_dtype(analysis, analysis.groups[site.group]), *held)
+
+
+def state_dtype(analysis: Analysis, group: HiddenGroup) -> np.dtype:
+    """The dtype that holds every state of a group."""
+    step = analysis.step
+    return widest(*(step.program.avals[step.states[leaf]].dtype for leaf in group.leaves))

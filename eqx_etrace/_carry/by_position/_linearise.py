@@ -1,4 +1,4 @@
-"""Stage 5: the Jacobians of one step, from values that the step has already computed.
+"""The Jacobians of one step by position, from values that the step has already computed.
 
 For each hidden group, with its mixing edges cut, S reverse passes over the tail give
 
@@ -10,7 +10,7 @@ values that the step's own evaluation left behind. A cut edge reads a tap where 
 recomputed value; no `stop_gradient` is needed, and derivatives of the trace itself stay right.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -18,80 +18,86 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from ..._read import Analysis, Edge, Equation, Tail
-from ._jacobian import Jacobians, Matrix
-from ._layout import state_dtype, Trace
+from ._jacobian import Jacobians, Matrix, Rows
+from ._layout import state_dtype, TraceLayout
 
-Values = Mapping[Any, Any]
+Env = Mapping[Any, Any]
 """By variable: arrays, and the scalars of literals."""
 
 
-def tapped(analysis: Analysis) -> tuple[int, ...]:
-    """The variables of the body whose values are read beside the step: by `linearise`, and what its heads met."""
-    reads = {use.data for use in analysis.body.heads}
-    reads.update(site.features for site in analysis.sites if site.features is not None)
-    for tail in analysis.tails:
-        if not tail.sites:
-            continue
-        reads.update(analysis.step.states[leaf] for leaf in tail.group.leaves)
-        reads.update(site.output for site in tail.sites if site.output is not None)
-        reads.update(v for eqn in tail.equations for edge, v in _uses(eqn) if not tail.recomputes(edge, v))
-    constants = analysis.step.program.constants
-    return tuple(sorted(v for v in reads if v not in analysis.fixed and v not in constants))
+def taps_of(analysis: Analysis, layouts: Sequence[TraceLayout]) -> Iterator[int]:
+    """The variables whose values `linearise` reads beside the step."""
+    for layout in layouts:
+        yield from () if layout.features is None else (layout.features,)
+    for group in _groups(layouts):
+        tail = analysis.tails[group]
+        yield from (analysis.step.states[leaf] for leaf in tail.group.leaves)
+        yield from (site.output for site in tail.sites if site.output is not None)
+        for eqn in tail.equations:
+            yield from (v for edge, v in _uses(eqn) if not tail.recomputes(edge, v))
 
 
-def linearise(analysis: Analysis, traces: Sequence[Trace], fixed: Values, taps: Values) -> Jacobians:
-    """What one step does to every trace."""
-    values = {**fixed, **taps}
-    found = [_jacobians(analysis, tail, values) if tail.sites else ({}, {}) for tail in analysis.tails]
-    decay = [_matrix(analysis, tail, by_state) for tail, (by_state, _) in zip(analysis.tails, found, strict=True)]
-    entry = [_entry(analysis, trace, found[trace.group][1]) for trace in traces]
-    return Jacobians(tuple(decay), tuple(entry), tuple(_features(trace, values) for trace in traces))
+def linearise(analysis: Analysis, layouts: Sequence[TraceLayout], values: Env) -> Jacobians:
+    """What one step does to the traces of these layouts."""
+    passes = {group: _passes(analysis, analysis.tails[group], values) for group in _groups(layouts)}
+    decay = {group: _matrix(analysis, analysis.tails[group], found[0]) for group, found in passes.items()}
+    response = {layout.number: _response(analysis, layout, passes[layout.group][1]) for layout in layouts}
+    return Jacobians(decay, response, {layout.number: _features(layout, values) for layout in layouts})
+
+
+def _groups(layouts: Iterable[TraceLayout]) -> list[int]:
+    return sorted({layout.group for layout in layouts})
 
 
 def _matrix(analysis: Analysis, tail: Tail, decay: Mapping[Edge, Array]) -> Matrix:
-    states = range(tail.group.num_states if tail.sites else 0)
-    dtype = state_dtype(analysis, tail.group)
-    found = {edge: d.astype(dtype) for edge, d in decay.items()}
-    return tuple(tuple(found.get((s, old)) for old in states) for s in states)
+    dtype, states = state_dtype(analysis, tail.group), range(tail.group.num_states)
+
+    def row(s: int) -> tuple[Array | None, ...]:
+        return tuple(decay[s, r].astype(dtype) if (s, r) in decay else None for r in states)
+
+    return tuple(map(row, states))
 
 
-def _entry(analysis: Analysis, trace: Trace, entry: Mapping[Edge, Array]) -> tuple[Array | None, ...]:
-    number = analysis.tails[trace.group].sites.index(analysis.sites[trace.number])
-    found = [entry.get((s, number)) for s in trace.states]
-    return tuple(None if e is None else trace.head.to_rows(e).astype(trace.dtype) for e in found)
+def _response(analysis: Analysis, layout: TraceLayout, by_site: Mapping[Edge, Array]) -> Rows:
+    number = analysis.tails[layout.group].sites.index(analysis.sites[layout.number])
+    mine = [by_site.get((s, number)) for s in layout.states]
+    return tuple(None if d is None else layout.head.to_rows(d).astype(layout.dtype) for d in mine)
 
 
-def _features(trace: Trace, values: Values) -> Array | None:
-    if trace.features is None:
+def _features(layout: TraceLayout, values: Env) -> Array | None:
+    if layout.features is None:
         return None
-    return trace.head.to_features(jnp.asarray(values[trace.features])).astype(trace.dtype)
+    return layout.head.to_features(jnp.asarray(values[layout.features])).astype(layout.dtype)
 
 
-def _jacobians(analysis: Analysis, tail: Tail, values: Values) -> tuple[dict[Edge, Array], dict[Edge, Array]]:
+def _passes(analysis: Analysis, tail: Tail, values: Env) -> tuple[dict[Edge, Array], dict[Edge, Array]]:
     """D by (new state, old state) and dh/dy by (new state, site), in the layouts of the old state and of y."""
-    step = analysis.step
-    couplings = tail.couplings(step)
-    entries = [tail.entries(step, n) for n in range(len(tail.sites))]
-    sites = [site.weight if site.output is None else site.output for site in tail.sites]
-    leaves = tail.group.leaves
+    step, leaves = analysis.step, tail.group.leaves
+    couplings, enters = tail.couplings(step), [tail.entries(step, n) for n in range(len(tail.sites))]
     old = [values[step.states[leaf]] for leaf in leaves]
-    unshifted = [jnp.zeros(step.program.shape(v), step.program.avals[v].dtype) for v in sites]
-    reached = [s for s in range(len(old)) if any(couplings[s]) or any(e[s] for e in entries)]
+    reached = [s for s, row in enumerate(couplings) if any(row) or any(at[s] for at in enters)]
 
     def run(old: list[Array], shifts: list[Array]) -> list[Array]:
         old = [jax.lax.stop_gradient(h) if leaf in step.still else h for leaf, h in zip(leaves, old, strict=True)]
         new = _run_tail(analysis, tail, values, old, shifts)
         return [new[step.new_states[leaves[s]]] for s in reached]
 
-    new, pull = jax.vjp(run, old, unshifted)
+    new, pull = jax.vjp(run, old, _no_shifts(analysis, tail))
     decay: dict[Edge, Array] = {}
-    entry: dict[Edge, Array] = {}
+    response: dict[Edge, Array] = {}
     for i, s in enumerate(reached):
-        cotangents = [jnp.ones_like(h) if j == i else jnp.zeros_like(h) for j, h in enumerate(new)]
-        from_old, from_sites = pull(cotangents)
+        ones = [jnp.ones_like(h) if j == i else jnp.zeros_like(h) for j, h in enumerate(new)]
+        from_old, from_sites = pull(ones)
         decay |= {(s, r): d for r, d in enumerate(from_old) if couplings[s][r]}
-        entry |= {(s, n): d for n, d in enumerate(from_sites) if entries[n][s]}
-    return decay, entry
+        response |= {(s, n): d for n, d in enumerate(from_sites) if enters[n][s]}
+    return decay, response
+
+
+def _no_shifts(analysis: Analysis, tail: Tail) -> list[Array]:
+    """Zeros in the shape of what every site makes."""
+    program = analysis.step.program
+    made = [site.weight if site.output is None else site.output for site in tail.sites]
+    return [jnp.zeros(program.shape(v), program.avals[v].dtype) for v in made]
 
 
 def _uses(eqn: Equation) -> list[tuple[Edge, int]]:
@@ -99,7 +105,7 @@ def _uses(eqn: Equation) -> list[tuple[Edge, int]]:
 
 
 def _run_tail(
-    analysis: Analysis, tail: Tail, values: Values, old: Sequence[Array], shifts: Sequence[Array]
+    analysis: Analysis, tail: Tail, values: Env, old: Sequence[Array], shifts: Sequence[Array]
 ) -> dict[int, Array]:
     """Re-evaluate a tail with its old states and a shift of every y as variables, all else as values."""
     states = [analysis.step.states[leaf] for leaf in tail.group.leaves]
@@ -114,7 +120,7 @@ def _run_tail(
         return env[var] if tail.recomputes(edge, var) else values[var]
 
     for eqn in tail.equations:
-        out = eqn.bind([read(edge, var) for edge, var in _uses(eqn)])
-        for var, value in zip(eqn.outputs, out, strict=True):
+        made = eqn.bind([read(edge, var) for edge, var in _uses(eqn)])
+        for var, value in zip(eqn.outputs, made, strict=True):
             env[var] = value + shift_of[var] if var in shift_of else value
     return env

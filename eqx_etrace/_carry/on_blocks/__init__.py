@@ -1,5 +1,10 @@
-from ._influence import as_scalars as as_scalars
-from ._influence import Entries as Entries
-from ._influence import entries as entries
-from ._influence import Influence as Influence
-from ._influence import make_influence as make_influence
+from ._jacobian import as_scalars as as_scalars
+from ._jacobian import block_drives as block_drives
+from ._jacobian import BlockDrive as BlockDrive
+from ._jacobian import PullNew as PullNew
+from ._layout import BlockLayout as BlockLayout
+from ._layout import make_block_layout as make_block_layout
+from ._numbers import advance_influence as advance_influence
+from ._numbers import contract_influence as contract_influence
+from ._numbers import entered_rows as entered_rows
+from ._numbers import zero_influence as zero_influence

@@ -10,8 +10,9 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Inexact
 
 from .._status import finite, kept_finite, lane_status, Stored
-from ..by_position import Drive, fold, next_status, roll, roll_in_place, Trace, Window
-from ._base import AbstractPositionRule, as_dtype, stored
+from ..by_position import Drive, TraceLayout, Window
+from ._by_position import AbstractPositionRule, as_dtype, stored
+from ._recursion import fold, next_status, roll, roll_in_place
 
 
 class DRTRL(AbstractPositionRule):
@@ -42,32 +43,34 @@ class DRTRL(AbstractPositionRule):
 
     trace_dtype: DTypeLike | None = eqx.field(default=None, static=True, converter=as_dtype)
 
-    def init(self, trace: Trace) -> Stored:
-        dtype = stored(self.trace_dtype, trace)
-        e = tuple(jnp.zeros(trace.head.shape, dtype) for _ in trace.states)
-        return Stored(e, tuple(jnp.zeros(trace.rows, jnp.finfo(dtype).dtype) for _ in e if trace.head.has_features))
+    def init(self, layout: TraceLayout) -> Stored:
+        dtype = stored(self.trace_dtype, layout)
+        e = layout.zeros(dtype)
+        return Stored(e, tuple(jnp.zeros(layout.rows, jnp.finfo(dtype).dtype) for _ in e if layout.head.has_features))
 
-    def advance(self, trace: Trace, value: Stored, drive: Drive) -> Stored:
+    def advance(self, layout: TraceLayout, value: Stored, drive: Drive) -> Stored:
         if drive.x is None:
-            return Stored(roll_in_place(value.e, drive.decay, drive.entry), ())
+            return Stored(roll_in_place(value.e, drive.decay, drive.response), ())
         status, x = next_status(value.status, drive), kept_finite(drive.x, lane_status(drive.x))
-        decay, entry = jax.tree.map(finite, (drive.decay, drive.entry))
-        new = [None if d is None else trace.head.outer(d, x) for d in entry]
+        decay, response = jax.tree.map(finite, (drive.decay, drive.response))
+        new = [None if d is None else layout.head.outer(d, x) for d in response]
         return Stored(roll_in_place(value.e, decay, new), status)
 
-    def advance_window(self, trace: Trace, value: Stored, window: Window) -> Stored:
+    def advance_window(self, layout: TraceLayout, value: Stored, window: Window) -> Stored:
         drive = window.composed
         if drive.x is None:
-            new = [None if d is None else d.sum(0) for d in drive.entry]
+            new = [None if d is None else d.sum(0) for d in drive.response]
             return Stored(roll(value.e, drive.decay, new), ())
-        return fold(trace.head, value, drive)
+        return fold(layout.head, value, drive)
 
-    def contract(self, trace: Trace, value: Stored, signal: Sequence[Inexact[Array, "..."]]) -> Inexact[Array, "..."]:
-        return trace.head.contract(signal, value.e, value.status)
+    def contract(
+        self, layout: TraceLayout, value: Stored, signal: Sequence[Inexact[Array, "..."]]
+    ) -> Inexact[Array, "..."]:
+        return layout.contract(signal, value.e, value.status)
 
-    def approximates(self, trace: Trace) -> str | None:
-        del trace
+    def approximates(self, layout: TraceLayout) -> str | None:
+        del layout
         return None
 
-    def work(self, trace: Trace) -> int:
-        return math.prod(trace.head.shape) * (sum(map(sum, trace.couplings)) + sum(trace.entries) + len(trace.states))
+    def work(self, layout: TraceLayout) -> int:
+        return math.prod(layout.shape) * (sum(map(sum, layout.couplings)) + sum(layout.enters) + len(layout.states))

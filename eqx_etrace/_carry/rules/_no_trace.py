@@ -2,13 +2,11 @@
 
 from collections.abc import Sequence
 
-from jaxtyping import Array, Inexact
-
-from ..by_position import Drive, Trace, Window
-from ._base import AbstractPositionRule
+from ..._read import Cut
+from ._rule import AbstractKeeper, AbstractRule, Weight
 
 
-class NoTrace(AbstractPositionRule):
+class NoTrace(AbstractRule):
     """The window alone: backpropagation through time, truncated to the length of the window.
 
     Credit that reaches back further is dropped. Every other rule adds to this.
@@ -17,25 +15,26 @@ class NoTrace(AbstractPositionRule):
     trajectories", Neural Computation 1990, with windows that do not overlap.
     """
 
-    def init(self, trace: Trace) -> tuple[()]:
-        del trace
+    @property
+    def keeps_whole_weights(self) -> bool:
+        """Every relation may have a rule of its own."""
+        return False
+
+    def keep(self, weight: Weight) -> tuple[()]:
+        """Nothing."""
+        del weight
         return ()
 
-    def advance(self, trace: Trace, value: tuple[()], drive: Drive) -> tuple[()]:
-        del trace, drive
-        return value
+    def drops(self, weight: Weight, parameter: int) -> tuple[Cut, ...]:
+        """All credit that a trace would hold, and what mixes positions."""
+        sites = [weight.analysis.sites[site.number] for site in weight.sites]
+        given_up = [Cut(site.group, site.weight, "no trace is kept", site.equation.source) for site in sites]
+        return (*weight.analysis.dropped[parameter], *given_up)
 
-    def advance_window(self, trace: Trace, value: tuple[()], window: Window) -> tuple[()]:
-        del trace, window
-        return value
+    def holds_all(self, weight: Weight) -> bool:
+        """Nothing is held."""
+        del weight
+        return False
 
-    def contract(self, trace: Trace, value: tuple[()], signal: Sequence[Inexact[Array, "..."]]) -> None:
-        del trace, value, signal
-
-    def approximates(self, trace: Trace) -> str | None:
-        del trace
-        return "no trace is kept"
-
-    def work(self, trace: Trace) -> int:
-        del trace
-        return 0
+    def check_limit(self, keepers: Sequence[AbstractKeeper]) -> None:
+        """There is none."""

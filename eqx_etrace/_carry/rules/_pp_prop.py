@@ -13,13 +13,14 @@ from jax.core import Tracer
 from jax.typing import DTypeLike
 from jaxtyping import Array, Inexact, Int
 
-from .._head import Product
+from .._head import FactoredShare
 from .._status import times, without_idle_lanes
-from ..by_position import Drive, lanes, roll, Trace, Value, Window
-from ._base import AbstractPositionRule, as_dtype, stored
+from ..by_position import Drive, TraceLayout, Window
+from ._by_position import AbstractPositionRule, as_dtype, stored
+from ._recursion import roll, Value
 
 
-class Factors(NamedTuple):
+class FactoredTrace(NamedTuple):
     """The factored trace of one relation."""
 
     x: Inexact[Array, "b m k"] | None
@@ -65,51 +66,54 @@ class PPProp(AbstractPositionRule):
     decay: tuple[Any, Any] = eqx.field(converter=lambda decay: _as_pair(decay))
     trace_dtype: DTypeLike | None = eqx.field(default=None, static=True, converter=as_dtype)
 
-    def init(self, trace: Trace) -> Factors:
-        dtype = stored(self.trace_dtype, trace)
-        f = tuple(jnp.zeros(trace.rows, dtype) for _ in trace.states)
-        if not trace.head.has_features:
-            return Factors(None, f, None)
-        return Factors(jnp.zeros(trace.features_shape, dtype), f, jnp.zeros(trace.features_shape[:2], jnp.int32))
+    def init(self, layout: TraceLayout) -> FactoredTrace:
+        dtype = stored(self.trace_dtype, layout)
+        f = tuple(jnp.zeros(layout.rows, dtype) for _ in layout.states)
+        if not layout.head.has_features:
+            return FactoredTrace(None, f, None)
+        x, steps = jnp.zeros(layout.features_shape, dtype), jnp.zeros(layout.features_shape[:2], jnp.int32)
+        return FactoredTrace(x, f, steps)
 
-    def advance(self, trace: Trace, value: Factors, drive: Drive) -> Factors:
+    def advance(self, layout: TraceLayout, value: FactoredTrace, drive: Drive) -> FactoredTrace:
         if value.x is None or drive.x is None:
-            return Factors(None, roll(value.f, drive.decay, drive.entry), None)
-        pace, met = self._pace(drive), without_idle_lanes(drive.x, drive.entry)
+            return FactoredTrace(None, roll(value.f, drive.decay, drive.response), None)
+        pace, met = self._pace(drive), without_idle_lanes(drive.x, drive.response)
         x = (times(pace.keep[..., None], value.x.astype(met.dtype)) + pace.take[..., None] * met).astype(value.x.dtype)
         decay = jax.tree.map(lambda d: pace.forget[..., None] * d, drive.decay)
-        return Factors(x, roll(value.f, decay, drive.entry), _counted(value, pace))
+        return FactoredTrace(x, roll(value.f, decay, drive.response), _counted(value, pace))
 
-    def advance_window(self, trace: Trace, value: Factors, window: Window) -> Factors:
+    def advance_window(self, layout: TraceLayout, value: FactoredTrace, window: Window) -> FactoredTrace:
         composed, steps = window.composed, window.steps
-        decay, entry = composed.decay, composed.entry
+        decay, response = composed.decay, composed.response
         if value.x is None or value.steps is None or steps.x is None:
-            return Factors(None, roll(value.f, decay, [None if d is None else d.sum(0) for d in entry]), None)
-        pace, met = self._pace(steps), without_idle_lanes(steps.x, steps.entry)
+            return FactoredTrace(None, roll(value.f, decay, [None if d is None else d.sum(0) for d in response]), None)
+        pace, met = self._pace(steps), without_idle_lanes(steps.x, steps.response)
         keep, forget = (jnp.cumprod(p[::-1], 0)[::-1] for p in (pace.keep, pace.forget))
         after, forgotten = (jnp.concatenate([p[1:], jnp.ones_like(p[:1])]) for p in (keep, forget))
         x = times(keep[0][..., None], value.x.astype(met.dtype)) + times((after * pace.take)[..., None], met).sum(0)
         decay = jax.tree.map(lambda d: forget[0][..., None] * d, decay)
-        f = roll(value.f, decay, [None if d is None else (forgotten[..., None] * d).sum(0) for d in entry])
+        f = roll(value.f, decay, [None if d is None else (forgotten[..., None] * d).sum(0) for d in response])
         count = jax.lax.scan(lambda n, now: (_counted(value._replace(steps=n), now), None), value.steps, pace)[0]
-        return Factors(x.astype(value.x.dtype), f, count)
+        return FactoredTrace(x.astype(value.x.dtype), f, count)
 
     def contract(
-        self, trace: Trace, value: Factors, signal: Sequence[Inexact[Array, "..."]]
-    ) -> Inexact[Array, "..."] | Product:
-        terms = [times(f.astype(trace.dtype), g) for g, f in zip(signal, value.f, strict=True)]
+        self, layout: TraceLayout, value: FactoredTrace, signal: Sequence[Inexact[Array, "..."]]
+    ) -> Inexact[Array, "..."] | FactoredShare:
+        terms = [times(f.astype(layout.dtype), g) for g, f in zip(signal, value.f, strict=True)]
         cotangent = sum(terms[1:], terms[0])
         if value.x is None or value.steps is None:
-            return trace.head.to_weight(cotangent)
+            return layout.head.to_weight(cotangent)
         rows = cotangent * self._average(value.steps, cotangent.dtype)[..., None]
-        return Product(rows, value.x.astype(trace.dtype), self._discount)
+        return FactoredShare(rows, value.x.astype(layout.dtype), self._discount)
 
-    def approximates(self, trace: Trace) -> str | None:
-        return "the trace is a product of two factors" if trace.head.has_features else None
+    def approximates(self, layout: TraceLayout) -> str | None:
+        return "the trace is a product of two factors" if layout.head.has_features else None
 
-    def work(self, trace: Trace) -> int:
-        rows = math.prod(trace.rows) * (sum(map(sum, trace.couplings)) + len(trace.states))
-        return rows + (math.prod(trace.head.shape) + math.prod(trace.features_shape) if trace.head.has_features else 0)
+    def work(self, layout: TraceLayout) -> int:
+        rows = math.prod(layout.rows) * (sum(map(sum, layout.couplings)) + len(layout.states))
+        if not layout.head.has_features:
+            return rows
+        return rows + math.prod(layout.shape) + math.prod(layout.features_shape)
 
     def _discount(self, drive: Drive) -> tuple[Array, Array]:
         pace = self._pace(drive)
@@ -117,7 +121,7 @@ class PPProp(AbstractPositionRule):
 
     def _pace(self, drive: Drive) -> "_Pace":
         """How one step moves the sums, by lane; D itself sees to the cut of e_f."""
-        held, cut = lanes(drive)
+        held, cut = drive.held_lanes, drive.cut_lanes
         assert drive.x is not None
         a_x, a_f = (_cast(a, drive.x.real.dtype) for a in self.decay)
         return _Pace(
@@ -144,7 +148,7 @@ class _Pace(NamedTuple):
     """What D is multiplied with: a_f, or 1 in a step that holds the states."""
 
 
-def _counted(value: Factors, pace: _Pace) -> Int[Array, "b m"]:
+def _counted(value: FactoredTrace, pace: _Pace) -> Int[Array, "b m"]:
     """Over how many steps the sums run after a step."""
     assert value.steps is not None
     return jnp.where(pace.keep == 0, 0, value.steps) + pace.take.real.astype(jnp.int32)

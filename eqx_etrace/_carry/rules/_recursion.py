@@ -14,8 +14,8 @@ from jaxtyping import Array, Inexact
 
 from .._head import Head
 from .._status import entering, finite, lane_status, scaled, Stored, through, times, worst
+from ..by_position import Drive, Matrix
 from ..xla import after
-from ._jacobian import Drive, Matrix
 
 Value = tuple[Inexact[Array, "..."], ...]
 """One array per state that the trace supports."""
@@ -23,33 +23,36 @@ Value = tuple[Inexact[Array, "..."], ...]
 
 def roll(value: Value, decay: Matrix, new: Sequence[Inexact[Array, "..."] | None]) -> Value:
     """sum_s' decay[s, s'] e[s'] + new[s], in the dtype of e. `decay` may lack the last axis; then it is finite."""
-    return tuple(_row(s, value, row, entering) for s, (row, entering) in enumerate(zip(decay, new, strict=True)))
+    return tuple(_row(s, value, decay[s], new[s]) for s in range(len(value)))
 
 
 def roll_in_place(value: Value, decay: Matrix, new: Sequence[Inexact[Array, "..."] | None]) -> Value:
-    """The same, one state after the other."""
-    found = dict(enumerate(value))
+    """The same, one state after the other: each is written over once no other has still to read it."""
+    advanced = dict(enumerate(value))
     last: list[Array] = []
     for s in _order(decay):
-        found[s] = _row(s, value, after(last, decay[s]), new[s])
-        last = [found[s]]
-    return tuple(found[s] for s in range(len(value)))
+        advanced[s] = _row(s, value, after(last, decay[s]), new[s])
+        last = [advanced[s]]
+    return tuple(advanced[s] for s in range(len(value)))
 
 
 def _order(decay: Matrix) -> list[int]:
     """States in an order in which none is overwritten while another has still to read it, as far as there is one."""
+
+    def is_unread(s: int, left: list[int]) -> bool:
+        return all(decay[r][s] is None for r in left if r != s)
+
     order: list[int] = []
     while left := [s for s in range(len(decay)) if s not in order]:
-        unread = [s for s in left if all(decay[r][s] is None for r in left if r != s)]
-        order.append((unread or left)[0])
+        order.append(next((s for s in left if is_unread(s, left)), left[0]))
     return order
 
 
 def _row(
-    s: int, value: Value, row: tuple[Inexact[Array, "..."] | None, ...], entering: Inexact[Array, "..."] | None
+    s: int, value: Value, row: tuple[Inexact[Array, "..."] | None, ...], new: Inexact[Array, "..."] | None
 ) -> Inexact[Array, "..."]:
     terms = [_product(d, old.astype(d.dtype)) for d, old in zip(row, value, strict=True) if d is not None]
-    terms += [] if entering is None else [entering]
+    terms += [] if new is None else [new]
     return sum(terms[1:], terms[0]).astype(value[s].dtype)
 
 
@@ -57,12 +60,12 @@ def next_status(status: Value, drive: Drive) -> Value:
     """Of every state of a trace with features, after one step or a window, composed."""
     assert drive.x is not None
     lanes = lane_status(drive.x)[..., None]
-    found = []
-    for row, entry, old in zip(drive.decay, drive.entry, status, strict=True):
+    advanced = []
+    for row, response, old in zip(drive.decay, drive.response, status, strict=True):
         terms = [through(d, one) for d, one in zip(row, status, strict=True) if d is not None]
-        terms += [] if entry is None else [_over_time(entering(entry, lanes), old.ndim)]
-        found.append(worst(terms, old.dtype) if terms else jnp.zeros_like(old))
-    return tuple(found)
+        terms += [] if response is None else [_over_time(entering(response, lanes), old.ndim)]
+        advanced.append(worst(terms, old.dtype) if terms else jnp.zeros_like(old))
+    return tuple(advanced)
 
 
 def _over_time(status: Inexact[Array, "..."], rank: int) -> Inexact[Array, "..."]:
@@ -83,11 +86,11 @@ def fold(head: Head, value: Stored, drive: Drive) -> Stored:
 
     def block(value: Value, start: Array) -> tuple[Value, None]:
         x = drive.x if axis == 2 else part(drive.x, start, axis + 1)
-        decay, entry = jax.tree.map(lambda d: part(d, start, axis), drive.decay), drive.entry
+        decay, response = jax.tree.map(lambda d: part(d, start, axis), drive.decay), drive.response
         here = tuple(part(e, start, axis) for e in value)
         updated, last = list(value), []
         for s in _order(decay):
-            row, d = after(last, (decay[s], entry[s]))
+            row, d = after(last, (decay[s], response[s]))
             new = None if d is None else jnp.einsum("tbmn,tbmk->bmnk", part(d, start, axis + 1), x)
             updated[s] = jax.lax.dynamic_update_slice_in_dim(value[s], _row(s, here, row, new), start, axis)
             last = [updated[s]]

@@ -1,0 +1,181 @@
+"""The layout of a trace on blocks of the state: which scalars of the state each row of a source is kept on.
+
+Rows of a source (see `_read.on_blocks`) that influence the same scalars of the state form a group. With g groups of r
+scalars and q rows, and k features, the trace is e[g, r, q, k]. Groups are padded to one size.
+"""
+
+import dataclasses
+import functools
+import itertools
+from collections.abc import Hashable, Sequence
+
+import numpy as np
+from jaxtyping import Bool, Int
+
+from ..._read import Analysis, Matrix, Reach, Source, Structure, Zeros
+from .._dtype import widest
+from .._head import Head, make_head
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class BlockLayout:
+    """The layout of the influence of one source."""
+
+    source: Source
+    head: Head
+    reach: Reach
+    order: Int[np.ndarray, " q"]
+    """The rows of the source in the layout of its head, by their numbers among those that `reach` has."""
+    nonzero: Bool[np.ndarray, "b n k"] | None
+    """Which elements of the weight can be anything but zero, in the layout of its head; None for all."""
+    structure: Structure
+    is_whole: bool
+    """Is nothing dropped: do the scalars hold all that can ever be influenced?"""
+    dtype: np.dtype
+    """That of its arithmetic. What a weight that is complex, or meets complex data, influences is complex, in JAX's
+    convention of cotangents: dh = Re(e dw)."""
+
+    @property
+    def number(self) -> int:
+        """Its own among those of all sources: that of its first row."""
+        return self.source.start
+
+    @property
+    def weight(self) -> int:
+        """The effective weight, as a variable of the step."""
+        return self.source.weight
+
+    @property
+    def output(self) -> int | None:
+        """The variable that the head makes; None where the weight is used otherwise."""
+        return self.source.output
+
+    @property
+    def alike(self) -> Hashable:
+        """Equal for layouts whose traces have the same arrays."""
+        return self.shape, self.dtype
+
+    @functools.cached_property
+    def leaves(self) -> frozenset[int]:
+        """The arrays of the state that the scalars belong to, by number."""
+        return self.reach.leaves(self.order, self.structure.leaf)
+
+    @functools.cached_property
+    def shape(self) -> tuple[int, ...]:
+        """Known without the scalars themselves: (groups, scalars, rows, features)."""
+        g, q = self._counts
+        r = int(self.reach.sizes[self.order].max(initial=0))
+        return (g, r, q, self._features_kept) if self.head.has_features else (g, r, q)
+
+    @functools.cached_property
+    def _counts(self) -> tuple[int, int]:
+        """Groups, and rows of the largest.
+
+        Rows that reach the same scalars are together, if they fall in groups of about one size; else each is by itself.
+        """
+        kinds = self.reach.kinds[self.order]
+        _, counts = np.unique(kinds[kinds >= 0], return_counts=True)
+        most, count = int(counts.max(initial=0)), int(counts.sum())
+        # Padding to the largest group may waste a fifth of the memory.
+        return (count, 1) if most * counts.size > 1.2 * count else (counts.size, most)
+
+    @functools.cached_property
+    def _members(self) -> list[list[int]]:
+        """The rows of every group."""
+        by_kind: dict[int, list[int]] = {}
+        for row, kind in enumerate(self.reach.kinds[self.order].tolist()):
+            if kind >= 0:
+                by_kind.setdefault(kind, []).append(row)
+        if self._counts[1] > 1:
+            return list(by_kind.values())
+        return [[row] for row in itertools.chain.from_iterable(by_kind.values())]
+
+    @functools.cached_property
+    def slots(self) -> Int[np.ndarray, "g r"]:
+        """The scalars of the state; -1 where a group has fewer."""
+        one_of_each = np.array([self.order[rows[0]] for rows in self._members], int)
+        return _padded(self.reach.written_out(one_of_each))
+
+    @functools.cached_property
+    def rows(self) -> Int[np.ndarray, "g q"]:
+        """The rows of the source, in the layout of its head; -1 where a group has fewer."""
+        return _padded(self._members)
+
+    @property
+    def lanes(self) -> Int[np.ndarray, "g q"]:
+        """The lane of every row."""
+        return np.maximum(self.rows, 0) // self.head.shape[2]
+
+    @functools.cached_property
+    def columns(self) -> Int[np.ndarray, "g q k"] | None:
+        """Which features are kept of each row, -1 for none; None for all, and for a source without features."""
+        if self.nonzero is None or self._features_kept == self.head.shape[-1]:
+            return None
+        return _padded([np.flatnonzero(kept) for kept in self._kept]).reshape(*self.rows.shape, -1)
+
+    @functools.cached_property
+    def _kept(self) -> Bool[np.ndarray, "rows k"]:
+        """For every row in the groups, the features that its weights are not zero for."""
+        assert self.nonzero is not None
+        _, m, n, _ = self.head.shape
+        lane, unit = np.divmod(np.maximum(self.rows, 0), n)
+        return self.nonzero[(lane // m).ravel(), unit.ravel()]
+
+    @functools.cached_property
+    def _features_kept(self) -> int:
+        return self.head.shape[-1] if self.nonzero is None else int(self._kept.sum(-1).max(initial=0))
+
+    @functools.cached_property
+    def within(self) -> Bool[np.ndarray, "g r r"]:
+        """Which entries of J can be anything but zero."""
+        at, valid = np.maximum(self.slots, 0), self.slots >= 0
+        is_entry = _look_up(self.structure.jacobian, at[:, :, None], at[:, None, :])
+        return is_entry & valid[:, :, None] & valid[:, None, :]
+
+    @functools.cached_property
+    def entering(self) -> Bool[np.ndarray, "g r q"]:
+        """Which rows enter which scalars in the same step."""
+        first = self.structure.first[self.order].T.tocsr()
+        is_entry = _look_up(first, np.maximum(self.slots, 0)[:, :, None], np.maximum(self.rows, 0)[:, None, :])
+        return is_entry & (self.slots >= 0)[:, :, None] & (self.rows >= 0)[:, None, :]
+
+
+def make_block_layout(analysis: Analysis, source: Source, steps: int | None, zeros: Zeros) -> BlockLayout:
+    """The layout of the influence of one source on what it reaches in so many steps; for None, in any number."""
+    program, use = analysis.step.program, source.use
+    head = make_head(program, source.weight, None if use is None else use.equation)
+    order = source.start + head.to_rows(np.arange(source.rows).reshape(head.output)).ravel()
+    reach, everything = analysis.structure.reach(steps), analysis.structure.reach(None)
+    met = [source.weight] if use is None else [source.weight, use.data, use.output]
+    nonzero = zeros.of(source.weight)
+    return BlockLayout(
+        source=source,
+        head=head,
+        reach=reach,
+        order=order,
+        nonzero=None if nonzero is None or not head.has_features else _by_row(head, nonzero),
+        structure=analysis.structure,
+        is_whole=int(reach.sizes[order].sum()) == int(everything.sizes[order].sum()),
+        dtype=widest(*(program.avals[v].dtype for v in (*met, *analysis.step.states))),
+    )
+
+
+def _look_up(pattern: Matrix, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    rows, columns = np.broadcast_arrays(rows, columns)
+    return np.asarray(pattern[rows.ravel(), columns.ravel()]).reshape(rows.shape).astype(bool)
+
+
+def _padded(lists: Sequence[Sequence[int] | np.ndarray]) -> np.ndarray:
+    out = np.full((len(lists), max(map(len, lists), default=0)), -1)
+    for row, values in zip(out, lists, strict=True):
+        row[: len(values)] = values
+    return out
+
+
+def _by_row(head: Head, nonzero: np.ndarray) -> Bool[np.ndarray, "b n k"]:
+    """Elements of the weight in the layout of its head."""
+    b, _, n, k = head.shape
+    order = head.to_weight(np.arange(b * n * k).reshape(b, n, k))
+    flat = np.zeros(b * n * k, bool)
+    flat[order.ravel()] = np.broadcast_to(nonzero, order.shape).ravel()
+    return flat.reshape(b, n, k)

@@ -1,0 +1,224 @@
+"""Rules that keep influence on blocks of the state: RTRL, and SnAp."""
+
+import abc
+import dataclasses
+import math
+import operator
+from collections.abc import Hashable, Sequence
+from typing import Any
+
+import equinox as eqx
+from jaxtyping import Array, Inexact, PyTree
+
+from ..._read import Analysis, Cut
+from .._transition import Signal, Transition, Transitions
+from ..on_blocks import advance_influence, BlockLayout, contract_influence, entered_rows, zero_influence
+from ._drtrl import DRTRL
+from ._rule import AbstractKeeper, AbstractRule, bytes_of, TraceTooLargeError, Weight
+
+
+class AbstractBlockRule(AbstractRule):
+    """A rule that keeps influence on chosen scalars of the state, with the full Jacobian between them."""
+
+    @property
+    @abc.abstractmethod
+    def steps(self) -> int | None:
+        """The scalars that a weight reaches within so many steps are kept; for None, in any number."""
+
+    @property
+    @abc.abstractmethod
+    def most_bytes(self) -> int:
+        """The most memory that the traces may take."""
+
+    @property
+    def keeps_whole_weights(self) -> bool:
+        """An influence holds all that a weight does, whatever the group."""
+        return True
+
+    def keep(self, weight: Weight) -> Sequence[AbstractKeeper]:
+        """One influence for every source; where all credit stays in its position, the trace of `DRTRL` instead."""
+        if self._is_by_position(weight):
+            return DRTRL().keep(weight)
+        return [BlockKeeper(self, weight.names, layout, weight.analysis) for layout in weight.blocks(self.steps)]
+
+    def _is_by_position(self, weight: Weight) -> bool:
+        return self.steps is None and weight.is_exact_by_position
+
+    def drops(self, weight: Weight, parameter: int) -> tuple[Cut, ...]:
+        """What no Jacobian follows, and what is reached in more steps."""
+        if self._is_by_position(weight):
+            return DRTRL().drops(weight, parameter)
+        cuts = list(weight.analysis.unfollowed[parameter])
+        for keeper in self.keep(weight):
+            if isinstance(keeper, BlockKeeper) and not keeper.layout.is_whole:
+                cuts += weight.analysis.dropped[parameter] or [self._beyond(keeper)]
+        return tuple(cuts)
+
+    def _beyond(self, keeper: "BlockKeeper") -> Cut:
+        source = keeper.layout.source
+        what = f"influence that takes more than {self.steps} step{'' if self.steps == 1 else 's'}"
+        where = "" if source.use is None else source.use.equation.source
+        return Cut(min(keeper.groups), source.weight, what, where)
+
+    def holds_all(self, weight: Weight) -> bool:
+        """Every influence is whole, and all that it goes through is followed."""
+        if self._is_by_position(weight):
+            return DRTRL().holds_all(weight)
+        is_whole = all(layout.is_whole for layout in weight.blocks(self.steps))
+        return is_whole and not any(weight.analysis.unfollowed[p] for p in weight.parameters)
+
+    def check_limit(self, keepers: Sequence[AbstractKeeper]) -> None:
+        """The bytes of all influences together are at most `most_bytes`."""
+        mine = [keeper for keeper in keepers if isinstance(keeper, BlockKeeper)]
+        needed = sum(map(bytes_of, mine))
+        if needed <= self.most_bytes:
+            return
+        largest = max(mine, key=bytes_of)
+        names, shape = " and ".join(largest.names), largest.layout.shape
+        raise TraceTooLargeError(
+            f"{self} needs {needed:,} bytes for its traces, more than its limit of {self.most_bytes:,}. The largest is "
+            f"that of {names}, {shape}: each of its elements influences {shape[1]} scalars of the state.",
+            f"Raise the limit (`{self._with_limit(needed)}`), or use {'' if self.steps == 1 else '`SnAp(1)`, '}"
+            "`DRTRL()` or `PPProp(decay)`, which approximate; `ETraceGraph.report` gives the memory of each.",
+        )
+
+    def _with_limit(self, limit: int) -> str:
+        steps = "" if self.steps is None else f"{self.steps}, "
+        return f"{type(self).__name__}({steps}limit={limit})"
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class BlockKeeper(AbstractKeeper):
+    """The influence of one source."""
+
+    rule: AbstractBlockRule
+    names: tuple[str, ...]
+    source: BlockLayout
+    analysis: Analysis
+
+    @property
+    def layout(self) -> BlockLayout:
+        return self.source
+
+    @property
+    def groups(self) -> frozenset[int]:
+        groups = self.analysis.groups
+        return frozenset(g.index for g in groups if not self.source.leaves.isdisjoint(g.leaves))
+
+    @property
+    def title(self) -> str:
+        return f"{' and '.join(self.names)} by {self.rule}"
+
+    def init(self) -> PyTree[Array]:
+        return zero_influence(self.source)
+
+    def advance(self, value: PyTree[Array], transition: Transition) -> PyTree[Array]:
+        return advance_influence(self.source, value, transition.block_drive(self.source))
+
+    def advance_window(self, value: PyTree[Array], transitions: Transitions) -> None:
+        """The product of a window's Jacobians is no smaller than the influence: step by step."""
+        del value, transitions
+
+    def contract(self, value: PyTree[Array], signal: Signal) -> Inexact[Array, "..."]:
+        return contract_influence(self.source, value, signal.on_scalars)
+
+    def rows(self, transition: Transition, signal: Signal) -> Inexact[Array, "..."]:
+        return entered_rows(self.source, transition.block_drive(self.source).response, signal.on_scalars)
+
+    @property
+    def work(self) -> int:
+        """J e, what enters, and the contraction."""
+        return math.prod(self.source.shape) * (self.source.shape[1] + 2)
+
+    @property
+    def alike(self) -> Hashable:
+        return self.source.alike
+
+    def is_passed_by(self, analysis: Analysis) -> bool:
+        return any(analysis.past_new >> leaf & 1 for leaf in self.source.leaves)
+
+
+class RTRL(AbstractBlockRule):
+    """Real-time recurrent learning at the cost of the structure: exact.
+
+    The influence of an effective weight on everything that it can ever reach. The pattern of the step's Jacobian says
+    what that is: a batch, a diagonal recurrence, heads side by side fall into small blocks by themselves; a dense
+    recurrent network is one block per lane, and its trace then has the size of weights times units times lanes. Per
+    block,
+
+        e  <-  J e  +  dh/dy (x) x .
+
+    Where the trace of `DRTRL` is exact already, it is used instead, and the report says `DRTRL`. A step whose Jacobian
+    has too many entries that can be anything but zero (2^25) is refused before anything is computed.
+
+    Exact means: for the output of the step; a state that never reaches it is not followed for its own sake. Credit
+    through a call whose backward rule is not linear in the cotangent (clipping, rounding) is followed by no trace; the
+    report names the call.
+
+    **Arguments**
+
+    - `limit`: the most bytes that the traces on blocks may take, 2^30 (1 GiB) by default. Above it, `ValueError` says
+      how many they need.
+
+    Source: Williams and Zipser, "A learning algorithm for continually running fully recurrent neural networks", Neural
+    Computation 1989, equation 7, restricted to where it is not zero.
+    """
+
+    limit: int = eqx.field(default=2**30, static=True, converter=lambda limit: _as_limit(limit))
+
+    @property
+    def steps(self) -> None:
+        """Influence is kept however many steps it takes."""
+
+    @property
+    def most_bytes(self) -> int:
+        """The limit."""
+        return self.limit
+
+
+class SnAp(AbstractBlockRule):
+    """The sparse n-step approximation of RTRL.
+
+    Of the influence of a weight it keeps that on the scalars of the state which the weight reaches within n steps, with
+    the true Jacobian between them. SnAp(1) keeps the true diagonal, that of the recurrent weights included; of a weight
+    that reaches several scalars in one step (by a normalisation over units, say) it keeps the block of those. Zeros of
+    masked weights count: a weight that a constant mask holds at zero reaches nothing and has no trace. With n large
+    enough it is RTRL. A mask is seen where the step closes over it; an array in the model counts as data.
+
+    **Arguments**
+
+    - `n`: how many steps, at least 1.
+    - `limit`: the most bytes that the traces may take, 2^30 (1 GiB) by default. Above it, as for `RTRL`.
+
+    Source: Menick et al., "Practical real time recurrent learning with a sparse approximation", ICLR 2021.
+    """
+
+    n: int = eqx.field(static=True, converter=lambda n: _as_steps(n))
+    limit: int = eqx.field(default=2**30, static=True, converter=lambda limit: _as_limit(limit))
+
+    @property
+    def steps(self) -> int:
+        """Within how many steps."""
+        return self.n
+
+    @property
+    def most_bytes(self) -> int:
+        """The limit."""
+        return self.limit
+
+
+def _as_limit(limit: Any) -> int:
+    if isinstance(limit, bool) or not hasattr(limit, "__index__"):
+        raise TypeError(f"`limit` is {limit!r}; it must be an integer, a number of bytes.")
+    if operator.index(limit) < 0:
+        raise ValueError(f"`limit` is {limit}; it is a number of bytes and must not be negative.")
+    return operator.index(limit)
+
+
+def _as_steps(n: Any) -> int:
+    if isinstance(n, bool) or not hasattr(n, "__index__"):
+        raise TypeError(f"`n` is {n!r}; it must be an integer: it counts steps.")
+    steps = operator.index(n)
+    if steps < 1:
+        raise ValueError(f"`n` is {steps}; it counts steps, at least 1. For no trace at all use `NoTrace()`.")
+    return steps

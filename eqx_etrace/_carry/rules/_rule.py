@@ -1,0 +1,225 @@
+"""A rule is a choice of what is kept of an effective weight's past.
+
+The estimator knows a rule by its **keepers** alone. A keeper holds one part of dh/dw~, the influence of all the past of
+one effective weight w~ on the state:
+
+    value  <-  init()                                before the first step
+    value  <-  advance(value, transition)            J <- (dh'/dh) J + dh'/dw~, as far as the rule keeps it
+    g . J   =  contract(value, signal)               a learning signal meets it: a cotangent of w~
+
+and takes a whole window of steps at once where its recursion allows that (`advance_window`). By position, on blocks of
+the state, factored, filtered, random: each is a keeper. The rule itself is a frozen configuration; what a keeper keeps
+lives outside, in the `ETrace` that the user carries.
+"""
+
+import abc
+import dataclasses
+import functools
+from collections.abc import Hashable, Sequence
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.tree_util as jtu
+from jaxtyping import Array, Inexact, PyTree
+
+from ..._read import Analysis, Cut, Source, Zeros
+from .._head import FactoredShare
+from .._status import Stored
+from .._transition import Signal, Transition, Transitions
+from ..by_position import make_trace_layouts, TraceLayout
+from ..on_blocks import BlockLayout, make_block_layout
+
+Share = Inexact[Array, "..."] | FactoredShare
+"""What a keeper adds to the gradient of its effective weight, multiplied out or as factors."""
+
+
+class AbstractKeeper(abc.ABC):
+    """What is kept of one effective weight's past, at one place where the weight enters the step."""
+
+    rule: "AbstractRule"
+    """The rule that keeps it."""
+    names: tuple[str, ...]
+    """The parameters behind the weight."""
+
+    @property
+    @abc.abstractmethod
+    def layout(self) -> TraceLayout | BlockLayout:
+        """Where the weight enters the step. What a step does there is what it asks of a `Transition`."""
+
+    @property
+    @abc.abstractmethod
+    def groups(self) -> frozenset[int]:
+        """The hidden groups that it lies in."""
+
+    @property
+    @abc.abstractmethod
+    def title(self) -> str:
+        """What it is, for error messages."""
+
+    @abc.abstractmethod
+    def init(self) -> PyTree[Array]:
+        """The value before the first step: zeros."""
+
+    @abc.abstractmethod
+    def advance(self, value: PyTree[Array], transition: Transition) -> PyTree[Array]:
+        """The value after one more step."""
+
+    @abc.abstractmethod
+    def advance_window(self, value: PyTree[Array], transitions: Transitions) -> PyTree[Array] | None:
+        """The value after a window of steps, to rounding that of `advance` at each of them.
+
+        None: there is no shorter way. Then the estimator takes the steps one by one, for all such keepers together.
+        """
+
+    @abc.abstractmethod
+    def contract(self, value: PyTree[Array], signal: Signal) -> Share | None:
+        """The cotangent of the effective weight, or its factors; None for none."""
+
+    @abc.abstractmethod
+    def rows(self, transition: Transition, signal: Signal) -> Inexact[Array, "..."]:
+        """g . dh/dy, by the rows of the head: times x, what one step alone puts into the value."""
+
+    @property
+    @abc.abstractmethod
+    def work(self) -> int:
+        """Multiply-adds of one step, to advance the value and to contract it."""
+
+    @property
+    @abc.abstractmethod
+    def alike(self) -> Hashable:
+        """Equal for keepers whose values have the same arrays."""
+
+    @abc.abstractmethod
+    def is_passed_by(self, analysis: Analysis) -> bool:
+        """Does the output take past credit from its old states other than through its new ones?
+
+        Window 0, whose learning signal is the derivative by the new states, misses that.
+        """
+
+
+def kept_arrays(keeper: AbstractKeeper) -> list[jax.ShapeDtypeStruct]:
+    """All that a keeper keeps."""
+    return jtu.tree_leaves(jax.eval_shape(keeper.init))
+
+
+def trace_shapes(keeper: AbstractKeeper) -> list[tuple[int, ...]]:
+    """The shapes of the trace itself, without what is counted or noted beside it."""
+    value = jax.eval_shape(keeper.init)
+    arrays = jtu.tree_leaves(value.e if isinstance(value, Stored) else value)
+    return [tuple(array.shape) for array in arrays if jnp.issubdtype(array.dtype, jnp.inexact)]
+
+
+def bytes_of(keeper: AbstractKeeper) -> int:
+    """The memory of all that a keeper keeps."""
+    return sum(array.size * array.dtype.itemsize for array in kept_arrays(keeper))
+
+
+class Layouts:
+    """Where the effective weights of a step can be kept: found once, whatever rules are asked."""
+
+    def __init__(self, analysis: Analysis):
+        self.analysis = analysis
+        self._blocks: dict[tuple[Source, int | None], BlockLayout] = {}
+
+    @functools.cached_property
+    def by_position(self) -> tuple[TraceLayout, ...]:
+        """One for every site, in data-flow order."""
+        return make_trace_layouts(self.analysis)
+
+    @functools.cached_property
+    def _zeros(self) -> Zeros:
+        return Zeros(self.analysis.step.program)
+
+    def on_blocks(self, weight: int, steps: int | None) -> tuple[BlockLayout, ...]:
+        """One for every source of a weight, on what it reaches in so many steps; for None, in any number."""
+        sources = [source for source in self.analysis.structure.sources if source.weight == weight]
+        for source in sources:
+            if (source, steps) not in self._blocks:
+                self._blocks[source, steps] = make_block_layout(self.analysis, source, steps, self._zeros)
+        return tuple(self._blocks[source, steps] for source in sources)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Weight:
+    """One effective weight, as a rule sees it: where it enters the step, and what no trace follows."""
+
+    variable: int
+    """Which variable of the step it is."""
+    sites: tuple[TraceLayout, ...]
+    """The layout of a trace for every hidden group that it enters, as far as the rule was chosen for it there."""
+    layouts: Layouts
+
+    @property
+    def analysis(self) -> Analysis:
+        """All that is known about the step from its structure."""
+        return self.layouts.analysis
+
+    def blocks(self, steps: int | None) -> tuple[BlockLayout, ...]:
+        """The layouts of its influence on all that it reaches in so many steps; for None, in any number."""
+        return self.layouts.on_blocks(self.variable, steps)
+
+    @functools.cached_property
+    def parameters(self) -> tuple[int, ...]:
+        """The numbers of the parameters behind it."""
+        bits, count = self.analysis.bits.get(self.variable, 0), len(self.analysis.step.parameters)
+        return tuple(p for p in range(count) if bits >> p & 1)
+
+    @functools.cached_property
+    def names(self) -> tuple[str, ...]:
+        """Those of the parameters behind it."""
+        paths = self.analysis.step.model.inexact_paths
+        return tuple(shown(paths[p]) for p in self.parameters)
+
+    @property
+    def is_exact_by_position(self) -> bool:
+        """Does the part of the Jacobian that stays in its position hold all credit that matters?"""
+        return not any(self.analysis.dropped[p] for p in self.parameters)
+
+    @property
+    def is_whole_by_position(self) -> bool:
+        """Does that part hold all that it does to any new state, whether the state matters or not?"""
+        analysis, count = self.analysis, len(self.analysis.step.parameters)
+        credit = analysis.bits[self.variable]
+        for site in self.sites:
+            credit |= sum(1 << (count + leaf) for leaf in site.leaves)
+        cuts = [cut for tail in analysis.tails for cut in tail.cuts]
+        return not any(analysis.bits.get(cut.operand, 0) & credit for cut in cuts)
+
+
+def shown(path: Sequence[Any], whole: str = "the model") -> str:
+    """A path as brainscale prints it; a pytree that is one array has none."""
+    return str(path) if path else f"<{whole}>"
+
+
+class AbstractRule(eqx.Module):
+    """What is kept of the influence of the past."""
+
+    @property
+    @abc.abstractmethod
+    def keeps_whole_weights(self) -> bool:
+        """Does a keeper hold all that a weight influences, in every group? Then it is the rule of all its relations."""
+
+    @abc.abstractmethod
+    def keep(self, weight: Weight) -> Sequence[AbstractKeeper]:
+        """What is kept of the past of one effective weight; nothing for none."""
+
+    @abc.abstractmethod
+    def drops(self, weight: Weight, parameter: int) -> Sequence[Cut]:
+        """The credit of one parameter behind the weight that is dropped; nothing if the gradient is exact."""
+
+    @abc.abstractmethod
+    def holds_all(self, weight: Weight) -> bool:
+        """Do its keepers hold all that the weight does to any new state, now and later, as exactly as the step is?"""
+
+    @abc.abstractmethod
+    def check_limit(self, keepers: Sequence[AbstractKeeper]) -> None:
+        """**Raises** `TraceTooLargeError` if all that it keeps takes more than it allows."""
+
+
+class TraceTooLargeError(ValueError):
+    """The traces of a rule take more than its limit: what they take, and what to do."""
+
+    def __str__(self) -> str:
+        return " ".join(map(str, self.args))

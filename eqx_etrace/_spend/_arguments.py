@@ -1,0 +1,90 @@
+"""What a user passes beside the model: windows, inputs with a time axis, cotangents."""
+
+import operator
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.tree_util as jtu
+from jaxtyping import Array, PyTree
+
+from .._read import Layout
+from ._call import Arrays
+
+
+def check_window(window: Any) -> int:
+    """A window is a whole number of steps, not negative."""
+    try:
+        if isinstance(window, bool):
+            raise TypeError
+        steps = operator.index(window)
+    except TypeError:
+        raise TypeError(
+            f"`window` is {window!r}, of type {type(window).__name__}; it must be an integer: how many of the most "
+            "recent steps are differentiated exactly (1: online; 0: the literature's estimator)."
+        ) from None
+    if steps < 0:
+        raise ValueError(
+            f"`window` is {steps}; it must not be negative. Use 1 for online learning, the length of the data for BPTT."
+        )
+    return steps
+
+
+def time_steps(inputs: tuple[Any, ...]) -> int:
+    """The length of the leading axis of every input."""
+    arrays = [x for x in jax.tree.leaves(inputs) if eqx.is_array(x)]
+    if not arrays or any(x.ndim == 0 for x in arrays):
+        raise ValueError(
+            "`scan` runs over the leading time axis of its inputs, but "
+            + ("there is no array among them." if not arrays else "one of them is a scalar and has no axis.")
+            + " Pass arrays with a leading time axis; close over what stays the same."
+        )
+    lengths = {x.shape[0] for x in arrays}
+    if len(lengths) > 1:
+        named = [(jtu.keystr(path), x) for path, x in jtu.tree_leaves_with_path(inputs)]
+        shapes = ", ".join(f"inputs{path} has shape {list(x.shape)}" for path, x in named if eqx.is_array(x))
+        raise ValueError(
+            f"The leading time axes of the inputs of `scan` differ: {shapes}. `scan` takes many steps: every array has "
+            "a time axis first, of one length. For a single step call the transform itself."
+        )
+    if lengths == {0}:
+        raise ValueError("The inputs of `scan` have a leading time axis of length 0; there is no step to take.")
+    return lengths.pop()
+
+
+def split_cotangents(arrays: Arrays, layout: Layout, given: PyTree, what: str) -> Arrays:
+    """The cotangents that a user gave for the inexact arrays of a pytree, as it is split; None stands for zero.
+
+    That of z = a + ib stands for Re(ct dz), so that its halves belong to a and to -b.
+    """
+    leaves = _leaves(layout, given, what)
+    is_inexact = [a is not None and jnp.issubdtype(a.dtype, jnp.inexact) for a in layout.arrays]
+    wanted = [leaf for leaf, here in zip(leaves, is_inexact, strict=True) if here]
+    values = jtu.tree_leaves(layout.join(arrays, None))
+    cotangents = [_as_value(leaf, value, what) for leaf, value in zip(wanted, values, strict=True)]
+    return layout.split([jnp.conj(ct) if layout.in_halves else ct for ct in cotangents])[0]
+
+
+def _leaves(layout: Layout, given: PyTree, what: str) -> list[Any]:
+    """One for each leaf of the pytree."""
+    advice = f"The {what} cotangent must have the structure of the {what}, with an array or None for each leaf."
+    try:
+        leaves = layout.treedef.flatten_up_to(given)
+    except ValueError as error:
+        raise ValueError(f"{advice} {error}") from None
+    if not all(leaf is None or jtu.treedef_is_leaf(jtu.tree_structure(leaf)) for leaf in leaves):
+        raise ValueError(f"{advice} Found {jtu.tree_structure(given)}, expected {layout.treedef}.")
+    return leaves
+
+
+def _as_value(given: Any, value: Array, what: str) -> Array:
+    """One cotangent in the dtype of what it belongs to."""
+    if given is not None and jnp.iscomplexobj(given) and not jnp.iscomplexobj(value):
+        raise TypeError(f"The {what} cotangent has a complex leaf; there the {what} is real, {value.dtype}.")
+    cotangent = jnp.zeros_like(value) if given is None else jnp.asarray(given, value.dtype)
+    if cotangent.shape != value.shape:
+        raise ValueError(
+            f"The {what} cotangent has a leaf of shape {cotangent.shape}; there the {what} has shape {value.shape}."
+        )
+    return cotangent

@@ -1,0 +1,119 @@
+"""One call: a plan, bound to the arrays of its arguments.
+
+The prologue is run once per call. A step reads from it the effective weights, and is differentiated with respect to
+those, not to the parameters: cotangents of weights are summed over steps as they are, and pulled back to the parameters
+once (`Call.pull_to_parameters`).
+"""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, PyTree
+
+from .._read import evaluate, Step
+from ._plan import Plan
+
+Arrays = list[Any]
+Env = Mapping[Any, Any]
+"""The values of variables."""
+
+
+class Carry(eqx.Module):
+    """The state between steps: its inexact arrays, which carry derivatives, and the others."""
+
+    inexact: Arrays
+    rest: Arrays
+
+
+class Inputs(eqx.Module):
+    """The inputs of one step, or of many, stacked along time: inexact arrays, and the others."""
+
+    inexact: Arrays
+    rest: Arrays
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Call:
+    """A plan, the values that all steps of a call share, and the state and inputs of one of them."""
+
+    plan: Plan
+    parameters: Arrays
+    model_rest: Arrays
+    fixed: Env
+    """The prologue, and the copies of weights that heads read: made once, outside every loop."""
+    state: Carry
+    inputs: Inputs
+
+    @classmethod
+    def bind(cls, plan: Plan, model: PyTree, state: PyTree, inputs: tuple[Any, ...]) -> "Call":
+        """Take the arrays out of the arguments, and run the prologue."""
+        step = plan.analysis.step
+        parameters, model_rest = step.model.split(model)
+        values = prologue(plan, parameters, model_rest)
+        fixed = {**values, **plan.analysis.body.copies(values)}
+        return cls(
+            plan, parameters, model_rest, fixed, Carry(*step.state.split(state)), Inputs(*step.inputs.split(inputs))
+        )
+
+    def at(self, state: Carry, inputs: Inputs) -> "Call":
+        """The same call at another step."""
+        return dataclasses.replace(self, state=state, inputs=inputs)
+
+    @property
+    def step(self) -> Step:
+        """The step, staged."""
+        return self.plan.analysis.step
+
+    @property
+    def weights(self) -> Arrays:
+        """The effective weights."""
+        return [jnp.asarray(self.fixed[v]) for v in self.plan.analysis.body.weights]
+
+    def no_shifts(self, *lead: int) -> Arrays:
+        """The shifts of what heads make, with these leading axes: zeros."""
+        avals = self.step.program.avals
+        outputs = [avals[use.output] for use in self.plan.analysis.body.heads]
+        return [jnp.zeros((*lead, *y.shape), y.dtype) for y in outputs]
+
+    def without_still(self, state: Sequence[Array]) -> Arrays:
+        """The arrays of a state; those that carry credit of no parameter are not differentiated by."""
+        still = self.step.still
+        return [jax.lax.stop_gradient(s) if leaf in still else s for leaf, s in enumerate(state)]
+
+    def env(self, weights: Arrays, state: Carry, inputs: Inputs) -> dict[Any, Any]:
+        """The values that a step starts from."""
+        step, body = self.step, self.plan.analysis.body
+        values = {**self.fixed, **dict(zip(body.weights, weights, strict=True))}
+        values.update(zip(step.states, state.inexact, strict=True))
+        values.update(zip(step.states_rest, state.rest, strict=True))
+        values.update(zip(step.inputs_inexact, inputs.inexact, strict=True))
+        values.update(zip(step.inputs_rest, inputs.rest, strict=True))
+        return values
+
+    def pull_to_parameters(self, on_weights: Arrays) -> Arrays:
+        """From cotangents of the effective weights to cotangents of the parameters.
+
+        Those of weights without credit are zeros that BPTT does not have: times an infinite slope they would be NaN.
+        """
+        body = self.plan.analysis.body
+        credited = [i for i, weight in enumerate(body.weights) if weight in body.credited]
+
+        def made(parameters: Arrays) -> Arrays:
+            values = prologue(self.plan, parameters, self.model_rest)
+            return [jnp.asarray(values[body.weights[i]]) for i in credited]
+
+        return jax.vjp(made, self.parameters)[1]([on_weights[i] for i in credited])[0]
+
+
+def prologue(plan: Plan, parameters: Arrays, model_rest: Arrays) -> dict[Any, Any]:
+    """The values that depend on the model alone."""
+    step, fixed = plan.analysis.step, plan.analysis.fixed
+    values = dict(step.program.constants)
+    values.update(zip(step.parameters, parameters, strict=True))
+    values.update(zip(step.model_rest, model_rest, strict=True))
+    evaluate((eqn for eqn in step.program.equations if eqn.outputs and fixed.issuperset(eqn.outputs)), values)
+    return values

@@ -1,0 +1,151 @@
+"""The eligibility traces that a user carries, and what they were made for."""
+
+import dataclasses
+import hashlib
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import equinox as eqx
+import jax.numpy as jnp
+import jax.tree_util as jtu
+import numpy as np
+from jaxtyping import Array, Float, PyTree
+
+from .._carry import NoTrace
+from .._read import Layout, Step
+
+
+class ETrace(eqx.Module):
+    """The eligibility traces of a graph under a rule: a pytree of arrays, carried by the user like the state.
+
+    Make one with `.init`. Batch, donate, checkpoint and shard it like any other pytree.
+    """
+
+    values: tuple[PyTree[Array], ...]
+    """One entry for each place where a trace is kept: each effective weight that enters a hidden group, or each source
+    of an influence on blocks."""
+    made_for_step_and_rule: tuple[Float[Array, "_"], ...]
+    """Zeros, whose lengths are a fingerprint of `owner` and `inputs`: a file holds arrays alone, and loading it checks
+    their shapes."""
+    owner: tuple[str, ...] = eqx.field(static=True)
+    """Which relation and rule each entry belongs to."""
+    inputs: tuple[str, ...] = eqx.field(static=True)
+    """The inputs of one step that it was made for."""
+
+    def holding(self, values: tuple[PyTree[Array], ...]) -> "ETrace":
+        """The same traces with other values."""
+        return ETrace(values, self.made_for_step_and_rule, self.owner, self.inputs)
+
+
+def check_trace(trace: Any) -> None:
+    """An `ETrace`, in its place among the arguments."""
+    if not isinstance(trace, ETrace):
+        raise TypeError(
+            f"The third argument must be an `ETrace` made by `.init`; found `{type(trace).__name__}`. "
+            "The arguments are `(model, state, trace, *inputs)`."
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Purpose:
+    """What a trace is made for: the traces of some rules, and inputs of some shapes."""
+
+    owner: tuple[str, ...]
+    inputs: tuple[str, ...]
+
+    def trace(self, values: tuple[PyTree[Array], ...], dtype: np.dtype) -> ETrace:
+        """A trace that is made for it."""
+        return ETrace(values, self._fingerprint(dtype), self.owner, self.inputs)
+
+    def _fingerprint(self, dtype: np.dtype) -> tuple[Array, ...]:
+        """Five arrays of 1 to 64 zeros: by chance the same of two traces in a billion."""
+        digest = hashlib.sha256(repr((self.owner, self.inputs)).encode()).digest()
+        return tuple(jnp.zeros(1 + byte % 64, dtype) for byte in digest[:5])
+
+    def check(self, trace: ETrace, wanted: Sequence[tuple[str, PyTree]]) -> None:
+        """Is this trace made for it? `wanted` are the titles of what is kept, and the arrays of it."""
+        if trace.owner != self.owner:
+            raise ValueError(f"This trace belongs to another graph or rule. {self._difference(trace)} {_MAKE_ONE}")
+        if trace.inputs != self.inputs:
+            raise ValueError(
+                f"The inputs of one step are {', '.join(self.inputs) or 'none'} here, but this trace was made for "
+                f"{', '.join(trace.inputs) or 'none'}. {self._advice(trace)}"
+            )
+        for (title, arrays), held in zip(wanted, trace.values, strict=True):
+            if not _same_arrays(held, arrays):
+                raise ValueError(
+                    f"The trace of {title} belongs to another graph: it holds {_show(held)}, this step needs "
+                    f"{_show(arrays)}. {_MAKE_ONE}"
+                )
+
+    def _advice(self, trace: ETrace) -> str:
+        differ = set(self.inputs) ^ set(trace.inputs)
+        if any(" = " in name for name in differ):
+            return (
+                "What is no array is part of the step, and what weights become by it is part of the trace. Pass what "
+                "changes from call to call as an array (`jnp.asarray`)."
+            )
+        return (
+            "A trace is for inputs of fixed shapes, the size of the batch included: make one for these with "
+            "`.init(model, state, *inputs)`, or pass inputs of those shapes."
+        )
+
+    def _difference(self, trace: ETrace) -> str:
+        made, used = _rules(trace.owner), _rules(self.owner)
+        if made != used:
+            is_traced = ["[]" in rules for rules in (made, used)]
+            hint = " A traced number is not a known one: make the trace where it is traced, too."
+            return f"It was made under {made}; this is {used}.{hint if is_traced[0] != is_traced[1] else ''}"
+        theirs, ours = _only_in(trace.owner, self.owner), _only_in(self.owner, trace.owner)
+        hint = " (`jax.jit` makes an array, which is trained, of a Python number in a dict or a list of the model.)"
+        return f"It holds {theirs}, where this step needs {ours}.{hint if theirs == 'nothing else' else ''}"
+
+
+_MAKE_ONE = "Make a trace for this step and rule with `.init(model, state, *inputs)`."
+
+
+def inputs_of(step: Step) -> tuple[str, ...]:
+    """The inputs of one step by name: the shapes of arrays, and the values of what is no array."""
+    arrays = [(path, a) for path, a in zip(step.inputs.paths, step.inputs.arrays, strict=True) if a is not None]
+    given = [f"input {path[0]}{list(path[1:]) or ''} {list(array.shape)}" for path, array in arrays]
+    return (*given, *_values("input", step.inputs), *_values("state", step.state))
+
+
+def _values(what: str, layout: Layout) -> list[str]:
+    """What is no array, by name; functions without the address that they have in this process."""
+    leaves = zip(layout.paths, layout.arrays, layout.static, strict=True)
+    return [f"{what} {_named(path)} = {_without_address(value)}" for path, array, value in leaves if array is None]
+
+
+def _named(path: Sequence[Any]) -> str:
+    return ".".join(map(str, path))
+
+
+def _without_address(value: Any) -> str:
+    return re.sub(" at 0x[0-9a-f]+", "", repr(value))
+
+
+def _kept(owner: tuple[str, ...]) -> list[str]:
+    """Without what the rule keeps no trace of, if it keeps any."""
+    return [title for title in owner if not title.endswith(f" by {NoTrace()}")] or list(owner)
+
+
+def _only_in(first: tuple[str, ...], second: tuple[str, ...]) -> str:
+    return "; ".join(dict.fromkeys(title for title in _kept(first) if title not in second)) or "nothing else"
+
+
+def _rules(owner: tuple[str, ...]) -> str:
+    return " and ".join(sorted({title.rpartition(" by ")[2] for title in _kept(owner)})) or "no rule"
+
+
+def _leaves(tree: PyTree) -> list[tuple[tuple[int, ...], str]]:
+    return [(tuple(x.shape), str(x.dtype)) for x in jtu.tree_leaves(tree)]
+
+
+def _same_arrays(held: PyTree, wanted: PyTree) -> bool:
+    return jtu.tree_structure(held) == jtu.tree_structure(wanted) and _leaves(held) == _leaves(wanted)
+
+
+def _show(tree: PyTree) -> str:
+    return " and ".join(f"{dtype}{list(shape)}" for shape, dtype in _leaves(tree)) or "nothing"

@@ -1,0 +1,46 @@
+"""Hand-over: what the traces add to a gradient.
+
+Over a window of K steps from the state s_0 with the influence J_0 of all the past,
+
+    (g_theta, g_s)  =  VJP of the window with respect to (theta, s_0)       exact, reverse mode
+    gradient        =  g_theta  +  g_s . J_0                                hand-over
+"""
+
+from .._carry import FactoredShare, Signal, Transition
+from ._call import Arrays, Call
+from ._gradient import as_dtype, Gradient
+from ._transition import Values
+
+
+def same_signal(on_states: Arrays) -> Signal:
+    """Cotangents of the first state of a window, which every keeper meets as they are."""
+    return Signal(on_states, on_states)
+
+
+def hand_over(call: Call, gradient: Gradient, values: Values, signal: Signal) -> Gradient:
+    """g_theta + g_s . J: a gradient with the shares of all that is kept."""
+    keepers = call.plan.keepers
+    shares = [keeper.contract(value, signal) for keeper, value in zip(keepers, values, strict=True)]
+    direct = dict(zip(call.plan.analysis.body.weights, gradient.direct, strict=True))
+    factored: dict[int, FactoredShare] = {}
+    for number, (keeper, share) in enumerate(zip(keepers, shares, strict=True)):
+        weight = keeper.layout.weight
+        if isinstance(share, FactoredShare):
+            factored[number] = share
+        elif share is not None:
+            direct[weight] = direct[weight] + as_dtype(share, direct[weight].dtype)
+    return Gradient(list(direct.values()), gradient.heads, factored)
+
+
+def with_entered(call: Call, gradient: Gradient, transition: Transition, signal: Signal) -> Gradient:
+    """The gradient of one step, with g_h . (dh/dy x) added: what this very step put into all that is kept."""
+    direct = dict(zip(call.plan.analysis.body.weights, gradient.direct, strict=True))
+    heads = dict(gradient.heads)
+    for keeper in call.plan.keepers:
+        layout, rows = keeper.layout, keeper.rows(transition, signal)
+        if layout.output is None:
+            weight = layout.weight
+            direct[weight] = direct[weight] + as_dtype(layout.head.to_weight(rows), direct[weight].dtype)
+        else:
+            heads[layout.output] = heads[layout.output].plus(layout.head.from_rows(rows))
+    return Gradient(list(direct.values()), heads, gradient.factored)
