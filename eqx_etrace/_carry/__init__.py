@@ -16,9 +16,8 @@ from .rules import AbstractBlockRule as AbstractBlockRule
 from .rules import AbstractKeeper as AbstractKeeper
 from .rules import AbstractPositionRule as AbstractPositionRule
 from .rules import AbstractRule as AbstractRule
-from .rules import bytes_of as bytes_of
+from .rules import check_limits as check_limits
 from .rules import DRTRL as DRTRL
-from .rules import kept_arrays as kept_arrays
 from .rules import Layouts as Layouts
 from .rules import NoTrace as NoTrace
 from .rules import PPProp as PPProp
@@ -26,7 +25,6 @@ from .rules import RTRL as RTRL
 from .rules import Share as Share
 from .rules import shown as shown
 from .rules import SnAp as SnAp
-from .rules import trace_shapes as trace_shapes
 from .rules import TraceTooLargeError as TraceTooLargeError
 from .rules import Weight as Weight
 from .xla import for_each as for_each

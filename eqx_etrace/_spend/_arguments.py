@@ -34,11 +34,11 @@ def check_window(window: Any) -> int:
 def time_steps(inputs: tuple[Any, ...]) -> int:
     """The length of the leading axis of every input."""
     arrays = [x for x in jax.tree.leaves(inputs) if eqx.is_array(x)]
-    if not arrays or any(x.ndim == 0 for x in arrays):
+    if not all(x.ndim for x in arrays) or not arrays:
+        why = "one of them is a scalar and has no axis" if arrays else "there is no array among them"
         raise ValueError(
-            "`scan` runs over the leading time axis of its inputs, but "
-            + ("there is no array among them." if not arrays else "one of them is a scalar and has no axis.")
-            + " Pass arrays with a leading time axis; close over what stays the same."
+            f"`scan` runs over the leading time axis of its inputs, but {why}. Pass arrays with a leading time axis; "
+            "close over what stays the same."
         )
     lengths = {x.shape[0] for x in arrays}
     if len(lengths) > 1:

@@ -5,7 +5,7 @@ import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from .._carry import AbstractKeeper, AbstractRule, BlockLayout, Layouts, shown, TraceTooLargeError, Weight
+from .._carry import AbstractKeeper, AbstractRule, BlockLayout, check_limits, Layouts, shown, TraceTooLargeError, Weight
 from .._read import Analysis, ParamRelation
 
 RuleOrChoice = AbstractRule | Callable[[ParamRelation], AbstractRule]
@@ -69,19 +69,11 @@ class Assignment:
             return Weight(weight, (), self.layouts).is_whole_by_position
         return all(part.rule.holds_all(part.weight) for part in parts)
 
-    def check_limits(self) -> None:
-        """**Raises** `TraceTooLargeError` if what a rule keeps takes more than it allows."""
-        rules: list[AbstractRule] = []
-        for keeper in self.keepers:
-            if not _is_among(keeper.rule, rules):
-                rules.append(keeper.rule)
-                keeper.rule.check_limit([other for other in self.keepers if _is_among(other.rule, [keeper.rule])])
-
     @functools.cached_property
     def refusal(self) -> str | None:
         """Why `init` would refuse the rules, if it would."""
         try:
-            self.check_limits()
+            check_limits(self.keepers)
         except TraceTooLargeError as error:
             return str(error)
         return None

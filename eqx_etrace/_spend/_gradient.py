@@ -125,7 +125,8 @@ def steps_to_keep(plan: Plan, length: int) -> int:
     avals, heads = plan.analysis.step.program.avals, plan.analysis.body.heads
     kept = sum(avals[use.data].size + avals[use.output].size for use in heads)
     kept += sum(math.prod(k.layout.head.shape[:-1]) for k in plan.keepers if k.layout.output is not None)
-    worth = 2 * sum(avals[v].size for v in {use.weight for use in heads}) // max(kept, 1)
+    weights = dict.fromkeys(use.weight for use in heads)
+    worth = 2 * sum(avals[weight].size for weight in weights) // max(kept, 1)
     most = max(1, min(length, _MOST_STEPS, worth))
     whole = max(size for size in range(1, most + 1) if length % size == 0)
     return whole if 2 * whole >= most else most

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 from jaxtyping import Array, PyTree
 
-from .._carry import AbstractKeeper, BlockLayout, Layouts, taps_of, TraceLayout
+from .._carry import AbstractKeeper, BlockLayout, check_limits, Layouts, taps_of, TraceLayout
 from .._read import analyse, Analysis, stage_step, unfollowed_edges
 from ._assignment import assign, Assignment, RuleOrChoice
 from ._etrace import ETrace, inputs_of, Purpose
@@ -90,5 +90,5 @@ def make_plan(
     staged = stage_step(step, model, state, inputs, has_aux=has_aux)
     analysis = analyse(dataclasses.replace(staged, pulls_state=pulls_state))
     assignment = assign(Layouts(analysis), rule)
-    assignment.check_limits()
+    check_limits(assignment.keepers)
     return Plan(assignment)

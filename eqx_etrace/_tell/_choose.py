@@ -2,28 +2,21 @@
 
 Rules are chosen for *units*: effective weights that share a parameter are chosen for together, because a parameter is
 exact only if all of its effective weights are. What is made as large as can be is the number of *weights* (scalar
-parameters) whose gradient is exact:
-
-    max  sum_u exact[u] weights[u]      so that      sum_u bytes[u] <= memory ,
-
-where bytes[u] is that of the cheapest rule that makes u exact, or of the cheapest rule of all: a knapsack. The best
-choice is found by keeping, unit by unit, the choices that no other beats. Where these become too many, it is the most
-weights per byte first, or the one unit with the most weights if that is better. What is left of the memory then buys
-the other units better rules, one rank after the other.
+parameters) whose gradient is exact (`_knapsack`).
 """
 
 import dataclasses
 import math
 import operator
-from collections.abc import Mapping, Sequence
-from fractions import Fraction
+from collections.abc import Collection, Sequence
 from typing import Any
 
-from .._carry import AbstractRule, DRTRL, NoTrace, PPProp, RTRL, shown, SnAp
+from .._carry import AbstractRule, DRTRL, PPProp, RTRL, shown, SnAp
 from .._read import Analysis, ParamRelation, Path, PatternTooLargeError
 from .._spend import assign, RuleOrChoice
 from ._cost import all_rows, Ledger, Row
 from ._graph import ETraceGraph
+from ._knapsack import fill, Offer, Unit
 
 Key = tuple[Path, int, int]
 
@@ -46,26 +39,6 @@ class ChosenRule:
 
     def __str__(self) -> str:
         return "\n".join(f"{shown(path)} in group {group}: {rule}" for (path, group, _), rule in self.choices)
-
-
-@dataclasses.dataclass(frozen=True)
-class _Offer:
-    """What one rule asks of one unit, and gives it."""
-
-    rule: AbstractRule
-    bytes: int
-    is_exact: bool
-
-
-@dataclasses.dataclass(frozen=True)
-class _Unit:
-    """Effective weights that are chosen for together."""
-
-    weights: frozenset[int]
-    size: int
-    """How many scalar parameters are behind them."""
-    offers: tuple[_Offer, ...]
-    """By rule, the most exact first."""
 
 
 def choose_rule(
@@ -107,87 +80,15 @@ def choose_rule(
         )
     ranked = (RTRL(most), SnAp(2, most), DRTRL(), PPProp(0.95)) if among is None else _check_ranked(among)
     analysis, ledger = graph._analysis, graph._ledger
-    uniform = [(_rows(ledger, rule), rule) for rule in ranked]
-    exact = [(_total(rows), i) for i, (rows, _) in enumerate(uniform) if rows and all(row.exact for row in rows)]
-    if exact and min(exact)[0] <= most:
-        return uniform[min(exact)[1]][1]
+    whole = [_offer(rule, rows) for rule in ranked if (rows := _rows(ledger, rule))]
+    fitting = [offer for offer in whole if offer.is_exact and offer.bytes <= most]
+    if fitting:
+        return min(fitting, key=lambda offer: offer.bytes).rule
     units = _units(analysis, ledger, ranked)
-    chosen = _fill(units, most)
-    rule_of = {w: offer.rule for unit, offer in zip(units, chosen, strict=True) for w in unit.weights}
+    rule_of: dict[int, AbstractRule] = {}
+    for unit, offer in zip(units, fill(units, most), strict=True):
+        rule_of |= dict.fromkeys(unit.weights, offer.rule)
     return ChosenRule(tuple((_key(r), rule_of[analysis.sites[r.site].weight]) for r in analysis.relations))
-
-
-_NOTHING = _Offer(NoTrace(), 0, False)
-_MOST_CHOICES = 2**12
-"""So many choices are looked at; layers that are alike have few."""
-
-
-def _fill(units: Sequence[_Unit], most: int) -> list[_Offer]:
-    """One offer for every unit, of so many bytes together."""
-    least = [min(unit.offers, key=_bytes, default=_NOTHING) for unit in units]
-    if sum(map(_bytes, least)) > most:
-        return _as_many(least, most)
-    exact = [min((o for o in unit.offers if o.is_exact), key=_bytes, default=None) for unit in units]
-    chosen = list(least)
-    for u in _most_weights(units, least, exact, most - sum(map(_bytes, least))):
-        chosen[u] = exact[u] or least[u]
-    left = most - sum(map(_bytes, chosen))
-    for rank in range(max((len(unit.offers) for unit in units), default=0)):
-        for u, unit in sorted(enumerate(units), key=lambda one: (one[1].offers[rank].bytes, one[0])):
-            offer, held = unit.offers[rank], chosen[u]
-            is_better = not held.is_exact and rank < unit.offers.index(held)
-            if is_better and offer.bytes - held.bytes <= left:
-                chosen[u], left = offer, left - offer.bytes + held.bytes
-    return chosen
-
-
-def _bytes(offer: _Offer) -> int:
-    return offer.bytes
-
-
-def _as_many(least: Sequence[_Offer], most: int) -> list[_Offer]:
-    """The smallest first, as many as fit."""
-    chosen = [_NOTHING] * len(least)
-    for u in sorted(range(len(least)), key=lambda u: (least[u].bytes, u)):
-        if least[u].bytes <= most:
-            chosen[u], most = least[u], most - least[u].bytes
-    return chosen
-
-
-def _most_weights(
-    units: Sequence[_Unit], least: Sequence[_Offer], exact: Sequence[_Offer | None], left: int
-) -> Sequence[int]:
-    """Which units to make exact, so that they have as many weights as can be."""
-    price = {u: offer.bytes - least[u].bytes for u, offer in enumerate(exact) if offer is not None}
-    paid = [u for u in price if 0 < price[u] <= left]
-    return [*(u for u in price if price[u] <= 0), *_best(units, price, paid, left)]
-
-
-def _best(units: Sequence[_Unit], price: Mapping[int, int], paid: Sequence[int], left: int) -> Sequence[int]:
-    """The choices that no other beats in both, what they cost and how many weights they have; of these the last."""
-    choices: list[tuple[int, int, tuple[int, ...]]] = [(0, 0, ())]
-    for u in paid:
-        more = [(cost + price[u], size + units[u].size, (*which, u)) for cost, size, which in choices]
-        ordered = sorted([*choices, *more], key=lambda choice: (choice[0], -choice[1]))
-        choices = []
-        for choice in ordered:
-            if choice[0] <= left and (not choices or choice[1] > choices[-1][1]):
-                choices.append(choice)
-        if len(choices) > _MOST_CHOICES:
-            return _greedy(units, price, paid, left)
-    return choices[-1][2]
-
-
-def _greedy(units: Sequence[_Unit], price: Mapping[int, int], paid: Sequence[int], left: int) -> Sequence[int]:
-    """By weights per byte, up to the first that does not fit, or the largest alone: at least half of the best."""
-    first, spent = [], 0
-    for u in sorted(paid, key=lambda u: (-Fraction(units[u].size, price[u]), u)):
-        spent += price[u]
-        if spent > left:
-            break
-        first.append(u)
-    largest = max(paid, key=lambda u: (units[u].size, -u))
-    return first if sum(units[u].size for u in first) >= units[largest].size else [largest]
 
 
 def _check_memory(memory: Any) -> int:
@@ -220,26 +121,26 @@ def _rows(ledger: Ledger, rule: RuleOrChoice) -> tuple[Row, ...]:
         return ()
 
 
-def _total(rows: Sequence[Row]) -> int:
-    return sum(row.trace_bytes for row in rows)
-
-
-def _units(analysis: Analysis, ledger: Ledger, ranked: Sequence[AbstractRule]) -> list[_Unit]:
+def _units(analysis: Analysis, ledger: Ledger, ranked: Sequence[AbstractRule]) -> list[Unit]:
     """Effective weights with relations, those that share a parameter together, and what each rule offers them."""
-    paths = analysis.step.model.inexact_paths
-    sizes = [math.prod(analysis.step.program.shape(var)) for var in analysis.step.parameters]
+    step, units = analysis.step, []
     offered = [(rule, rows) for rule in ranked if (rows := _rows(ledger, lambda _, rule=rule: rule))]
-    units = []
     for weights, bits in _connected(analysis):
-        numbers = [p for p in range(len(paths)) if bits >> p & 1]
-        mine = {paths[p] for p in numbers}
-        offers = [_offer(rule, [row for row in rows if row.path in mine]) for rule, rows in offered]
-        units.append(_Unit(weights, sum(sizes[p] for p in numbers), tuple(offers)))
+        numbers = [p for p in range(len(step.parameters)) if bits >> p & 1]
+        paths = {step.model.inexact_paths[p] for p in numbers}
+        size = sum(math.prod(step.program.shape(step.parameters[p])) for p in numbers)
+        units.append(Unit(weights, size, tuple(_offer(rule, _of(rows, paths)) for rule, rows in offered)))
     return units
 
 
-def _offer(rule: AbstractRule, rows: Sequence[Row]) -> _Offer:
-    return _Offer(rule, _total(rows), all(row.exact for row in rows))
+def _of(rows: Sequence[Row], paths: Collection[Path]) -> list[Row]:
+    """Those of the parameters with these paths."""
+    return [row for row in rows if row.path in paths]
+
+
+def _offer(rule: AbstractRule, rows: Sequence[Row]) -> Offer:
+    """What a rule asks of some parameters, and gives them."""
+    return Offer(rule, sum(row.trace_bytes for row in rows), all(row.exact for row in rows))
 
 
 def _connected(analysis: Analysis) -> list[tuple[frozenset[int], int]]:

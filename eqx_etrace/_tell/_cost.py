@@ -1,10 +1,11 @@
 """What a rule gives each parameter, and what it costs: found from the structure, before anything runs."""
 
 import dataclasses
+import itertools
 from collections.abc import Hashable, Sequence
 
-from .._carry import AbstractKeeper, AbstractRule, bytes_of, Layouts, trace_shapes
-from .._read import Analysis, Cut, ParamRelation, Path
+from .._carry import AbstractKeeper, AbstractRule, Layouts
+from .._read import Analysis, Cut, Path
 from .._spend import assign, Assignment, Part, places
 
 
@@ -33,27 +34,24 @@ class Row:
     rule: str
 
 
-@dataclasses.dataclass(frozen=True)
-class Size:
-    """What a keeper keeps."""
-
-    shapes: tuple[tuple[int, ...], ...]
-    """Of the trace itself, without what is counted or noted beside it."""
-    bytes: int
-    """Of all."""
-
-
 class Ledger:
     """What keepers of a step keep: counted once for all that are alike, whatever rules are asked."""
 
     def __init__(self, analysis: Analysis):
         self.analysis, self.layouts = analysis, Layouts(analysis)
-        self._sizes: dict[Hashable, Size] = {}
+        self._sizes: dict[Hashable, tuple[Sequence[tuple[int, ...]], int]] = {}
 
-    def size(self, keeper: AbstractKeeper) -> Size:
-        """What one keeper keeps."""
+    def shapes(self, keeper: AbstractKeeper) -> Sequence[tuple[int, ...]]:
+        """Of the trace itself, without what is counted or noted beside it."""
+        return self._size(keeper)[0]
+
+    def bytes(self, keeper: AbstractKeeper) -> int:
+        """Of all that is kept."""
+        return self._size(keeper)[1]
+
+    def _size(self, keeper: AbstractKeeper) -> tuple[Sequence[tuple[int, ...]], int]:
         if keeper.alike not in self._sizes:
-            self._sizes[keeper.alike] = Size(tuple(trace_shapes(keeper)), bytes_of(keeper))
+            self._sizes[keeper.alike] = keeper.shapes, keeper.bytes
         return self._sizes[keeper.alike]
 
 
@@ -62,43 +60,38 @@ class Account:
 
     def __init__(self, assignment: Assignment, ledger: Ledger):
         self.assignment, self.analysis, self.ledger = assignment, assignment.analysis, ledger
-        self._relations: dict[int, list[ParamRelation]] = {}
-        for relation in self.analysis.relations:
-            self._relations.setdefault(relation.parameter, []).append(relation)
         self._counted: set[AbstractKeeper] = set()
 
     def rows(self, p: int) -> list[Row]:
         """Of one parameter: one per group, or one without a trace."""
         weights = [w for w in self.analysis.body.weights if self.analysis.bits.get(w, 0) >> p & 1]
-        parts = [part for weight in weights for part in self.assignment.parts_of(weight)]
+        parts = list(itertools.chain.from_iterable(map(self.assignment.parts_of, weights)))
         keepers = [keeper for part in parts for keeper in part.keepers]
-        groups = {relation.group for relation in self._relations.get(p, [])}.union(*(k.groups for k in keepers))
+        sites = [site.group for part in parts for site in part.weight.sites]
+        groups = sorted(set(sites).union(*(keeper.groups for keeper in keepers)))
         dropped = self._dropped(p, weights)
-        is_passed_by = any(keeper.is_passed_by(self.analysis) for keeper in keepers)
+        exact = not dropped, not dropped and not any(keeper.is_missed_at_window_0 for keeper in keepers)
+        return [self._row(p, group, parts, exact, dropped) for group in groups or [None]]
 
-        def row(group: int | None) -> Row:
-            here = [keeper for keeper in keepers if group in keeper.groups]
-            new = self._not_counted(here)
-            return Row(
-                path=self.analysis.step.model.inexact_paths[p],
-                group=group,
-                exact=not dropped,
-                exact_at_window_0=not dropped and not is_passed_by,
-                zero=self.analysis.zero[p],
-                dropped=dropped,
-                trace_shape=tuple(shape for keeper in here for shape in self.ledger.size(keeper).shapes),
-                trace_bytes=sum(self.ledger.size(keeper).bytes for keeper in new),
-                work=sum(keeper.work for keeper in new),
-                rule=_rules(parts, here, group),
-            )
-
-        return [row(group) for group in sorted(groups) or [None]]
-
-    def _not_counted(self, keepers: Sequence[AbstractKeeper]) -> list[AbstractKeeper]:
-        """Those that no earlier row counts."""
-        new = [keeper for keeper in dict.fromkeys(keepers) if keeper not in self._counted]
+    def _row(
+        self, p: int, group: int | None, parts: Sequence[Part], exact: tuple[bool, bool], dropped: tuple[Cut, ...]
+    ) -> Row:
+        """In one group."""
+        here = [keeper for part in parts for keeper in part.keepers if group in keeper.groups]
+        new = [keeper for keeper in dict.fromkeys(here) if keeper not in self._counted]
         self._counted.update(new)
-        return new
+        return Row(
+            path=self.analysis.step.model.inexact_paths[p],
+            group=group,
+            exact=exact[0],
+            exact_at_window_0=exact[1],
+            zero=self.analysis.zero[p],
+            dropped=dropped,
+            trace_shape=tuple(itertools.chain.from_iterable(map(self.ledger.shapes, here))),
+            trace_bytes=sum(map(self.ledger.bytes, new)),
+            work=sum(keeper.work for keeper in new),
+            rule=_rules(parts, here, group),
+        )
 
     def _dropped(self, p: int, weights: Sequence[int]) -> tuple[Cut, ...]:
         """The credit of one parameter that is dropped on its way through any of its effective weights."""
@@ -159,7 +152,7 @@ def all_rows(assignment: Assignment, ledger: Ledger) -> tuple[Row, ...]:
 
 def passes_of(assignment: Assignment) -> int:
     """Reverse passes: one per colour for influences, one per state of every group with traces."""
-    analysis = assignment.analysis
-    sites, sources = places(assignment.keepers)
+    analysis, (sites, sources) = assignment.analysis, places(assignment.keepers)
     colours = 1 + int(analysis.structure.colours.max(initial=-1)) if sources else 0
-    return colours + sum(analysis.groups[g].num_states for g in {site.group for site in sites})
+    groups = {site.group for site in sites}
+    return colours + sum(analysis.groups[g].num_states for g in groups)

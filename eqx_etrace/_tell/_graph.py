@@ -100,55 +100,50 @@ class ETraceGraph:
 
     def _associations(self) -> dict[Path, list[int]]:
         """Which groups each traced parameter enters."""
-        found: dict[Path, list[int]] = {}
+        groups: dict[Path, dict[int, None]] = {}
         for relation in self.relations:
-            groups = found.setdefault(relation.path, [])
-            if relation.group not in groups:
-                groups.append(relation.group)
-        return found
+            groups.setdefault(relation.path, {})[relation.group] = None
+        return {path: list(entered) for path, entered in groups.items()}
 
     def _group_lines(self) -> list[str]:
-        return [
-            "The hidden groups are:",
-            "",
-            *(f"   Group {g.index}: [{', '.join(shown(p, 'the state') for p in g.paths)}]" for g in self.hidden_groups),
-            "",
-        ]
+        lines = ["The hidden groups are:", ""]
+        for group in self.hidden_groups:
+            states = ", ".join(shown(path, "the state") for path in group.paths)
+            lines.append(f"   Group {group.index}: [{states}]")
+        return [*lines, ""]
 
     def _weight_lines(self) -> list[str]:
         lines = ["The weight parameters which are associated with the hidden states are:", ""]
         for number, (path, groups) in enumerate(self._associations().items()):
-            which = f"hidden group {groups[0]}" if len(groups) == 1 else f"hidden groups {_listed(groups)}"
-            lines.append(f"   Weight {number}: {shown(path)}  is associated with {which}")
+            lines.append(f"   Weight {number}: {shown(path)}  is associated with {_listed(groups)}")
         return [*lines, *([] if self._associations() else ["   none"]), ""]
 
     def _untraced_lines(self) -> list[str]:
-        step, traced = self._analysis.step, self._associations()
-        lines = []
-        found = zip(step.model.inexact_paths, step.parameters, self._analysis.dropped, self._analysis.zero, strict=True)
-        for path, var, cuts, zero in found:
-            if path in traced:
-                continue
-            if zero is not None or not cuts:
-                why, what = ("reaches no later step", "exact") if zero is None else (zero, "zero")
-                lines.append(f"   {shown(path)}  {why}: its gradient is {what}")
-                continue
-            groups = sorted({cut.group for cut in cuts})
-            which = f"hidden group {groups[0]}" if len(groups) == 1 else f"hidden groups {_listed(groups)}"
-            aval = step.program.avals[var]
-            states = sum(self.hidden_groups[g].size * self.hidden_groups[g].num_states for g in groups)
-            dense = states * math.prod(aval.shape) * jnp.dtype(aval.dtype).itemsize
-            lines.append(
-                f"   {shown(path)}  reaches {which} only through mixing ({cuts[0]}): its gradient is that of the "
-                f"window, but for `RTRL` or `SnAp` for everything; a dense trace would take {show_bytes(dense)}"
-            )
-        if not lines:
-            return ["Every parameter has a trace."]
-        return ["The parameters without a trace are:", "", *lines]
+        paths, traced = self._analysis.step.model.inexact_paths, self._associations()
+        lines = [self._untraced_line(p) for p, path in enumerate(paths) if path not in traced]
+        return ["The parameters without a trace are:", "", *lines] if lines else ["Every parameter has a trace."]
+
+    def _untraced_line(self, p: int) -> str:
+        """Of one parameter, why it has no trace."""
+        step, cuts, zero = self._analysis.step, self._analysis.dropped[p], self._analysis.zero[p]
+        path = shown(step.model.inexact_paths[p])
+        if zero is not None or not cuts:
+            why, what = ("reaches no later step", "exact") if zero is None else (zero, "zero")
+            return f"   {path}  {why}: its gradient is {what}"
+        groups = sorted({cut.group for cut in cuts})
+        aval = step.program.avals[step.parameters[p]]
+        states = sum(self.hidden_groups[g].size * self.hidden_groups[g].num_states for g in groups)
+        dense = states * math.prod(aval.shape) * jnp.dtype(aval.dtype).itemsize
+        return (
+            f"   {path}  reaches {_listed(groups)} only through mixing ({cuts[0]}): its gradient is that of the "
+            f"window, but for `RTRL` or `SnAp` for everything; a dense trace would take {show_bytes(dense)}"
+        )
 
 
-def _listed(numbers: list[int]) -> str:
-    return ", ".join(map(str, numbers[:-1])) + f" and {numbers[-1]}"
+def _listed(groups: list[int]) -> str:
+    if len(groups) == 1:
+        return f"hidden group {groups[0]}"
+    return f"hidden groups {', '.join(map(str, groups[:-1]))} and {groups[-1]}"
 
 
 def compile_graph(step: Callable[..., Any], model: PyTree, state: PyTree, *inputs: Any) -> ETraceGraph:

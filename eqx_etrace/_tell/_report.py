@@ -1,5 +1,6 @@
 """What a rule computes for each parameter, said before anything runs."""
 
+import collections
 import dataclasses
 import functools
 from collections.abc import Callable, Iterable, Sequence
@@ -132,18 +133,16 @@ def _memory(cost: Cost) -> str:
 
 
 def _cells(row: Row) -> tuple[str, ...]:
-    times = {shape: row.trace_shape.count(shape) for shape in row.trace_shape}
-    shapes = " + ".join((f"{n} x " if n > 1 else "") + str(list(shape)) for shape, n in times.items()) or "-"
-    shared = row.group is not None and row.trace_bytes == 0 and bool(row.trace_shape)
-    return (
-        shown(row.path),
-        "-" if row.group is None else str(row.group),
-        _gradient(row),
-        row.rule or "-",
-        shapes,
-        "shared" if shared else show_bytes(row.trace_bytes),
-        "-" if shared else f"{row.work:,}",
-    )
+    group = "-" if row.group is None else str(row.group)
+    is_shared = row.group is not None and row.trace_bytes == 0 and bool(row.trace_shape)
+    cost = ("shared", "-") if is_shared else (show_bytes(row.trace_bytes), f"{row.work:,}")
+    return (shown(row.path), group, _gradient(row), row.rule or "-", _shapes(row), *cost)
+
+
+def _shapes(row: Row) -> str:
+    counts = collections.Counter(row.trace_shape)
+    terms = [str(list(shape)) if count == 1 else f"{count} x {list(shape)}" for shape, count in counts.items()]
+    return " + ".join(terms) or "-"
 
 
 def _gradient(row: Row) -> str:
@@ -174,10 +173,9 @@ def _counted(ledger: Ledger, rule: AbstractRule) -> Cost | None:
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
     table = [head, *rows]
-    widths = [max(len(row[i]) for row in table) for i in range(len(head))]
-    lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in table]
-    lines.insert(1, "  ".join("-" * w for w in widths))
-    return lines
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in table]
+    return [lines[0], "  ".join("-" * width for width in widths), *lines[1:]]
 
 
 def show_bytes(count: int) -> str:

@@ -10,6 +10,7 @@ values that the step's own evaluation left behind. A cut edge reads a tap where 
 recomputed value; no `stop_gradient` is needed, and derivatives of the trace itself stay right.
 """
 
+import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -27,40 +28,42 @@ Env = Mapping[Any, Any]
 
 def taps_of(analysis: Analysis, layouts: Sequence[TraceLayout]) -> Iterator[int]:
     """The variables whose values `linearise` reads beside the step."""
-    for layout in layouts:
-        yield from () if layout.features is None else (layout.features,)
+    yield from (layout.features for layout in layouts if layout.features is not None)
     for group in _groups(layouts):
         tail = analysis.tails[group]
         yield from (analysis.step.states[leaf] for leaf in tail.group.leaves)
         yield from (site.output for site in tail.sites if site.output is not None)
-        for eqn in tail.equations:
-            yield from (v for edge, v in _uses(eqn) if not tail.recomputes(edge, v))
+        uses = itertools.chain.from_iterable(map(_uses, tail.equations))
+        yield from (v for edge, v in uses if not tail.recomputes(edge, v))
 
 
 def linearise(analysis: Analysis, layouts: Sequence[TraceLayout], values: Env) -> Jacobians:
     """What one step does to the traces of these layouts."""
     passes = {group: _passes(analysis, analysis.tails[group], values) for group in _groups(layouts)}
-    decay = {group: _matrix(analysis, analysis.tails[group], found[0]) for group, found in passes.items()}
-    response = {layout.number: _response(analysis, layout, passes[layout.group][1]) for layout in layouts}
-    return Jacobians(decay, response, {layout.number: _features(layout, values) for layout in layouts})
+    return Jacobians(
+        decay={group: _matrix(analysis, analysis.tails[group], found) for group, found in passes.items()},
+        response={layout.number: _response(analysis, layout, passes[layout.group]) for layout in layouts},
+        x={layout.number: _features(layout, values) for layout in layouts},
+    )
 
 
 def _groups(layouts: Iterable[TraceLayout]) -> list[int]:
     return sorted({layout.group for layout in layouts})
 
 
-def _matrix(analysis: Analysis, tail: Tail, decay: Mapping[Edge, Array]) -> Matrix:
+def _matrix(analysis: Analysis, tail: Tail, passes: Mapping[Edge, Array]) -> Matrix:
     dtype, states = state_dtype(analysis, tail.group), range(tail.group.num_states)
 
     def row(s: int) -> tuple[Array | None, ...]:
-        return tuple(decay[s, r].astype(dtype) if (s, r) in decay else None for r in states)
+        return tuple(passes[s, r].astype(dtype) if (s, r) in passes else None for r in states)
 
     return tuple(map(row, states))
 
 
-def _response(analysis: Analysis, layout: TraceLayout, by_site: Mapping[Edge, Array]) -> Rows:
-    number = analysis.tails[layout.group].sites.index(analysis.sites[layout.number])
-    mine = [by_site.get((s, number)) for s in layout.states]
+def _response(analysis: Analysis, layout: TraceLayout, passes: Mapping[Edge, Array]) -> Rows:
+    tail = analysis.tails[layout.group]
+    number = tail.group.num_states + tail.sites.index(analysis.sites[layout.number])
+    mine = [passes.get((s, number)) for s in layout.states]
     return tuple(None if d is None else layout.head.to_rows(d).astype(layout.dtype) for d in mine)
 
 
@@ -70,27 +73,24 @@ def _features(layout: TraceLayout, values: Env) -> Array | None:
     return layout.head.to_features(jnp.asarray(values[layout.features])).astype(layout.dtype)
 
 
-def _passes(analysis: Analysis, tail: Tail, values: Env) -> tuple[dict[Edge, Array], dict[Edge, Array]]:
-    """D by (new state, old state) and dh/dy by (new state, site), in the layouts of the old state and of y."""
+def _passes(analysis: Analysis, tail: Tail, values: Env) -> dict[Edge, Array]:
+    """By (new state, r): D of the old states r, then dh/dy of the sites, in the layouts of the old state and of y."""
     step, leaves = analysis.step, tail.group.leaves
-    couplings, enters = tail.couplings(step), [tail.entries(step, n) for n in range(len(tail.sites))]
-    old = [values[step.states[leaf]] for leaf in leaves]
-    reached = [s for s, row in enumerate(couplings) if any(row) or any(at[s] for at in enters)]
+    reach = [tail.reach.get(step.new_states[leaf], 0) for leaf in leaves]
+    reached = [s for s, bits in enumerate(reach) if bits]
 
     def run(old: list[Array], shifts: list[Array]) -> list[Array]:
         old = [jax.lax.stop_gradient(h) if leaf in step.still else h for leaf, h in zip(leaves, old, strict=True)]
         new = _run_tail(analysis, tail, values, old, shifts)
         return [new[step.new_states[leaves[s]]] for s in reached]
 
-    new, pull = jax.vjp(run, old, _no_shifts(analysis, tail))
-    decay: dict[Edge, Array] = {}
-    response: dict[Edge, Array] = {}
+    new, pull = jax.vjp(run, [values[step.states[leaf]] for leaf in leaves], _no_shifts(analysis, tail))
+    passes: dict[Edge, Array] = {}
     for i, s in enumerate(reached):
         ones = [jnp.ones_like(h) if j == i else jnp.zeros_like(h) for j, h in enumerate(new)]
-        from_old, from_sites = pull(ones)
-        decay |= {(s, r): d for r, d in enumerate(from_old) if couplings[s][r]}
-        response |= {(s, n): d for n, d in enumerate(from_sites) if enters[n][s]}
-    return decay, response
+        pulled = itertools.chain(*pull(ones))
+        passes |= {(s, r): d for r, d in enumerate(pulled) if reach[s] >> r & 1}
+    return passes
 
 
 def _no_shifts(analysis: Analysis, tail: Tail) -> list[Array]:

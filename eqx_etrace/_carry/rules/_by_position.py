@@ -2,19 +2,19 @@
 
 import abc
 import dataclasses
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import DTypeLike
 from jaxtyping import Array, Inexact, PyTree
 
-from ..._read import Analysis, Cut
+from ..._read import Cut
 from .._head import FactoredShare
 from .._status import times
 from .._transition import Signal, Transition, Transitions
 from ..by_position import Drive, TraceLayout, Window
-from ._rule import AbstractKeeper, AbstractRule, kept_arrays, Share, Weight
+from ._rule import AbstractKeeper, AbstractRule, Share, Weight
 
 
 class AbstractPositionRule(AbstractRule):
@@ -55,14 +55,9 @@ class AbstractPositionRule(AbstractRule):
     def work(self, layout: TraceLayout) -> int:
         """Multiply-adds of one step, to advance the trace and to contract it."""
 
-    @property
-    def keeps_whole_weights(self) -> bool:
-        """Every site may have a rule of its own."""
-        return False
-
     def keep(self, weight: Weight) -> "tuple[PositionKeeper, ...]":
         """One trace for every site."""
-        return tuple(PositionKeeper(self, weight.names, site, weight.analysis) for site in weight.sites)
+        return tuple(PositionKeeper(self, weight, site) for site in weight.sites)
 
     def drops(self, weight: Weight, parameter: int) -> tuple[Cut, ...]:
         """What mixes positions, and what the rule itself gives up."""
@@ -79,64 +74,44 @@ class AbstractPositionRule(AbstractRule):
             return False
         return not any(keeper.is_rounded for keeper in self.keep(weight))
 
-    def check_limit(self, keepers: Sequence[AbstractKeeper]) -> None:
-        """There is none."""
-
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class PositionKeeper(AbstractKeeper):
     """The trace of one site under a rule."""
 
     rule: AbstractPositionRule
-    names: tuple[str, ...]
-    site: TraceLayout
-    analysis: Analysis
-
-    @property
-    def layout(self) -> TraceLayout:
-        return self.site
-
-    @property
-    def groups(self) -> frozenset[int]:
-        return frozenset([self.site.group])
-
-    @property
-    def title(self) -> str:
-        return f"{' and '.join(self.names)} in {list(self.analysis.groups[self.site.group].paths)} by {self.rule}"
+    layout: TraceLayout
 
     def init(self) -> PyTree[Array]:
-        return self.rule.init(self.site)
+        return self.rule.init(self.layout)
 
     def advance(self, value: PyTree[Array], transition: Transition) -> PyTree[Array]:
-        return self.rule.advance(self.site, value, transition.drive(self.site))
+        return self.rule.advance(self.layout, value, transition.drive(self.layout))
 
     def advance_window(self, value: PyTree[Array], transitions: Transitions) -> PyTree[Array] | None:
-        return self.rule.advance_window(self.site, value, transitions.window(self.site))
+        return self.rule.advance_window(self.layout, value, transitions.window(self.layout))
 
     def contract(self, value: PyTree[Array], signal: Signal) -> Share | None:
-        return self.rule.contract(self.site, value, self.site.signal(signal.on_states))
+        return self.rule.contract(self.layout, value, self.layout.signal(signal.on_states))
 
     def rows(self, transition: Transition, signal: Signal) -> Inexact[Array, "..."]:
-        pairs = zip(self.site.signal(signal.on_states), transition.drive(self.site).response, strict=True)
+        pairs = zip(self.layout.signal(signal.on_states), transition.drive(self.layout).response, strict=True)
         terms = [times(g, d) for g, d in pairs if d is not None]
         return sum(terms[1:], terms[0])
 
     @property
     def work(self) -> int:
-        return self.rule.work(self.site)
+        return self.rule.work(self.layout)
 
     @property
-    def alike(self) -> Hashable:
-        return self.rule, self.site.alike
+    def missed_at_window_0(self) -> int:
+        return self.weight.analysis.past_tails
 
     @property
     def is_rounded(self) -> bool:
         """Is it kept in fewer bits than the step computes in?"""
-        arrays = [array for array in kept_arrays(self) if jnp.issubdtype(array.dtype, jnp.inexact)]
-        return any(jnp.finfo(array.dtype).bits < jnp.finfo(self.site.dtype).bits for array in arrays)
-
-    def is_passed_by(self, analysis: Analysis) -> bool:
-        return any(analysis.past_tails >> leaf & 1 for leaf in self.site.leaves)
+        bits = [jnp.finfo(array.dtype).bits for array in self.arrays if jnp.issubdtype(array.dtype, jnp.inexact)]
+        return min(bits, default=0) < jnp.finfo(self.layout.dtype).bits
 
 
 def as_dtype(dtype: DTypeLike | None) -> np.dtype | None:

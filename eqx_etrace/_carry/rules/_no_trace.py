@@ -1,9 +1,7 @@
 """No trace at all: the baseline."""
 
-from collections.abc import Sequence
-
 from ..._read import Cut
-from ._rule import AbstractKeeper, AbstractRule, Weight
+from ._rule import AbstractRule, Weight
 
 
 class NoTrace(AbstractRule):
@@ -14,11 +12,6 @@ class NoTrace(AbstractRule):
     Source: Williams and Peng, "An efficient gradient-based algorithm for on-line training of recurrent network
     trajectories", Neural Computation 1990, with windows that do not overlap.
     """
-
-    @property
-    def keeps_whole_weights(self) -> bool:
-        """Every relation may have a rule of its own."""
-        return False
 
     def keep(self, weight: Weight) -> tuple[()]:
         """Nothing."""
@@ -35,6 +28,3 @@ class NoTrace(AbstractRule):
         """Nothing is held."""
         del weight
         return False
-
-    def check_limit(self, keepers: Sequence[AbstractKeeper]) -> None:
-        """There is none."""

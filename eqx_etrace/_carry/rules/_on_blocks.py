@@ -4,21 +4,23 @@ import abc
 import dataclasses
 import math
 import operator
-from collections.abc import Hashable, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, ClassVar
 
 import equinox as eqx
 from jaxtyping import Array, Inexact, PyTree
 
-from ..._read import Analysis, Cut
+from ..._read import Cut
 from .._transition import Signal, Transition, Transitions
 from ..on_blocks import advance_influence, BlockLayout, contract_influence, entered_rows, zero_influence
 from ._drtrl import DRTRL
-from ._rule import AbstractKeeper, AbstractRule, bytes_of, TraceTooLargeError, Weight
+from ._rule import AbstractKeeper, AbstractRule, Weight
 
 
 class AbstractBlockRule(AbstractRule):
     """A rule that keeps influence on chosen scalars of the state, with the full Jacobian between them."""
+
+    keeps_whole_weights: ClassVar[bool] = True
 
     @property
     @abc.abstractmethod
@@ -30,16 +32,11 @@ class AbstractBlockRule(AbstractRule):
     def most_bytes(self) -> int:
         """The most memory that the traces may take."""
 
-    @property
-    def keeps_whole_weights(self) -> bool:
-        """An influence holds all that a weight does, whatever the group."""
-        return True
-
     def keep(self, weight: Weight) -> Sequence[AbstractKeeper]:
         """One influence for every source; where all credit stays in its position, the trace of `DRTRL` instead."""
         if self._is_by_position(weight):
             return DRTRL().keep(weight)
-        return [BlockKeeper(self, weight.names, layout, weight.analysis) for layout in weight.blocks(self.steps)]
+        return [BlockKeeper(self, weight, layout) for layout in weight.blocks(self.steps)]
 
     def _is_by_position(self, weight: Weight) -> bool:
         return self.steps is None and weight.is_exact_by_position
@@ -67,75 +64,67 @@ class AbstractBlockRule(AbstractRule):
         is_whole = all(layout.is_whole for layout in weight.blocks(self.steps))
         return is_whole and not any(weight.analysis.unfollowed[p] for p in weight.parameters)
 
-    def check_limit(self, keepers: Sequence[AbstractKeeper]) -> None:
-        """The bytes of all influences together are at most `most_bytes`."""
-        mine = [keeper for keeper in keepers if isinstance(keeper, BlockKeeper)]
-        needed = sum(map(bytes_of, mine))
-        if needed <= self.most_bytes:
-            return
-        largest = max(mine, key=bytes_of)
-        names, shape = " and ".join(largest.names), largest.layout.shape
-        raise TraceTooLargeError(
-            f"{self} needs {needed:,} bytes for its traces, more than its limit of {self.most_bytes:,}. The largest is "
-            f"that of {names}, {shape}: each of its elements influences {shape[1]} scalars of the state.",
-            f"Raise the limit (`{self._with_limit(needed)}`), or use {'' if self.steps == 1 else '`SnAp(1)`, '}"
-            "`DRTRL()` or `PPProp(decay)`, which approximate; `ETraceGraph.report` gives the memory of each.",
-        )
-
-    def _with_limit(self, limit: int) -> str:
-        steps = "" if self.steps is None else f"{self.steps}, "
-        return f"{type(self).__name__}({steps}limit={limit})"
-
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class BlockKeeper(AbstractKeeper):
     """The influence of one source."""
 
     rule: AbstractBlockRule
-    names: tuple[str, ...]
-    source: BlockLayout
-    analysis: Analysis
-
-    @property
-    def layout(self) -> BlockLayout:
-        return self.source
-
-    @property
-    def groups(self) -> frozenset[int]:
-        groups = self.analysis.groups
-        return frozenset(g.index for g in groups if not self.source.leaves.isdisjoint(g.leaves))
-
-    @property
-    def title(self) -> str:
-        return f"{' and '.join(self.names)} by {self.rule}"
+    layout: BlockLayout
 
     def init(self) -> PyTree[Array]:
-        return zero_influence(self.source)
+        return zero_influence(self.layout)
 
     def advance(self, value: PyTree[Array], transition: Transition) -> PyTree[Array]:
-        return advance_influence(self.source, value, transition.block_drive(self.source))
+        return advance_influence(self.layout, value, transition.block_drive(self.layout))
 
     def advance_window(self, value: PyTree[Array], transitions: Transitions) -> None:
         """The product of a window's Jacobians is no smaller than the influence: step by step."""
         del value, transitions
 
     def contract(self, value: PyTree[Array], signal: Signal) -> Inexact[Array, "..."]:
-        return contract_influence(self.source, value, signal.on_scalars)
+        return contract_influence(self.layout, value, signal.on_scalars)
 
     def rows(self, transition: Transition, signal: Signal) -> Inexact[Array, "..."]:
-        return entered_rows(self.source, transition.block_drive(self.source).response, signal.on_scalars)
+        return entered_rows(self.layout, transition.block_drive(self.layout).response, signal.on_scalars)
 
     @property
     def work(self) -> int:
         """J e, what enters, and the contraction."""
-        return math.prod(self.source.shape) * (self.source.shape[1] + 2)
+        return math.prod(self.layout.shape) * (self.layout.shape[1] + 2)
 
     @property
-    def alike(self) -> Hashable:
-        return self.source.alike
+    def missed_at_window_0(self) -> int:
+        return self.weight.analysis.past_new
 
-    def is_passed_by(self, analysis: Analysis) -> bool:
-        return any(analysis.past_new >> leaf & 1 for leaf in self.source.leaves)
+
+class TraceTooLargeError(ValueError):
+    """The traces of a rule take more than its limit: what they take, and what to do."""
+
+    def __str__(self) -> str:
+        return " ".join(map(str, self.args))
+
+
+def check_limits(keepers: Sequence[AbstractKeeper]) -> None:
+    """**Raises** `TraceTooLargeError` if the influences of one rule together take more bytes than it allows."""
+    blocks = [keeper for keeper in keepers if isinstance(keeper, BlockKeeper)]
+    for rule in dict.fromkeys(keeper.rule for keeper in blocks):
+        mine = [keeper for keeper in blocks if keeper.rule == rule]
+        needed, largest = sum(keeper.bytes for keeper in mine), max(mine, key=lambda keeper: keeper.bytes)
+        if needed > rule.most_bytes:
+            names, shape = " and ".join(largest.weight.names), largest.layout.shape
+            raise TraceTooLargeError(
+                f"{rule} needs {needed:,} bytes for its traces, more than its limit of {rule.most_bytes:,}. The "
+                f"largest is that of {names}, {shape}: each of its elements influences {shape[1]} scalars of the "
+                "state.",
+                f"Raise the limit (`{_with_limit(rule, needed)}`), or use {'' if rule.steps == 1 else '`SnAp(1)`, '}"
+                "`DRTRL()` or `PPProp(decay)`, which approximate; `ETraceGraph.report` gives the memory of each.",
+            )
+
+
+def _with_limit(rule: AbstractBlockRule, limit: int) -> str:
+    steps = "" if rule.steps is None else f"{rule.steps}, "
+    return f"{type(rule).__name__}({steps}limit={limit})"
 
 
 class RTRL(AbstractBlockRule):

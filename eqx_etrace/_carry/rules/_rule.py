@@ -16,7 +16,7 @@ import abc
 import dataclasses
 import functools
 from collections.abc import Hashable, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
@@ -35,28 +35,15 @@ Share = Inexact[Array, "..."] | FactoredShare
 """What a keeper adds to the gradient of its effective weight, multiplied out or as factors."""
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
 class AbstractKeeper(abc.ABC):
     """What is kept of one effective weight's past, at one place where the weight enters the step."""
 
     rule: "AbstractRule"
     """The rule that keeps it."""
-    names: tuple[str, ...]
-    """The parameters behind the weight."""
-
-    @property
-    @abc.abstractmethod
-    def layout(self) -> TraceLayout | BlockLayout:
-        """Where the weight enters the step. What a step does there is what it asks of a `Transition`."""
-
-    @property
-    @abc.abstractmethod
-    def groups(self) -> frozenset[int]:
-        """The hidden groups that it lies in."""
-
-    @property
-    @abc.abstractmethod
-    def title(self) -> str:
-        """What it is, for error messages."""
+    weight: "Weight"
+    layout: TraceLayout | BlockLayout
+    """Where the weight enters the step. What a step does there is what it asks of a `Transition`."""
 
     @abc.abstractmethod
     def init(self) -> PyTree[Array]:
@@ -88,32 +75,47 @@ class AbstractKeeper(abc.ABC):
 
     @property
     @abc.abstractmethod
+    def missed_at_window_0(self) -> int:
+        """The old states, as bits, of which window 0 misses credit: the output takes it past the new states."""
+
+    @property
+    def is_missed_at_window_0(self) -> bool:
+        """Does window 0 miss credit of the states that it lies in?"""
+        return any(self.missed_at_window_0 >> leaf & 1 for leaf in self.layout.leaves)
+
+    @property
+    def groups(self) -> frozenset[int]:
+        """The hidden groups that it lies in."""
+        groups = self.weight.analysis.groups
+        return frozenset(g.index for g in groups if not set(g.leaves).isdisjoint(self.layout.leaves))
+
+    @property
+    def title(self) -> str:
+        """What it is, for error messages."""
+        paths = [path for g in sorted(self.groups) for path in self.weight.analysis.groups[g].paths]
+        return f"{' and '.join(self.weight.names)} in {paths} by {self.rule}"
+
+    @property
     def alike(self) -> Hashable:
         """Equal for keepers whose values have the same arrays."""
+        return self.rule, self.layout.alike
 
-    @abc.abstractmethod
-    def is_passed_by(self, analysis: Analysis) -> bool:
-        """Does the output take past credit from its old states other than through its new ones?
+    @property
+    def arrays(self) -> list[jax.ShapeDtypeStruct]:
+        """All that it keeps."""
+        return jtu.tree_leaves(jax.eval_shape(self.init))
 
-        Window 0, whose learning signal is the derivative by the new states, misses that.
-        """
+    @property
+    def bytes(self) -> int:
+        """The memory of all that it keeps."""
+        return sum(array.size * array.dtype.itemsize for array in self.arrays)
 
-
-def kept_arrays(keeper: AbstractKeeper) -> list[jax.ShapeDtypeStruct]:
-    """All that a keeper keeps."""
-    return jtu.tree_leaves(jax.eval_shape(keeper.init))
-
-
-def trace_shapes(keeper: AbstractKeeper) -> list[tuple[int, ...]]:
-    """The shapes of the trace itself, without what is counted or noted beside it."""
-    value = jax.eval_shape(keeper.init)
-    arrays = jtu.tree_leaves(value.e if isinstance(value, Stored) else value)
-    return [tuple(array.shape) for array in arrays if jnp.issubdtype(array.dtype, jnp.inexact)]
-
-
-def bytes_of(keeper: AbstractKeeper) -> int:
-    """The memory of all that a keeper keeps."""
-    return sum(array.size * array.dtype.itemsize for array in kept_arrays(keeper))
+    @property
+    def shapes(self) -> list[tuple[int, ...]]:
+        """The shapes of the trace itself, without what is counted or noted beside it."""
+        value = jax.eval_shape(self.init)
+        arrays = jtu.tree_leaves(value.e if isinstance(value, Stored) else value)
+        return [tuple(array.shape) for array in arrays if jnp.issubdtype(array.dtype, jnp.inexact)]
 
 
 class Layouts:
@@ -196,10 +198,8 @@ def shown(path: Sequence[Any], whole: str = "the model") -> str:
 class AbstractRule(eqx.Module):
     """What is kept of the influence of the past."""
 
-    @property
-    @abc.abstractmethod
-    def keeps_whole_weights(self) -> bool:
-        """Does a keeper hold all that a weight influences, in every group? Then it is the rule of all its relations."""
+    keeps_whole_weights: ClassVar[bool] = False
+    """Does a keeper hold all that a weight influences, in every group? Then all relations of a weight need one rule."""
 
     @abc.abstractmethod
     def keep(self, weight: Weight) -> Sequence[AbstractKeeper]:
@@ -212,14 +212,3 @@ class AbstractRule(eqx.Module):
     @abc.abstractmethod
     def holds_all(self, weight: Weight) -> bool:
         """Do its keepers hold all that the weight does to any new state, now and later, as exactly as the step is?"""
-
-    @abc.abstractmethod
-    def check_limit(self, keepers: Sequence[AbstractKeeper]) -> None:
-        """**Raises** `TraceTooLargeError` if all that it keeps takes more than it allows."""
-
-
-class TraceTooLargeError(ValueError):
-    """The traces of a rule take more than its limit: what they take, and what to do."""
-
-    def __str__(self) -> str:
-        return " ".join(map(str, self.args))

@@ -51,5 +51,9 @@ def _strides(index: Int[np.ndarray, "..."]) -> list[int] | None:
 
 def _is_nested(axes: list[tuple[int, int]]) -> bool:
     """Does every stride, from the longest, hold all that is counted within it?"""
-    held = [sum((n - 1) * s for n, s in axes[i + 1 :]) + 1 for i in range(len(axes))]
-    return all(inside <= stride for inside, (_, stride) in zip(held, axes, strict=True))
+    inside = 1
+    for length, stride in reversed(axes):
+        if inside > stride:
+            return False
+        inside += (length - 1) * stride
+    return True

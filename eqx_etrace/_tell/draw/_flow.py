@@ -5,7 +5,7 @@ depends on.
 """
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from ..._read import Analysis, Cut, union
 
@@ -35,7 +35,7 @@ class Flow:
     parameters: Mapping[Node, tuple[int, ...]]
 
 
-class _Sources:
+class _Starts:
     """Bits for everything that an arrow can start from."""
 
     def __init__(self, analysis: Analysis):
@@ -54,39 +54,33 @@ class _Sources:
 
 def find_flow(analysis: Analysis) -> Flow:
     """Read it off the equations of the step."""
-    sources = _Sources(analysis)
-    every, into = _walk(analysis, sources, differentiable=False)
-    _, differentiable = _walk(analysis, sources, differentiable=True)
+    starts = _Starts(analysis)
+    every, into = _walk(analysis, starts, differentiable=False)
+    _, differentiable = _walk(analysis, starts, differentiable=True)
     arrows, parameters = [], {}
-    for target, found in into.items():
-        own = None if isinstance(target, str) else target
-        cuts = () if own is None else analysis.tails[own].cuts
-        for i, (source, past) in enumerate(sources.places):
+    for target, bits in into.items():
+        cuts = () if isinstance(target, str) else analysis.tails[target].cuts
+        for i, (source, past) in enumerate(starts.places):
             here = tuple(cut for cut in cuts if every.get(cut.operand, 0) >> i & 1)
-            if not found >> i & 1 or (source == target and not (past and here)):
-                continue
-            arrows.append(Arrow(source, target, past, bool(differentiable[target] >> i & 1), here))
+            is_drawn = source != target or bool(past and here)
+            if bits >> i & 1 and is_drawn:
+                arrows.append(Arrow(source, target, past, bool(differentiable[target] >> i & 1), here))
         count = len(analysis.step.parameters)
-        parameters[target] = tuple(p for p in range(count) if found >> (sources.parameters + p) & 1)
+        parameters[target] = tuple(p for p in range(count) if bits >> (starts.parameters + p) & 1)
     return Flow(tuple(arrows), parameters)
 
 
-def _walk(analysis: Analysis, sources: _Sources, *, differentiable: bool) -> tuple[dict[int, int], dict[Node, int]]:
+def _walk(analysis: Analysis, starts: _Starts, *, differentiable: bool) -> tuple[dict[int, int], dict[Node, int]]:
     """Bits of every variable, read as itself where it is a new state; and of what each node reads."""
-    step, bits, arrived = analysis.step, dict(sources.start), {}
+    step, bits, arrived = analysis.step, dict(starts.start), {}
     program = step.program
     for eqn in program.equations:
         for j, output in enumerate(eqn.outputs):
             reads = [v for i, v in enumerate(eqn.inputs) if not differentiable or program.links(eqn, i, j) is not None]
-            found = union(bits, reads)
-            arrived[output] = found
-            bits[output] = sources.new.get(output, found)
-    into: dict[Node, int] = {
-        g.index: union(arrived, (step.new_states[leaf] for leaf in g.leaves)) for g in analysis.groups
-    }
-    into[OUTPUT] = union(bits, _outputs(analysis))
+            arrived[output] = union(bits, reads)
+            bits[output] = starts.new.get(output, arrived[output])
+    into: dict[Node, int] = {}
+    for group in analysis.groups:
+        into[group.index] = union(arrived, [step.new_states[leaf] for leaf in group.leaves])
+    into[OUTPUT] = union(bits, (*step.out_inexact, *step.out_rest))
     return bits, into
-
-
-def _outputs(analysis: Analysis) -> Iterable[int]:
-    return (*analysis.step.out_inexact, *analysis.step.out_rest)

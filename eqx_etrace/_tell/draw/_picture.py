@@ -18,7 +18,7 @@ _FEWEST = 3
 
 
 @dataclasses.dataclass(frozen=True)
-class Entry:
+class Item:
     """A state or a parameter."""
 
     path: Path
@@ -34,11 +34,16 @@ class Box:
     """One hidden group, or several alike: its states, and the parameters that enter it."""
 
     nodes: tuple[Node, ...]
-    states: tuple[tuple[Entry, ...], ...]
+    states: tuple[tuple[Item, ...], ...]
     """By node, in the same order in each."""
-    parameters: tuple[tuple[Entry, ...], ...]
+    parameters: tuple[tuple[Item, ...], ...]
     dropped: tuple[str, ...]
     """Mixing on the way of a parameter into this group, which the rule drops: the operation and the user's line."""
+
+    @property
+    def is_dropped(self) -> bool:
+        """Is there any?"""
+        return bool(self.dropped)
 
     @property
     def title(self) -> str:
@@ -82,41 +87,48 @@ def make_picture(analysis: Analysis, report: Report, rule: str) -> Picture:
     boxes = [_box(analysis, report, flow, node, dropped) for node in nodes]
     lines = [_line(arrow, nodes, dropped) for arrow in flow.arrows]
     homes = _homes(boxes, lines)
-    members = [[box for box, home in zip(boxes, homes, strict=True) if home == h] for h in sorted({*homes})]
+    members: dict[int, list[Box]] = {}
+    for box, home in zip(boxes, homes, strict=True):
+        members.setdefault(home, []).append(box)
     moved = dict.fromkeys(_moved(line, homes) for line in lines)
     caption = f"{rule}: {show_bytes(report.trace_bytes)} of traces, {report.work:,} multiply-adds per step"
-    return Picture(tuple(map(_merged, members)), tuple(moved), caption)
+    return Picture(tuple(map(_merged, members.values())), tuple(moved), caption)
 
 
 def _box(analysis: Analysis, report: Report, flow: Flow, node: Node, dropped: Collection[Cut]) -> Box:
-    step = analysis.step
-    states = ()
-    if isinstance(node, int):
-        group = analysis.groups[node]
-        states = tuple(
-            Entry(path, step.program.shape(step.states[leaf]))
-            for path, leaf in zip(group.paths, group.leaves, strict=True)
-        )
+    parameters = tuple(_parameter(analysis, report, node, p) for p in _parameters(analysis, flow, node))
+    if isinstance(node, str):
+        return Box((node,), ((),), (parameters,), ())
+    step, group = analysis.step, analysis.groups[node]
+    pairs = zip(group.paths, group.leaves, strict=True)
+    states = tuple(Item(path, step.program.shape(step.states[leaf])) for path, leaf in pairs)
+    arrows = [arrow for arrow in flow.arrows if arrow.target == node and arrow.source != INPUTS]
+    own = set(dropped).difference(*(arrow.cuts for arrow in arrows))
+    lines = dict.fromkeys(str(cut) for cut in analysis.tails[node].cuts if cut in own)
+    return Box((node,), (states,), (parameters,), tuple(lines))
+
+
+def _parameters(analysis: Analysis, flow: Flow, node: Node) -> list[int]:
+    """Those that a node reads, or has a trace of; with the output, those that nothing reads."""
     traced = {r.parameter for r in analysis.relations if r.group == node}
     numbers = sorted({*flow.parameters.get(node, ()), *traced})
-    nowhere = {*range(len(step.parameters))}.difference(*flow.parameters.values())
-    numbers += sorted(nowhere) if node == OUTPUT else []
-    cuts = analysis.tails[node].cuts if isinstance(node, int) else ()
-    on_arrows = {cut for arrow in flow.arrows if arrow.target == node and arrow.source != INPUTS for cut in arrow.cuts}
-    own = dict.fromkeys(str(cut) for cut in cuts if cut in dropped and cut not in on_arrows)
-    parameters = tuple(_parameter(analysis, report, node, p) for p in numbers)
-    return Box((node,), (states,), (parameters,), tuple(own))
+    nowhere = {*range(len(analysis.step.parameters))}.difference(*flow.parameters.values())
+    return numbers + (sorted(nowhere) if node == OUTPUT else [])
 
 
-def _parameter(analysis: Analysis, report: Report, node: Node, p: int) -> Entry:
+def _parameter(analysis: Analysis, report: Report, node: Node, p: int) -> Item:
     step = analysis.step
     path, shape = step.model.inexact_paths[p], step.program.shape(step.parameters[p])
     rows = [row for row in report.rows if row.path == path]
     here = next((row for row in rows if row.group == node), rows[0])
-    kinds = sorted({r.kind for r in analysis.relations if r.parameter == p and r.group == node})
-    status = EXACT if here.exact else (APPROXIMATE if here.trace_shape else WINDOW)
-    status = status if here.zero is None else ZERO
-    return Entry(path, shape, status, ", ".join([*kinds, *_memory(here, node)]))
+    kinds = sorted({r.kind for r in analysis.relations if (r.parameter, r.group) == (p, node)})
+    return Item(path, shape, _status(here), ", ".join([*kinds, *_memory(here, node)]))
+
+
+def _status(row: Row) -> str:
+    if row.zero is not None:
+        return ZERO
+    return EXACT if row.exact else (APPROXIMATE if row.trace_shape else WINDOW)
 
 
 def _memory(row: Row, node: Node) -> Iterable[str]:
@@ -145,13 +157,15 @@ def _homes(boxes: Sequence[Box], lines: Sequence[Line]) -> list[int]:
 
 def _mark(number: int, box: Box, lines: Sequence[Line]) -> object:
     """Equal for boxes that are alike but for numbers in paths, and for where they stand."""
-    entries = [
-        (tuple("#" if isinstance(k, int) else k for k in e.path), e.shape, e.status, e.how)
-        for e in (*box.states[0], *box.parameters[0])
-    ]
+    every = (*box.states[0], *box.parameters[0])
+    items = [(_unnumbered(item.path), item.shape, item.status, item.how) for item in every]
     coming = [(line.source - number, line.is_past, line.is_dropped) for line in lines if line.target == number]
     kind = box.nodes[0] if isinstance(box.nodes[0], str) else "group"
-    return kind, tuple(entries), tuple(sorted(coming)), box.dropped
+    return kind, tuple(items), tuple(sorted(coming)), box.dropped
+
+
+def _unnumbered(path: Path) -> Path:
+    return tuple("#" if isinstance(key, int) else key for key in path)
 
 
 def _merged(boxes: Sequence[Box]) -> Box:

@@ -3,12 +3,13 @@
 import functools
 import html
 import importlib
+import itertools
 from collections.abc import Sequence
 from pathlib import Path as File
 from typing import Any
 
 from ..._read import Path
-from ._picture import APPROXIMATE, Box, Entry, EXACT, Line, Picture, WINDOW, ZERO
+from ._picture import APPROXIMATE, Box, EXACT, Item, Line, Picture, WINDOW, ZERO
 
 _COLOURS = {EXACT: "#cfe8d5", APPROXIMATE: "#fbe0b5", WINDOW: "#dcdcdc", ZERO: "#e4d7f2"}
 _LEGEND = {
@@ -88,11 +89,11 @@ def _layout(dot: str, kind: str) -> bytes:
 
 def _table(box: Box) -> str:
     rows = [_row(f"<b>{html.escape(box.title)}</b>")]
-    rows += [_row(_named(entries, "state")) for entries in zip(*box.states, strict=True)]
-    for entries in zip(*box.parameters, strict=True):
-        first = entries[0]
-        how = html.escape(f" {first.how}" + (" each" if len(entries) > 1 else ""))
-        rows.append(_row(f'{_named(entries, "model")}<font point-size="9">{how}</font>', _COLOURS[first.status]))
+    rows += [_row(_named(items, "state")) for items in zip(*box.states, strict=True)]
+    for items in zip(*box.parameters, strict=True):
+        first = items[0]
+        how = html.escape(f" {first.how}" + (" each" if len(items) > 1 else ""))
+        rows.append(_row(f'{_named(items, "model")}<font point-size="9">{how}</font>', _COLOURS[first.status]))
     rows += [_row(f'<font color="{_RED}" point-size="9">{html.escape(_short(where))}</font>') for where in box.dropped]
     border = 2 if box.states[0] else 1
     return f'<table border="{border}" cellborder="0" cellspacing="0" cellpadding="4">{"".join(rows)}</table>'
@@ -102,9 +103,9 @@ def _row(text: str, colour: str = "white") -> str:
     return f'<tr><td align="left" bgcolor="{colour}">{text}</td></tr>'
 
 
-def _named(entries: Sequence[Entry], whole: str) -> str:
-    shape = " &#215; ".join(map(str, entries[0].shape)) or "scalar"
-    return f'{html.escape(shown([e.path for e in entries], whole))} <font color="{_GREY}">{shape}</font>'
+def _named(items: Sequence[Item], whole: str) -> str:
+    shape = " &#215; ".join(map(str, items[0].shape)) or "scalar"
+    return f'{html.escape(shown([item.path for item in items], whole))} <font color="{_GREY}">{shape}</font>'
 
 
 def shown(paths: Sequence[Path], whole: str) -> str:
@@ -121,15 +122,20 @@ def shown(paths: Sequence[Path], whole: str) -> str:
 def _arrow(line: Line) -> str:
     colour = _RED if line.is_dropped else (_DARK if line.has_derivative else _GREY)
     style = "dashed" if line.is_past else ("solid" if line.has_derivative else "dotted")
-    words = [w for w in ("to the next" if line.is_chain else "", "state before" if line.is_past else "") if w]
-    words += [] if line.has_derivative else ["no derivative"]
-    words += [_short(w) for w in line.where]
-    label = "<br/>".join(f" {html.escape(word)} " for word in words)
     attributes = f'color="{colour}", fontcolor="{colour}", style="{style}"'
-    attributes += f", label=<{label}>" if label else ""
-    attributes += ", tailport=w, headport=w" if line.is_chain else ""
-    attributes += ", constraint=false" if line.is_past and line.source != line.target else ""
+    words = _words(line)
+    if words:
+        attributes += f", label=<{'<br/>'.join(f' {html.escape(word)} ' for word in words)}>"
+    if line.is_chain:
+        attributes += ", tailport=w, headport=w"
+    if line.is_past and line.source != line.target:
+        attributes += ", constraint=false"
     return f"n{line.source} -> n{line.target} [{attributes}];"
+
+
+def _words(line: Line) -> list[str]:
+    said = {"to the next": line.is_chain, "state before": line.is_past, "no derivative": not line.has_derivative}
+    return [*(words for words, here in said.items() if here), *map(_short, line.where)]
 
 
 def _short(where: str) -> str:
@@ -139,9 +145,10 @@ def _short(where: str) -> str:
 
 
 def _caption(picture: Picture) -> str:
-    used = {entries.status for box in picture.boxes for row in box.parameters for entries in row}
-    keys = [_key(s, _LEGEND[s], _COLOURS[s]) for s in _LEGEND if s in used]
-    if any(line.is_dropped for line in picture.lines) or any(box.dropped for box in picture.boxes):
+    items = itertools.chain.from_iterable(row for box in picture.boxes for row in box.parameters)
+    used = {item.status for item in items}
+    keys = [_key(status, _LEGEND[status], _COLOURS[status]) for status in _LEGEND if status in used]
+    if any(part.is_dropped for part in (*picture.lines, *picture.boxes)):
         keys.append(_key(f'<font color="{_RED}">red</font>', "credit that is dropped beyond the window"))
     if any(line.is_past for line in picture.lines):
         keys.append(_key("dashed", "reads the state of the step before"))
