@@ -6,9 +6,11 @@
     trace = online.init(model, state, *inputs)
     (loss, grads), state, trace = online(model, state, trace, *inputs)
 
-The rules are `DRTRL`, `PPProp`, `RTRL`, `SnAp` and `NoTrace`; `nn` holds neurons and synapses.
+The rules are `DRTRL`, `PPProp`, `RTRL`, `SnAp` and `NoTrace`; `nn` holds neurons and synapses, `extend` what a rule of
+your own is made of.
 """
 
+from . import extend as extend
 from . import nn as nn
 from ._carry import AbstractBlockRule as AbstractBlockRule
 from ._carry import AbstractPositionRule as AbstractPositionRule

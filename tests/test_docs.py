@@ -71,8 +71,9 @@ def test_the_reference_is_complete():
     named = re.findall(r"^::: eqx_etrace\.([\w.]+)$", (DOCS / "api.md").read_text(), re.MULTILINE)
     for name in named:
         assert functools.reduce(getattr, name.split("."), etr).__doc__, name
-    public = {n for n in vars(etr) if not n.startswith("_") and n != "nn"} - {"__version__"}
+    public = {n for n in vars(etr) if not n.startswith("_")} - {"__version__", "nn", "extend"}
     public |= {f"nn.{n}" for n in vars(etr.nn) if not n.startswith("_")}
+    public |= {f"extend.{n}" for n in vars(etr.extend) if not n.startswith("_")}
     public = {n for n in public if not inspect.ismodule(functools.reduce(getattr, n.split("."), etr))}
     assert public - set(named) == set(), public - set(named)
 

@@ -10,6 +10,7 @@ from .by_position import taps_of as taps_of
 from .by_position import TraceLayout as TraceLayout
 from .by_position import Window as Window
 from .on_blocks import block_drives as block_drives
+from .on_blocks import BlockDrive as BlockDrive
 from .on_blocks import BlockLayout as BlockLayout
 from .on_blocks import PullNew as PullNew
 from .rules import AbstractBlockRule as AbstractBlockRule
