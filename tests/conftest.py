@@ -27,6 +27,14 @@ jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_traceback_in_locations_limit", 0)  # nobody reads, in what is compiled, where it came from
 
 
+def pytest_addoption(parser):
+    """Numbers of the random steps. What is run at all is chosen by markers (`pyproject.toml`)."""
+    steps = parser.getgroup("random steps (tests/test_random_steps.py)")
+    steps.addoption("--steps-draws", type=int, default=3, help="steps per part; there are four parts (default: 3)")
+    steps.addoption("--steps-seed", type=int, default=0, help="another number draws other steps (default: 0)")
+    steps.addoption("--steps-shrink", action="store_true", help="make a step that fails smaller, which takes minutes")
+
+
 @pytest.fixture
 def key(request):
     """The same typed key for the same test, in any order and on any worker."""

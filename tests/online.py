@@ -1,25 +1,25 @@
 """A case under the library: its graph once per process, and its gradients under one rule at several windows."""
 
 import functools
-import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 import equinox as eqx
 import jax
+import pytest
 from cases import CASES
 from oracle import by_path
 
 import eqx_etrace as etr
 
-TABLE = os.environ.get("ETRACE_TABLE", "")
-"""How much of the table is run: `whole`, every case under every rule and window, takes some minutes more; `sample`, a
-quarter of the cases, some minutes less."""
-SAMPLE = frozenset([*sorted(CASES)[::4], "gru", "lstm", "vanilla_rnn", "two_recurrent_layers", "linear_recurrent_unit"])
-NAMES = sorted(SAMPLE if TABLE == "sample" else CASES)
-"""The cases that are run."""
-MORE = frozenset(CASES) if TABLE == "whole" else SAMPLE
-"""Those that are run at a window between 1 and T, too, and under `SnAp`."""
+NAMES = sorted(CASES)
+SAMPLE = frozenset([*NAMES[::4], "gru", "lstm", "vanilla_rnn", "two_recurrent_layers", "linear_recurrent_unit"])
+"""A quarter of the cases, run also at a window between 1 and T and under `SnAp`. So are the others, by slow tests."""
+
+
+def table(names: Sequence[str] = NAMES, sample: Collection[str] = SAMPLE) -> list[Any]:
+    """The cases of a test; those that a shorter run leaves out are marked."""
+    return [pytest.param(n, marks=() if n in sample else pytest.mark.outside_sample) for n in names]
 
 
 def compiled(name: str) -> etr.ETraceGraph:

@@ -5,7 +5,6 @@ And nothing goes past a front door: from outside a folder only what its `__init_
 
 import ast
 import pathlib
-import re
 
 import pytest
 
@@ -20,8 +19,8 @@ def listed() -> list[str]:
     block = PAGE.read_text().split("## The house")[1].split("```")[1]
     folders, found = [], []
     for line in block.strip("\n").splitlines():
-        indent, name = re.match(r"( *)(\S+)", line).groups()
-        folders = folders[: len(indent) // 2]
+        name, depth = line.split()[0], (len(line) - len(line.lstrip())) // 2
+        folders = folders[:depth]
         if name.endswith("/"):
             folders.append(name[:-1])
         else:

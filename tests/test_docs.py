@@ -16,7 +16,8 @@ from test_examples import EXAMPLES, load
 
 import eqx_etrace as etr
 
-DOCS = EXAMPLES.parent / "docs"
+ROOT = EXAMPLES.parent
+DOCS = ROOT / "docs"
 
 
 def run(cell, namespace):
@@ -184,14 +185,43 @@ def test_the_recipe_of_e_prop(executed):
 def test_the_pages_are_there():
     """Every page is in the menu, and every link of a page leads to one."""
     menu = (DOCS.parent / "mkdocs.yml").read_text()
-    for page in DOCS.glob("*.md"):
-        assert f": {page.name}" in menu, page.name
-        for target in re.findall(r"\]\(([^)#:]+)[)#]", page.read_text()):
-            assert (DOCS / target).exists(), (page.name, target)
+    for page in DOCS.rglob("*.md"):
+        name = page.relative_to(DOCS).as_posix()
+        assert f": {name}" in menu, name
+        assert not dead_links(page), (name, dead_links(page))
+
+
+def test_the_links_of_how_to_contribute_lead_somewhere():
+    assert not dead_links(ROOT / "CONTRIBUTING.md")
+
+
+def test_dead_links_are_found(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text(
+        "# Here\n## `A` head, or two\n[1](#a-head-or-two) [2](page.md#here) [3](no.md) [4](#no) [5](https://no.org/#no)"
+    )
+    assert dead_links(page) == ["no.md", "#no"]
+
+
+def dead_links(page):
+    """The relative links of a page to no file, or to no heading of one."""
+    links = re.findall(r"\]\(([^)#: ]*)(?:#([^) ]+))?\)", page.read_text())
+    found = []
+    for name, heading in links:
+        target = page.parent / name if name else page
+        known = target.exists() and (not heading or target.suffix != ".md" or heading in headings(target))
+        found += [] if known else [f"{name}#{heading}" if heading else name]
+    return found
+
+
+def headings(page):
+    """The names by which headings are linked to."""
+    lines = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"\s+", "-", re.sub(r"[^\w\s-]", "", line).strip().lower()) for line in lines}
 
 
 def test_code_is_not_wider_than_the_page_on_a_laptop():
-    for page in DOCS.glob("*.md"):
+    for page in DOCS.rglob("*.md"):
         for block in re.findall(r"```(?:py|python|sh)?\n(.*?)```", page.read_text(), re.DOTALL):
             assert page.name == "design.md" or max(map(len, block.splitlines())) <= 104, page.name
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from cases import CASES, reference, trajectory
 from cases.table import T
-from online import graph_of, MORE, NAMES, runs
+from online import graph_of, NAMES, runs, SAMPLE, table
 from oracle import by_path, relative
 
 import eqx_etrace as etr
@@ -16,7 +16,7 @@ FILES = tuple(
 )
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", table())
 def test_report_equals_the_table(name):
     case = CASES[name]
     rows = graph_of(name).report(RULE).rows
@@ -28,12 +28,29 @@ def test_report_equals_the_table(name):
     assert all(any(case.dropped in str(cut) for cut in row.dropped) for row in inexact), inexact
 
 
-@pytest.mark.parametrize("name", NAMES)
+def exact_by_path(name):
+    return {row.path: row.exact for row in graph_of(name).report(RULE).rows}
+
+
+@pytest.mark.parametrize("name", table())
 def test_gradient(name):
     """One window of all T steps is BPTT for every parameter; shorter ones for those that the report calls exact."""
+    exact = exact_by_path(name).values()
+    between = [3] if any(exact) and name in SAMPLE else []
+    check_gradient(name, (1, *between, *([] if all(exact) else [T])))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [n for n in NAMES if n not in SAMPLE])
+def test_gradient_at_a_window_between(name):
+    if not any(exact_by_path(name).values()):
+        pytest.skip("no parameter is exact")
+    check_gradient(name, (3,))
+
+
+def check_gradient(name, windows):
     wanted_losses, states = trajectory(name)
-    exact = {row.path: row.exact for row in graph_of(name).report(RULE).rows}
-    windows = (1, *([3] if any(exact.values()) and name in MORE else []), *([] if all(exact.values()) else [T]))
+    exact = exact_by_path(name)
     for window, losses, gradients, last in runs(name, RULE, windows):
         np.testing.assert_allclose(losses, wanted_losses, rtol=1e-12)
         for path, leaf in by_path(eqx.filter(last, eqx.is_inexact_array)).items():
@@ -49,7 +66,7 @@ def test_gradient(name):
                 assert error > 1e-6, (path, window, error)
 
 
-@pytest.mark.parametrize("name", [n for n in NAMES if CASES[n].fires is not None])
+@pytest.mark.parametrize("name", table([n for n in NAMES if CASES[n].fires is not None]))
 def test_spiking_models_are_alive(name):
     _, states = trajectory(name)
     fires = CASES[name].fires

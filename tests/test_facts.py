@@ -3,6 +3,8 @@
 An entry without a sample (`sweep/_samples.py`) fails: who adds an entry adds a way to call it.
 """
 
+import math
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -164,8 +166,8 @@ def zero_by_one(call: Call, _):
 def along(call: Call, param):
     for i, j in call.inexact_pairs():
         shape, axis = np.shape(call.operands[i]), call.params[param]
-        lines = np.moveaxis(np.arange(np.prod(shape)).reshape(shape), axis, -1)
-        line = np.empty(np.prod(shape), int)
+        lines = np.moveaxis(np.arange(math.prod(shape)).reshape(shape), axis, -1)
+        line = np.empty(math.prod(shape), int)
         line[lines.reshape(-1, shape[axis])] = np.arange(len(lines.reshape(-1, shape[axis])))[:, None]
         if i == j:
             assert_only(call.jacobian(i, j), line[:, None] == line)

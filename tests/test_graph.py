@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 from cases import CASES
-from online import compiled, graph_of, NAMES
+from online import compiled, graph_of, NAMES, table
 
 import eqx_etrace as etr
 
@@ -71,7 +71,7 @@ def test_groups_and_relations(name):
     assert {(r.path, r.group, r.kind) for r in graph.relations} == relations
 
 
-@pytest.mark.parametrize("name", NAMES[::3])
+@pytest.mark.parametrize("name", table(NAMES[::3], NAMES[::12]))
 def test_deterministic(name):
     first, second = graph_of(name), compiled(name)
     assert str(first) == str(second)
@@ -79,14 +79,14 @@ def test_deterministic(name):
     assert [r.path for r in first.relations] == [r.path for r in second.relations]
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", table())
 def test_every_relation_has_a_source(name):
     module = CASES[name].builder.__module__.split(".")[-1]
     for relation in graph_of(name).relations:
         assert relation.source.startswith((f"{module}.py:", "table.py:")), relation
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", table())
 def test_the_report_has_a_row_for_every_parameter(name):
     _, model, _, _ = CASES[name].build()
     rows = graph_of(name).report(RULE).rows

@@ -1,7 +1,12 @@
-"""Random steps under random rules and windows: what the report calls exact is BPTT, and nothing is silently zero."""
+"""Random steps under random rules and windows: what the report calls exact is BPTT, and nothing is silently zero.
+
+A few are part of the tests. A long run, on two cores, and one step that failed in it made smaller:
+
+    python -m pytest -n 2 tests/test_random_steps.py --steps-draws 500 --steps-seed 100
+    python -m pytest -n 0 tests/test_random_steps.py --steps-draws 500 --steps-seed 100 --steps-shrink
+"""
 
 import dataclasses
-import os
 
 import jax
 import pytest
@@ -10,22 +15,18 @@ from hypothesis import strategies as st
 from random_steps import New, Op, Program, programs, reduced
 from random_steps.check import check, check_pullback, check_steps, RULES, WINDOWS
 
-DRAWS = int(os.environ.get("ETRACE_DRAWS", "3"))
-"""Steps per part. The long run, on two cores: `ETRACE_DRAWS=500 python -m pytest -n 2 tests/test_random_steps.py`."""
-SEED = int(os.environ.get("ETRACE_SEED", "0"))
-"""Other steps."""
-SHRINK = "ETRACE_SHRINK" in os.environ
-"""Make a step that fails smaller, which takes minutes."""
 PARTS = 4
 
 _drawn = 0
 
 
 @pytest.mark.parametrize("part", range(PARTS))
-def test_random_steps(part):
-    @seed(SEED + part)
+def test_random_steps(part, pytestconfig):
+    shrink = pytestconfig.getoption("--steps-shrink")
+
+    @seed(pytestconfig.getoption("--steps-seed") + part)
     @settings(
-        max_examples=DRAWS,
+        max_examples=pytestconfig.getoption("--steps-draws"),
         database=None,
         deadline=None,
         suppress_health_check=(HealthCheck.too_slow,),
@@ -40,7 +41,7 @@ def test_random_steps(part):
         try:
             check_all(program, rule, window, more)
         except Exception as error:
-            if SHRINK:
+            if shrink:
                 small = reduced(program, lambda p: fails(p, rule, window, more))
                 raise AssertionError(f"{small!r}, {rule!r}, {window}") from error
             raise

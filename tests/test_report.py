@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 from cases import CASES
-from online import graph_of, NAMES
+from online import graph_of, NAMES, table
 from oracle import bptt, by_path
 
 import eqx_etrace as etr
@@ -76,7 +76,7 @@ def test_counts_of_a_dense_network():
     assert costs["RTRL()"].passes == n and costs["RTRL()"].exact == 3
 
 
-@pytest.mark.parametrize("name", NAMES[::4])
+@pytest.mark.parametrize("name", table(NAMES[::4], NAMES[::16]))
 @pytest.mark.parametrize("rule", [etr.SnAp(1), etr.SnAp(2), etr.RTRL()], ids=str)
 def test_counts_are_those_of_the_layout(name, rule):
     """What is reported is counted without the scalars that traces are laid out by."""
@@ -203,7 +203,7 @@ def test_a_spike_without_a_surrogate_is_named():
     assert row.zero is not None and "`gt` at test_report.py" in row.zero and row.zero.endswith("has none")
 
 
-@pytest.mark.parametrize("name", NAMES[::8])
+@pytest.mark.parametrize("name", table(NAMES[::8], NAMES[::32]))
 def test_zero_is_said_of_no_parameter_that_has_a_gradient(name):
     step, model, state, inputs = CASES[name].build()
     gradients = by_path(bptt(step, model, state, *inputs))

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 from cases import CASES, reference
-from online import graph_of, MORE, NAMES, runs, TABLE
+from online import graph_of, NAMES, runs, SAMPLE, table
 from oracle import assert_close, bptt, by_path, estimate_from_new_state, influence, relative, trajectory
 
 import eqx_etrace as etr
@@ -27,13 +27,23 @@ def traces(name, rule):
     return [dataclasses.replace(row, rule="") for row in graph_of(name).report(rule).rows]
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", table())
 def test_rtrl_is_bptt(name):
+    check_rtrl(name, (1, 3) if name in SAMPLE - NONLINEAR else (1,))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [n for n in NAMES if n not in SAMPLE | NONLINEAR])
+def test_rtrl_is_bptt_at_a_window_between(name):
+    check_rtrl(name, (3,))
+
+
+def check_rtrl(name, windows):
     report, rule = graph_of(name).report, etr.RTRL()
     exact = exact_by_path(name, rule)
     if all(exact.values()) and report(rule).rows == report(etr.DRTRL()).rows:
         return  # the same trace, and `test_exact.test_gradient` compares it with BPTT
-    for window, _, found, _ in runs(name, rule, (1, 3) if name in MORE - NONLINEAR else (1,)):
+    for window, _, found, _ in runs(name, rule, windows):
         for path, wanted in reference(name).items():
             error = relative(found[path], wanted)
             if exact[path]:
@@ -42,12 +52,25 @@ def test_rtrl_is_bptt(name):
                 assert name in NONLINEAR and error > 1e-6, (path, window, error)
 
 
-@pytest.mark.parametrize("name", [n for n in NAMES if n in MORE or CASES[n].builder.__module__ == "cases.recurrent"])
+@pytest.mark.parametrize(
+    "name", table([n for n in NAMES if n in SAMPLE or CASES[n].builder.__module__ == "cases.recurrent"])
+)
 def test_snap(name):
     """Short of RTRL where the report says so, and RTRL from some n on."""
+    check_snap(name, repeat=False)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
+def test_snap_in_every_case(name):
+    check_snap(name, repeat=True)
+
+
+def check_snap(name, repeat):
+    """`repeat` runs also those whose traces are the ones of `RTRL`."""
     for n in (1,) if all(exact_by_path(name, etr.SnAp(1)).values()) else (1, 8):  # exact: it reaches no further
         exact = exact_by_path(name, etr.SnAp(n))
-        if TABLE != "whole" and traces(name, etr.SnAp(n)) == traces(name, etr.RTRL()):
+        if not repeat and traces(name, etr.SnAp(n)) == traces(name, etr.RTRL()):
             continue  # which `test_rtrl_is_bptt` compares with BPTT
         ((_, _, found, _),) = runs(name, etr.SnAp(n), (1,))
         for path, wanted in reference(name).items():

@@ -2,23 +2,21 @@
 
 A sample is part of the tests. The whole table, with what of each pattern is denser than it need be:
 
-    ETRACE_SWEEP=whole python -m pytest -n 0 -rs tests/test_sweep.py
+    python -m pytest -n 0 -m '' -rsP tests/test_sweep.py
 """
-
-import os
 
 import numpy as np
 import pytest
 from sweep import _check as checks
 from sweep import check, OPERATIONS
 
-WHOLE = os.environ.get("ETRACE_SWEEP") == "whole"
 EVERY = 31
 """A sample is one operation of so many."""
+TABLE = [pytest.param(name, marks=pytest.mark.slow if i % EVERY else ()) for i, name in enumerate(OPERATIONS)]
 
 
-@pytest.mark.parametrize("name", list(OPERATIONS) if WHOLE else list(OPERATIONS)[::EVERY])
-def test_operation(name, capsys):
+@pytest.mark.parametrize("name", TABLE)
+def test_operation(name):
     try:
         found = check(OPERATIONS[name])
     except AttributeError as error:
@@ -27,9 +25,8 @@ def test_operation(name, capsys):
         pytest.skip(f"{name}: {error}")
     if found is None:
         pytest.skip(f"{name}: JAX has no reverse mode for it")
-    if WHOLE and found.needless:
-        with capsys.disabled():
-            print(f"\n{name}: {found.needless} of {found.elements} elements of the pattern were never met")
+    if found.needless:
+        print(f"{name}: {found.needless} of {found.elements} elements of the pattern were never met")
 
 
 def test_a_missed_element_is_found(monkeypatch):

@@ -13,6 +13,8 @@ import subprocess
 import sys
 import time
 
+from history import add_option, History
+
 FEATURES, UNITS, BATCH = 32, 64, 4
 
 
@@ -54,7 +56,9 @@ def main() -> None:
     parser.add_argument("--layers", nargs="+", type=int, default=[5, 10, 20])
     parser.add_argument("--braintrace", metavar="PYTHON")
     parser.add_argument("--one", action="store_true", help="one stack, in this process")
+    add_option(parser)
     options = parser.parse_args()
+    history = History("first_call", "s", options.record)
     if options.one:
         return first_call(options.cells[0], options.layers[0])
     print(f"{'cell':<8}{'layers':>7}  seconds: median (min to max) of three processes")
@@ -72,6 +76,8 @@ def main() -> None:
                     found[who].append(float(done.stdout.split()[-1]))
             shown = [f"{who} {statistics.median(t):.2f} ({min(t):.2f} to {max(t):.2f})" for who, t in found.items()]
             print(f"{cell:<8}{layers:>7}  {'   '.join(shown)}", flush=True)
+            peer = "braintrace" if options.braintrace else None
+            history.append(f"{cell}, {layers} layers", "DRTRL", found["ours"], peer, found.get("braintrace", ()))
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from history import add_option, History
 from jaxtyping import Array
 
 import eqx_etrace as etr
@@ -128,7 +129,7 @@ RECURRENCES: dict[str, Callable[..., Any]] = {
 }
 
 
-def compare(name: str, n: int, batch: int, steps: int, rounds: int) -> str:
+def compare(name: str, n: int, batch: int, steps: int, rounds: int, history: History) -> str:
     keys = iter(jax.random.split(jax.random.key(0), 20))
     cell, advance, contract, model, shape = RECURRENCES[name](
         n, lambda *s: 0.3 * jax.random.normal(next(keys), s) if len(s) < 3 else jax.random.normal(next(keys), s) / 4
@@ -157,6 +158,7 @@ def compare(name: str, n: int, batch: int, steps: int, rounds: int) -> str:
             began = time.perf_counter()
             jax.block_until_ready(compiled[k](model, *carries[k], xs, ys))
             times[k].append((time.perf_counter() - began) / steps * 1e3)
+    history.append(f"{name}, n = {n}, batch {batch}", "RTRL window 1", times["ours"], "by hand", times["hand"])
     a, b = (statistics.median(times[k]) for k in ("ours", "hand"))
     size = {k: sum(x.nbytes for x in jax.tree.leaves(carries[k][1]) if eqx.is_array(x)) / 1e6 for k in runs}
     spread = f"{min(times['ours']):.3f} to {max(times['ours']):.3f}"
@@ -181,14 +183,16 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=100)
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--recurrences", nargs="+", default=list(RECURRENCES))
+    add_option(parser)
     options = parser.parse_args()
+    history = History("structure", "ms per step", options.record, jax.devices()[0].device_kind)
     print(f"JAX {jax.__version__}, {jax.devices()[0].device_kind}, batch {options.batch}, {options.rounds} rounds")
     head = ("recurrence", 18), ("n", 6), ("ours ms", 10), ("hand ms", 10), ("ratio", 8), ("ours min to max", 20)
     head += ("ours MB", 10), ("hand MB", 10), ("ratio", 8), ("error", 10)
     print("".join(name.ljust(w) if w == 18 else name.rjust(w) for name, w in head))
     for name in options.recurrences:
         for n in options.units:
-            print(compare(name, n, options.batch, options.steps, options.rounds), flush=True)
+            print(compare(name, n, options.batch, options.steps, options.rounds, history), flush=True)
 
 
 if __name__ == "__main__":

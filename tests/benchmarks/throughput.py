@@ -12,6 +12,7 @@ braintrace: its methods then run on the same weights and data, in a process of t
 
 import argparse
 import ctypes
+import math
 import pathlib
 import statistics
 import time
@@ -20,6 +21,7 @@ from typing import Any
 
 import equinox as eqx
 import jax
+from history import add_option, History
 from models import data, loss_step, Network
 from peer import Peer
 
@@ -119,20 +121,23 @@ def methods(cell: str, n: int, batch: int, length: int, windows: list[int], pyth
     return ours + (Peer(python, cell, n, eqx.combine(model, static), inputs).methods() if python else [])
 
 
-def report(title: str, found: list[Any], rounds: int) -> None:
+def report(title: str, found: list[Any], rounds: int, history: History) -> None:
     for _ in range(rounds):
         for method in found:
             method.time()
-    base = statistics.median(next(m for m in found if m.name == "BPTT").times[1:])
+    counted = {m.name: m.times[1:] for m in found}
+    base = statistics.median(counted["BPTT"])
     columns = {"median ms": 10, "min ms": 10, "max ms": 10, "x BPTT": 9, "compile s": 11}
     columns |= {"temp MB": 13, "compiled MB": 13, "measured MB": 13}
     print(f"\n{title}\n{'method':<28}" + "".join(name.rjust(width) for name, width in columns.items()))
     for m in found:
-        median, least, most = statistics.median(m.times[1:]), min(m.times[1:]), max(m.times[1:])
+        median, least, most = statistics.median(counted[m.name]), min(counted[m.name]), max(counted[m.name])
         print(f"{m.name:<28}{median:>10.3f}{least:>10.3f}{most:>10.3f}{median / base:>9.2f}{m.cells}", flush=True)
+        if m.name != "BPTT" and math.isfinite(median):  # a peer may refuse
+            history.append(title, m.name, counted[m.name], "BPTT", counted["BPTT"])
 
 
-def against_length(cell: str, n: int, batch: int, lengths: list[int], rounds: int) -> None:
+def against_length(cell: str, n: int, batch: int, lengths: list[int], rounds: int, history: History) -> None:
     for length in lengths:
         model, static = eqx.partition(Network(cell, n), eqx.is_array)
         inputs = data(length, batch)
@@ -144,7 +149,7 @@ def against_length(cell: str, n: int, batch: int, lengths: list[int], rounds: in
             Method("BPTT", bptt(static), model, state, (), inputs),
             Method("DRTRL window 32", online(static, RULES["DRTRL"], 32), model, state, trace, inputs),
         ]
-        report(f"{cell}, n = {n}, batch {batch}, T = {length}", found, rounds)
+        report(f"{cell}, n = {n}, batch {batch}, T = {length}", found, rounds, history)
 
 
 def main() -> None:
@@ -157,16 +162,18 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=6, help="the first is not counted")
     parser.add_argument("--lengths", nargs="*", type=int, default=[100, 1000, 10000], help="of the second table")
     parser.add_argument("--braintrace", metavar="PYTHON", help="an interpreter that has braintrace")
+    add_option(parser)
     options = parser.parse_args()
+    history = History("throughput", "ms per step", options.record, jax.devices()[0].device_kind)
     print(f"JAX {jax.__version__}, {jax.devices()[0].device_kind}, {options.steps} steps, {options.rounds - 1} rounds")
     for cell in options.cells:
         for n in options.units:
             for batch in options.batch:
-                title = f"{cell}, n = {n}, batch {batch}"
+                title = f"{cell}, n = {n}, batch {batch}, T = {options.steps}"
                 found = methods(cell, n, batch, options.steps, options.windows, options.braintrace)
-                report(title, found, options.rounds)
+                report(title, found, options.rounds, history)
     for cell in options.cells if options.lengths else []:
-        against_length(cell, min(options.units), max(options.batch), options.lengths, options.rounds)
+        against_length(cell, min(options.units), max(options.batch), options.lengths, options.rounds, history)
 
 
 if __name__ == "__main__":
