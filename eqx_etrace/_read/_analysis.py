@@ -19,7 +19,7 @@ from ._effective_weights import Body, find_body
 from ._new_states import find_new_states, find_read_out, ReadOut
 from .by_position import Cut, find_arrivals, find_hidden_groups, find_tail, HiddenGroup, Knowledge, Site, Tail
 from .on_blocks import find_structure, PatternTooLargeError, Structure, unfollowed_edges
-from .program import dependence, Equation, has_no_derivative, is_collective, STOPS, union
+from .program import dependence, Equation, has_no_derivative, is_collective, union
 from .step import check_loops, check_references, Path, Step
 
 
@@ -236,7 +236,7 @@ def _zero(step: Step, bits: Mapping[int, int]) -> tuple[str | None, ...]:
 def _why_zero(step: Step, bits: Mapping[int, int], credit: int) -> str:
     """With the first operation that the credit ends at, such as the comparison of a spike without a surrogate."""
     program = step.program
-    silent = (eqn for eqn in program.equations if eqn.primitive not in STOPS and has_no_derivative(program, eqn))
+    silent = (eqn for eqn in program.equations if not eqn.traits.stops_gradient and has_no_derivative(program, eqn))
     first = next((eqn for eqn in silent if union(bits, eqn.inputs) & credit), None)
     why = "reaches the output of no step by a path that has a derivative"
     return why if first is None else f"{why}; `{first.name}` at {first.source} has none"

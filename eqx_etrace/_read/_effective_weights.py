@@ -9,7 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .program import carries_into, CONCATENATE, DOT, Equation, leading_to, meets_data, Runnable, TRANSPOSE, union
+from .primitives import CONCATENATE, DOT, TRANSPOSE
+from .program import carries_into, Equation, leading_to, meets_data, Runnable, union
 from .step import Step
 
 Held = tuple[int, int, int, int]

@@ -9,7 +9,8 @@ import numpy as np
 from jaxtyping import Array
 
 from ._effective_weights import Body
-from .program import COPIES, dependence, ELEMENTWISE, Equation, HALVES, indices, Mixing, Positions, ROUNDS, Runnable
+from .primitives import Flow
+from .program import dependence, Equation, indices, Mixing, Positions, Runnable
 from .step import Step
 
 
@@ -42,7 +43,7 @@ def find_new_states(step: Step, fixed: Set[int]) -> list[NewState]:
         while True:
             eqn = step.program.producer[var]
             edge = step.program.links(eqn, 0, 0) if len(eqn.inputs) == len(eqn.outputs) == 1 else None
-            if edge is None or isinstance(edge, Mixing) or eqn.is_custom or eqn.primitive in ELEMENTWISE - COPIES:
+            if edge is None or isinstance(edge, Mixing) or eqn.is_custom or _computes(eqn):
                 return NewState(var, order, is_rounded=is_rounded)
             (before,) = eqn.inputs
             becomes_complex = len({jnp.iscomplexobj(step.program.avals[v]) for v in (var, before)}) > 1
@@ -52,7 +53,7 @@ def find_new_states(step: Step, fixed: Set[int]) -> list[NewState]:
             if not np.array_equal(np.sort(moved), np.arange(np.prod(step.program.shape(before)))):
                 return NewState(var, order, is_rounded=is_rounded)
             taken.add(before)
-            is_rounded |= eqn.primitive in ROUNDS
+            is_rounded |= eqn.traits.rounds
             var, order = before, np.asarray(moved[order])  # of no axes NumPy makes a scalar
 
     states: list[NewState] = []
@@ -67,6 +68,11 @@ def find_new_states(step: Step, fixed: Set[int]) -> list[NewState]:
     return states
 
 
+def _computes(eqn: Equation) -> bool:
+    """Is it elementwise, and no copy?"""
+    return eqn.traits.flow is Flow.ALIGNED and not eqn.traits.copies
+
+
 def _whole(step: Step, leaves: Sequence[int], taken: Set[int]) -> int | None:
     """The complex variable that the halves of a new state were taken from; None for a real state."""
     if len(leaves) == 1:
@@ -74,7 +80,7 @@ def _whole(step: Step, leaves: Sequence[int], taken: Set[int]) -> int | None:
     eqns = [step.program.producer[step.new_states[leaf]] for leaf in leaves]
     (whole, *more) = {v for eqn in eqns for v in eqn.inputs}
     is_taken = more or whole in taken or whole not in step.program.producer
-    return None if is_taken or [eqn.primitive for eqn in eqns] != HALVES else whole
+    return None if is_taken or [eqn.traits.half for eqn in eqns] != ["real", "imag"] else whole
 
 
 @dataclasses.dataclass(frozen=True)

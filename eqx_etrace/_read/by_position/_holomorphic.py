@@ -13,24 +13,10 @@ from collections.abc import Collection
 import numpy as np
 
 from ... import _jax
-from ..program import Equation, HALVES, JOINED, SHAPED, SPLIT, UNSTACK
+from ..program import Equation
 from ..step import Step
 from ._tail import Tail
 
-_HOLOMORPHIC = (
-    frozenset(
-        _jax.primitives(
-            "add add_jaxvals sub mul div neg exp exp2 expm1 log log1p sin cos tan tanh sinh cosh asin acos atan asinh "
-            "acosh atanh sqrt rsqrt square integer_pow pow logistic select_n copy convert_element_type reduce_sum "
-            "dot_general conv_general_dilated dynamic_slice gather"
-        )
-    )
-    | frozenset(SHAPED)
-    | {SPLIT}
-    | frozenset(UNSTACK)
-    | frozenset(JOINED)
-)
-_REAL, _IMAG = HALVES
 (_COMPLEX,) = _jax.primitives("complex")
 
 
@@ -48,7 +34,7 @@ def _is_holomorphic(step: Step, tail: Tail, p: int, q: int, pairs: dict[int, int
     """Is the new pair a function of old pairs and complex weights through holomorphic operations alone?"""
     program = step.program
     first, second = (program.producer.get(step.new_states[leaf]) for leaf in (p, q))
-    if first is None or second is None or (first.primitive, second.primitive) != (_REAL, _IMAG):
+    if first is None or second is None or (first.traits.half, second.traits.half) != ("real", "imag"):
         return False
     if first.inputs != second.inputs or not _share_positions(tail, p, q):
         return False
@@ -84,4 +70,4 @@ def _is_step(step: Step, eqn: Equation, followed: Collection[int], halves: Colle
     if eqn.primitive is _COMPLEX:
         return tuple(eqn.inputs) in halves and tuple(followed) == tuple(eqn.inputs)
     everything = [*followed, *eqn.outputs]
-    return eqn.primitive in _HOLOMORPHIC and all(step.program.avals[v].dtype.kind == "c" for v in everything)
+    return eqn.traits.is_holomorphic and all(step.program.avals[v].dtype.kind == "c" for v in everything)

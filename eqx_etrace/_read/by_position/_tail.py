@@ -18,7 +18,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from ..program import agree, DOT, Equation, MANY, meets_data, merge, Mixing, NONE, Positions
+from ..primitives import Flow
+from ..program import agree, Equation, MANY, meets_data, merge, Mixing, NONE, Positions
 from ..step import Step
 from ._hidden_group import Arrivals, HiddenGroup
 
@@ -58,7 +59,7 @@ class Site:
     def kind(self) -> str:
         if self.output is None:
             return "elementwise"
-        return "dense" if self.equation.primitive is DOT else "convolution"
+        return "dense" if self.equation.traits.flow is Flow.CONTRACTED else "convolution"
 
     @property
     def features(self) -> int | None:

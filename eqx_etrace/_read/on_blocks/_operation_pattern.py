@@ -1,39 +1,29 @@
 """The pattern of one operation, applied to the pattern of its operand."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import scipy.sparse as sp
 
-from ... import _jax
-from ..program import Aligned, CONV, DOT, Equation, indices, Merged, Moved, NONE, Program
+from ..primitives import Flow
+from ..program import Aligned, Equation, indices, Merged, Moved, NONE, Program
 from ._sparse import check_entries, everything, Matrix, merge, operation, Pattern, take, times
-from ._zero_elements import MULTIPLY, Zeros
-
-_ALONG_AN_AXIS = frozenset(_jax.primitives("cumsum cumprod cummax cummin cumlogsumexp"))
-_SORT = frozenset(_jax.primitives("sort"))
+from ._zero_elements import Zeros
 
 
 def carry(program: Program, eqn: Equation, i: int, j: int, pattern: Pattern, zeros: Zeros) -> Pattern:
-    link = program.links(eqn, i, j)
-    shape, out_shape = program.shape(eqn.inputs[i]), program.shape(eqn.outputs[j])
+    """The pattern of output j, as far as it comes from operand i."""
+    link, out_shape = program.links(eqn, i, j), program.shape(eqn.outputs[j])
     if isinstance(link, Aligned):
-        return _masked(pattern, zeros.of(eqn.inputs[1 - i]), out_shape) if eqn.primitive in MULTIPLY else pattern
+        return _masked(pattern, zeros.of(eqn.inputs[1 - i]), out_shape) if eqn.traits.is_product else pattern
     if isinstance(link, Moved):
         return take(pattern, link.source)
     if isinstance(link, Merged):
         return merge(pattern, link.target, int(np.prod(out_shape)))
-    if eqn.primitive is DOT:
-        return times(_dot(program, eqn, i, zeros), pattern)
-    if eqn.primitive is CONV and i == 0:
-        return times(_conv(program, eqn), pattern)
-    if eqn.primitive in _ALONG_AN_AXIS:
-        return times(_lines(shape, eqn.params["axis"]), pattern)
-    if eqn.primitive in _SORT:
-        return times(_lines(shape, eqn.params["dimension"]), pattern)
-    return everything(int(np.prod(out_shape)), pattern)
+    of_operation = _BY_FLOW[eqn.traits.flow](program, eqn, i, zeros) if eqn.traits.flow in _BY_FLOW else None
+    return everything(int(np.prod(out_shape)), pattern) if of_operation is None else times(of_operation, pattern)
 
 
 def _masked(pattern: Pattern, nonzero: np.ndarray | None, shape: tuple[int, ...]) -> Pattern:
@@ -43,8 +33,10 @@ def _masked(pattern: Pattern, nonzero: np.ndarray | None, shape: tuple[int, ...]
     return take(pattern, np.where(np.broadcast_to(nonzero, shape), indices(shape), NONE))
 
 
-def _lines(shape: tuple[int, ...], axis: int) -> Pattern:
+def _lines(program: Program, eqn: Equation, operand: int, zeros: Zeros) -> Pattern:
     """All elements of one line along an axis depend on one another."""
+    del zeros
+    shape, axis = program.shape(eqn.inputs[operand]), eqn.params[eqn.traits.axis]
     check_entries(int(np.prod(shape)) * shape[axis])
     line = np.broadcast_to(np.take(indices(shape), [0], axis), shape)
     first, of = np.unique(line, return_inverse=True)
@@ -92,8 +84,11 @@ def _distinct(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return number.ravel(), found
 
 
-def _conv(program: Program, eqn: Equation) -> Pattern:
-    """Places by places, times channels by channels of one group, for every example."""
+def _conv(program: Program, eqn: Equation, operand: int, zeros: Zeros) -> Pattern | None:
+    """Places by places, times channels by channels of one group, for every example; of a kernel, nothing is known."""
+    del zeros
+    if operand != 0:
+        return None
     into, kernel, out = eqn.params["dimension_numbers"]
     shape, out_shape = program.shape(eqn.inputs[0]), program.shape(eqn.outputs[0])
     if eqn.params["batch_group_count"] != 1:
@@ -127,3 +122,10 @@ def _places(eqn: Equation, shape: Sequence[int], kernel: Sequence[int]) -> Matri
         assert eqn.primitive is not None
         answers = eqn.primitive.bind(impulses, jnp.ones((1, 1, *kernel), jnp.float32), **params)
     return sp.csr_array(np.asarray(answers).reshape(count, -1).T > 0)
+
+
+_BY_FLOW: Mapping[Flow, Callable[[Program, Equation, int, Zeros], Pattern | None]] = {
+    Flow.CONTRACTED: _dot,
+    Flow.CONVOLVED: _conv,
+    Flow.LINES: _lines,
+}

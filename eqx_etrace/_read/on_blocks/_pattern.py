@@ -11,13 +11,11 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 import numpy as np
 
 from ... import _jax
+from ..primitives import Runs
 from ..program import Equation, flatten, indices, Links, Program
 from ._operation_pattern import carry
 from ._sparse import merge, Pattern, stack, TooManyEntriesError, union
 from ._zero_elements import Zeros
-
-_SCAN = frozenset(_jax.primitives("scan"))
-_COND = frozenset(_jax.primitives("cond"))
 
 
 class PatternTooLargeError(ValueError):
@@ -54,8 +52,8 @@ def find_patterns(
 
 
 def _through(program: Program, eqn: Equation, inputs: Sequence[Pattern | None], zeros: Zeros) -> dict[int, Pattern]:
-    if eqn.primitive in _SCAN or eqn.primitive in _COND:
-        inside = _scan(program, eqn, inputs) if eqn.primitive in _SCAN else _cond(eqn, inputs)
+    if eqn.traits.runs in (Runs.SCAN, Runs.COND):
+        inside = _scan(program, eqn, inputs) if eqn.traits.runs is Runs.SCAN else _cond(eqn, inputs)
         return {v: p for v, p in zip(eqn.outputs, inside, strict=True) if p is not None and program.is_inexact(v)}
     result: dict[int, Pattern] = {}
     for i, before in enumerate(inputs):

@@ -6,11 +6,8 @@ from typing import Any
 import numpy as np
 from jax.core import Tracer
 
-from ... import _jax
-from ..program import constant_value, Program, SHAPED
-
-MULTIPLY = frozenset(_jax.primitives("mul"))
-_KEEPS_ZERO = frozenset(_jax.primitives("neg sin tan tanh sinh asin atan asinh atanh abs sign sqrt square real imag"))
+from ..primitives import Flow
+from ..program import constant_value, Equation, Program
 
 
 class Zeros:
@@ -38,7 +35,7 @@ class Zeros:
     def _factors(self, var: int) -> tuple[int, ...]:
         """Variables whose zeros are its own."""
         eqn = self.program.producer.get(var)
-        if eqn is None or var in self._constant or eqn.primitive not in MULTIPLY | _KEEPS_ZERO | set(SHAPED):
+        if eqn is None or var in self._constant or not _passes_zeros(eqn):
             return ()
         return eqn.inputs
 
@@ -59,6 +56,11 @@ class Zeros:
         if all(mask is None for mask in masks):
             return None
         eqn, shape = self.program.producer[var], self.program.shape(var)
-        if eqn.primitive in SHAPED:
-            return np.asarray(SHAPED[eqn.primitive](masks[0], **eqn.params))
+        if eqn.traits.flow is Flow.REARRANGED and eqn.traits.move is not None:
+            return np.asarray(eqn.traits.move(masks[0], **eqn.params))
         return np.asarray(np.logical_and.reduce([np.broadcast_to(m, shape) for m in masks if m is not None]))
+
+
+def _passes_zeros(eqn: Equation) -> bool:
+    """Is an element zero where that of an operand is?"""
+    return eqn.traits.keeps_zero or eqn.traits.is_product or eqn.traits.flow is Flow.REARRANGED

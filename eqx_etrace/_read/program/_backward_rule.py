@@ -20,9 +20,6 @@ from ._linear import Kind, kinds_of_outputs
 from ._link import ALIGNED, indices, Link, MANY, merge, Merged, MIXING, Mixing, NONE, Positions
 from ._program import Equation, flatten, Program, Table
 
-_BY_VALUE = frozenset(_jax.primitives("stop_gradient"))
-"""Primitives without a derivative that pass their operand on."""
-
 
 @dataclasses.dataclass(frozen=True)
 class Rule:
@@ -115,7 +112,7 @@ def _follow(program: Program, start: int) -> dict[int, Positions]:
             if operand not in labels:
                 continue
             for j, output in enumerate(eqn.outputs):
-                edge = ALIGNED if eqn.primitive in _BY_VALUE else program.links(eqn, i, j)
+                edge = ALIGNED if eqn.traits.stops_gradient else program.links(eqn, i, j)
                 if edge is None:
                     continue
                 shape = program.shape(output)

@@ -18,11 +18,11 @@ import jax
 import jax.numpy as jnp
 
 from ... import _jax
-from ..primitives import ACCOUNTED, is_accounted_for
+from ..primitives import Flow, IDENTITY, is_accounted_for, TABLE, Traits, traits_of
 from ._link import Link
 
 UNKNOWN = _jax.Primitive("unknown")
-"""In no table."""
+"""Without a row in the table of primitives."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,11 +37,17 @@ class Equation:
 
     @functools.cached_property
     def primitive(self) -> _jax.Primitive | None:
-        """What the tables know it by: of an equation with a parameter that they do not account for, nothing known."""
+        """`UNKNOWN` if it has a parameter that no row accounts for."""
         if self.jaxpr_eqn is None:
             return None
         known = is_accounted_for(self.jaxpr_eqn.primitive, self.jaxpr_eqn.params)
         return self.jaxpr_eqn.primitive if known else UNKNOWN
+
+    @functools.cached_property
+    def traits(self) -> Traits:
+        """What is known of it."""
+        eqn = self.jaxpr_eqn
+        return IDENTITY if eqn is None else traits_of(eqn.primitive, eqn.params)
 
     @functools.cached_property
     def params(self) -> dict[str, Any]:
@@ -124,9 +130,6 @@ class Table(Protocol):
     def __call__(self, eqn: Equation, operand: int, output: int) -> Link | None: ...
 
     def unproven(self, eqn: Equation) -> list[Equation]: ...
-
-    @staticmethod
-    def broadcasts(eqn: Equation) -> bool: ...
 
 
 @dataclasses.dataclass(frozen=True)
@@ -222,7 +225,7 @@ class _Inliner:
         """What is written out instead of an equation; None if it stays."""
         if eqn.primitive in _jax.INLINED or (self._by_value and eqn.primitive in _jax.CUSTOM_RULES):
             return _jax.body(eqn.params)
-        if self._by_value and eqn.primitive not in ACCOUNTED:
+        if self._by_value and eqn.primitive not in TABLE:
             staged = _jax.written_out(eqn)
             return None if staged is None else _jax.opened(staged)
         return None
@@ -239,7 +242,7 @@ class _Inliner:
         self.equations[start:] = [dataclasses.replace(e, origin=origin) for e in self.equations[start:]]
 
     def _append(self, eqn: Equation) -> None:
-        if self._table is not None and self._table.broadcasts(eqn):
+        if self._table is not None and eqn.traits.flow is Flow.ALIGNED:
             shape = self.avals[eqn.outputs[0]].shape
             explicit = tuple(self._broadcast(v, shape, eqn.jaxpr_eqn) for v in eqn.inputs)
             eqn = dataclasses.replace(eqn, inputs=explicit)
