@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .primitives import CONCATENATE, DOT, TRANSPOSE
+from .primitives import CONCATENATE, Contraction, DOT, TRANSPOSE
 from .program import carries_into, Equation, leading_to, meets_data, Runnable, union
 from .step import Step
 
@@ -147,11 +147,11 @@ def _find_use(step: Step, bits: Mapping[int, int], eqn: Equation, operand: int) 
     joined = step.program.producer.get(data)
     if joined is None or joined.primitive is not CONCATENATE or eqn.primitive is not DOT:
         return whole
-    contracting, _ = eqn.params["dimension_numbers"]
     along = joined.params["dimension"]
-    if along not in contracting[1 - operand]:
+    contraction = Contraction.of([step.program.shape(v) for v in eqn.inputs], eqn.params["dimension_numbers"])
+    axis = contraction.met_by(1 - operand, along)
+    if axis is None:
         return whole
-    axis = contracting[operand][contracting[1 - operand].index(along)]
     stops = np.cumsum([step.program.shape(v)[along] for v in joined.inputs])
     runs: list[Run] = []
     for has_derivative, group in itertools.groupby(range(len(stops)), lambda i: bits.get(joined.inputs[i], 0) != 0):

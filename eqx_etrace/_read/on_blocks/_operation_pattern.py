@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import scipy.sparse as sp
 
-from ..primitives import Flow
+from ..primitives import Contraction, Flow
 from ..program import Aligned, Equation, indices, Merged, Moved, NONE, Program
 from ._sparse import check_entries, everything, Matrix, merge, operation, Pattern, take, times
 from ._zero_elements import Zeros
@@ -46,29 +46,18 @@ def _lines(program: Program, eqn: Equation, operand: int, zeros: Zeros) -> Patte
 
 def _dot(program: Program, eqn: Equation, operand: int, zeros: Zeros) -> Pattern:
     """Which elements of one operand enter which element of the output, the other operand's zeros left out."""
-    contracting, batch = eqn.params["dimension_numbers"]
-    shape, other = program.shape(eqn.inputs[operand]), program.shape(eqn.inputs[1 - operand])
+    contraction = Contraction.of([program.shape(v) for v in eqn.inputs], eqn.params["dimension_numbers"])
+    mine, other = contraction.factors[operand], contraction.factors[1 - operand]
     nonzero = zeros.of(eqn.inputs[1 - operand])
-    nonzero = np.ones(other, bool) if nonzero is None else np.broadcast_to(nonzero, other)
-    mine = [d for d in range(len(shape)) if d not in (*contracting[operand], *batch[operand])]
-    theirs = [d for d in range(len(other)) if d not in (*contracting[1 - operand], *batch[1 - operand])]
-
-    def size(dims: Sequence[int], of: tuple[int, ...]) -> int:
-        return int(np.prod([of[d] for d in dims]))
-
-    b, k = size(batch[operand], shape), size(contracting[operand], shape)
-    m, n = size(mine, shape), size(theirs, other)
-    numbered = indices(shape).transpose([*batch[operand], *mine, *contracting[operand]]).reshape(b, m, k)
-    weight = nonzero.transpose([*batch[1 - operand], *theirs, *contracting[1 - operand]]).reshape(b, n, k)
-    out = np.arange(b * m * n).reshape((b, m, n) if operand == 0 else (b, n, m))
-    out = out if operand == 0 else out.swapaxes(1, 2)
+    nonzero = np.ones(other.shape, bool) if nonzero is None else np.broadcast_to(nonzero, other.shape)
+    (b, m, k), n = mine.sizes, other.sizes[1]
+    numbered, weight = mine.apart(indices(mine.shape)), other.apart(nonzero)
     check_entries(m * int(weight.sum()))
     flat, sets = _distinct(weight.reshape(b * n, k))
     # a set is one of few ways to read a row of the operand, for one of its rows
     rows = np.arange(b * m).reshape(b, m, 1)
     kind = flat.reshape(b, 1, n)
-    of = rows * len(sets) + kind
-    out = of if operand == 0 else of.swapaxes(1, 2)
+    out = contraction.together(rows * len(sets) + kind, operand)
     at_kind, at_k = np.nonzero(sets)
     columns = numbered.reshape(b * m, k)[:, at_k].ravel()
     number = (np.arange(b * m)[:, None] * len(sets) + at_kind).ravel()

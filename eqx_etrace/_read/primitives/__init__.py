@@ -1,3 +1,4 @@
+from ._contraction import Contraction as Contraction
 from ._table import CONCATENATE as CONCATENATE
 from ._table import DOT as DOT
 from ._table import IDENTITY as IDENTITY

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..primitives import Flow
+from ..primitives import Contraction, Flow
 from ._constant import constant_value
 from ._link import ALIGNED, indices, Link, Merged, MIXING, Moved, NONE, Positions
 from ._program import Equation, Program
@@ -97,30 +97,16 @@ def _indexed(program: Program, eqn: Equation, operand: int, output: int) -> Link
 
 def _contracted(program: Program, eqn: Equation, operand: int, output: int) -> Link:
     """A contraction keeps positions apart only where an operand's element enters one output."""
-    del output
-    contracting, batch = eqn.params["dimension_numbers"]
-    shape, other = program.shape(eqn.inputs[operand]), program.shape(eqn.inputs[1 - operand])
-    free = [d for d in range(len(other)) if d not in (*contracting[1 - operand], *batch[1 - operand])]
-    mine = [d for d in range(len(shape)) if d not in (*contracting[operand], *batch[operand])]
-    if not contracting[0]:
-        return Moved(_outer(shape, batch[operand], mine, [other[d] for d in free], operand))
-    if any(other[d] != 1 for d in free):
+    of = Contraction.of([program.shape(v) for v in eqn.inputs], eqn.params["dimension_numbers"])
+    mine = of.factors[operand]
+    (b, m, k), (_, n, _) = mine.sizes, of.factors[1 - operand].sizes
+    if not mine.contracted:  # an outer product: nothing is summed
+        taken = mine.apart(indices(mine.shape))
+        return Moved(of.together(np.broadcast_to(taken, (b, m, n)), operand))
+    if n != 1:
         return MIXING
-    kept = [*batch[operand], *mine]
-    order = indices(tuple(shape[d] for d in kept))
-    padded = order.reshape(*order.shape, *(1,) * len(contracting[operand]))
-    inverse = np.argsort([*kept, *contracting[operand]])
-    return Merged(np.broadcast_to(padded.transpose(inverse), shape))
-
-
-def _outer(shape: tuple[int, ...], batch: tuple[int, ...], mine: list[int], free: list[int], operand: int) -> Positions:
-    """`dot_general` with nothing to contract: an outer product, (batch, left, right)."""
-    source = indices(shape).transpose([*batch, *mine])
-    lead = [shape[d] for d in batch]
-    own = [shape[d] for d in mine]
-    split = [*lead, *own, *(1,) * len(free)] if operand == 0 else [*lead, *(1,) * len(free), *own]
-    full = [*lead, *own, *free] if operand == 0 else [*lead, *free, *own]
-    return np.broadcast_to(source.reshape(split), full)
+    entered = of.apart(indices(program.shape(eqn.outputs[output])), operand)
+    return Merged(mine.together(np.broadcast_to(entered, (b, m, k))))
 
 
 _BY_FLOW: Mapping[Flow, Callable[[Program, Equation, int, int], Link | None]] = {
