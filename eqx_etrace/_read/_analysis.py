@@ -19,7 +19,7 @@ from ._effective_weights import Body, find_body
 from ._new_states import find_new_states, find_read_out, ReadOut
 from .by_position import Cut, find_arrivals, find_hidden_groups, find_tail, HiddenGroup, Knowledge, Site, Tail
 from .on_blocks import find_structure, PatternTooLargeError, Structure, unfollowed_edges
-from .program import dependence, Equation, has_no_derivative, is_collective, union
+from .program import dependence, Equation, fixed_by, has_no_derivative, is_collective, union
 from .step import check_loops, check_references, Path, Step
 
 
@@ -168,7 +168,8 @@ def _read_as_new(step: Step) -> list[int]:
 def _fixed(step: Step) -> frozenset[int]:
     """What depends on the model alone. A new state does not count, nor what is made of it: a weight enters it."""
     new = frozenset(step.new_states)
-    return step.program.fixed_by(
+    return fixed_by(
+        step.program,
         (*step.parameters, *step.model_rest),
         lambda eqn: not step.program.links.unproven(eqn) and new.isdisjoint(eqn.outputs),
     )

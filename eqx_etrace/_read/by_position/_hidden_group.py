@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from ..program import indices, merge, Mixing, NONE, Positions
+from ..program import by_edge, Equation, indices, merge, Mixing, NONE, Positions, propagate
 from ..step import Path, Step
 
 
@@ -65,21 +65,22 @@ def find_hidden_groups(step: Step, arrivals: Arrivals) -> tuple[HiddenGroup, ...
 def find_arrivals(step: Step) -> Arrivals:
     """Carry the labels of every hidden state forward until they mix."""
     program = step.program
-    found: dict[int, dict[int, Positions]] = {
-        var: {leaf: indices(program.shape(var))} for leaf, var in enumerate(step.states)
-    }
-    for eqn in program.equations:
-        for i, operand in enumerate(eqn.inputs):
-            for j, output in enumerate(eqn.outputs if operand in found else ()):
-                edge = step.program.links(eqn, i, j)
-                if edge is None or isinstance(edge, Mixing):
-                    continue
-                there = found.setdefault(output, {})
-                for leaf, labels in found[operand].items():
-                    moved = edge.forward(labels, program.shape(output))
-                    if (moved != NONE).any():
-                        there[leaf] = merge(there[leaf], moved) if leaf in there else moved
-    return found
+
+    def along(eqn: Equation, i: int, j: int, labels: Mapping[int, Positions]) -> Mapping[int, Positions] | None:
+        link = program.links(eqn, i, j)
+        if link is None or isinstance(link, Mixing):
+            return None
+        moved = {leaf: link.forward(of, program.shape(eqn.outputs[j])) for leaf, of in labels.items()}
+        return {leaf: of for leaf, of in moved.items() if (of != NONE).any()}
+
+    own = {var: {leaf: indices(program.shape(var))} for leaf, var in enumerate(step.states)}
+    return propagate(program.equations, own, by_edge(along, _merged), _merged)
+
+
+def _merged(first: Mapping[int, Positions], second: Mapping[int, Positions]) -> Mapping[int, Positions]:
+    """By leaf."""
+    both = first.keys() & second.keys()
+    return {**first, **second, **{leaf: merge(first[leaf], second[leaf]) for leaf in both}}
 
 
 def _is_unique(labels: Positions) -> bool:

@@ -1,13 +1,14 @@
 """Where values are zero by structure."""
 
 import functools
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from jax.core import Tracer
 
 from ..primitives import Flow
-from ..program import constant_value, Equation, Program
+from ..program import constant_value, Equation, Program, propagate
 
 
 class Zeros:
@@ -40,13 +41,14 @@ class Zeros:
         return eqn.inputs
 
     @functools.cached_property
-    def _constant(self) -> set[int]:
+    def _constant(self) -> Mapping[int, bool]:
         """The variables that are made from constants alone, whose values are known."""
-        known = {var for var, value in self.program.constants.items() if not isinstance(value, Tracer)}
-        for eqn in self.program.equations:
-            if eqn.inputs and known.issuperset(eqn.inputs):
-                known.update(eqn.outputs)
-        return known
+
+        def transfer(eqn: Equation, operands: Sequence[bool | None]) -> list[bool] | None:
+            return [True] * len(eqn.outputs) if operands and all(operands) else None
+
+        known = {var: True for var, value in self.program.constants.items() if not isinstance(value, Tracer)}
+        return propagate(self.program.equations, known, transfer, max)
 
     def _find(self, var: int) -> np.ndarray | None:
         value = constant_value(self.program, var, self._values) if var in self._constant else None

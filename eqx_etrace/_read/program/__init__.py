@@ -1,6 +1,7 @@
 from ._constant import constant_value as constant_value
 from ._dependence import carries_into as carries_into
 from ._dependence import dependence as dependence
+from ._dependence import fixed_by as fixed_by
 from ._dependence import leading_to as leading_to
 from ._dependence import union as union
 from ._link import agree as agree
@@ -24,3 +25,6 @@ from ._program import Program as Program
 from ._program import Runnable as Runnable
 from ._program import with_fresh_outputs as with_fresh_outputs
 from ._program import without_derivative as without_derivative
+from ._propagate import by_edge as by_edge
+from ._propagate import either as either
+from ._propagate import propagate as propagate

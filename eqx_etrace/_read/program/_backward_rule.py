@@ -19,6 +19,7 @@ from ... import _jax
 from ._linear import Kind, kinds_of_outputs
 from ._link import ALIGNED, indices, Link, MANY, merge, Merged, MIXING, Mixing, NONE, Positions
 from ._program import Equation, flatten, Program, Table
+from ._propagate import by_edge, propagate
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,7 +49,7 @@ def find_rule(program: Program, eqn: Equation, operands: list[int], table: type[
     is_linear = all(kind in (Kind.ZERO, Kind.LINEAR) for kind in kinds)
     found: dict[tuple[int, int], Link] = {}
     for j, cotangent in zip(outputs, cotangents, strict=True):
-        touched, labels = _touched(backward, [cotangent]), _follow(backward, cotangent)
+        touched, labels = _touched(backward, cotangent), _follow(backward, cotangent)
         for i, result, kind in zip(operands, backward.outputs, kinds, strict=True):
             if result in touched or kind is Kind.FIXED:  # a constant goes on to what was before, whatever comes in
                 traced = is_linear and result in labels
@@ -106,19 +107,15 @@ def _shaped(program: Program, variables: Sequence[int]) -> list[jax.ShapeDtypeSt
 
 def _follow(program: Program, start: int) -> dict[int, Positions]:
     """Which elements of `start` the elements of each variable depend on; MANY once mixed."""
-    labels: dict[int, Positions] = {start: indices(program.shape(start))}
-    for eqn in program.equations:
-        for i, operand in enumerate(eqn.inputs):
-            if operand not in labels:
-                continue
-            for j, output in enumerate(eqn.outputs):
-                edge = ALIGNED if eqn.traits.stops_gradient else program.links(eqn, i, j)
-                if edge is None:
-                    continue
-                shape = program.shape(output)
-                found = np.full(shape, MANY) if isinstance(edge, Mixing) else edge.forward(labels[operand], shape)
-                labels[output] = merge(labels[output], found) if output in labels else found
-    return labels
+
+    def along(eqn: Equation, i: int, j: int, labels: Positions) -> Positions | None:
+        link = ALIGNED if eqn.traits.stops_gradient else program.links(eqn, i, j)
+        if link is None:
+            return None
+        shape = program.shape(eqn.outputs[j])
+        return np.full(shape, MANY) if isinstance(link, Mixing) else link.forward(labels, shape)
+
+    return propagate(program.equations, {start: indices(program.shape(start))}, by_edge(along, merge), merge)
 
 
 def _as_link(target: Positions, shape: tuple[int, ...]) -> Link:
@@ -128,10 +125,10 @@ def _as_link(target: Positions, shape: tuple[int, ...]) -> Link:
     return ALIGNED if same else Merged(target)
 
 
-def _touched(program: Program, start: Sequence[int]) -> set[int]:
-    """Every variable whose value depends on these."""
-    touched = set(start)
-    for eqn in program.equations:
-        if touched.intersection(eqn.inputs):
-            touched.update(eqn.outputs)
-    return touched
+def _touched(program: Program, start: int) -> Mapping[int, bool]:
+    """Every variable whose value depends on this one."""
+
+    def transfer(eqn: Equation, operands: Sequence[bool | None]) -> list[bool] | None:
+        return [True] * len(eqn.outputs) if any(operands) else None
+
+    return propagate(program.equations, {start: True}, transfer, max)

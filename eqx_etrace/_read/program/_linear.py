@@ -22,6 +22,7 @@ from jax.core import Tracer
 from ... import _jax
 from ..primitives import Flow, Runs
 from ._program import Equation, flatten, Program
+from ._propagate import propagate
 
 
 class Kind(enum.IntEnum):
@@ -38,16 +39,15 @@ def kinds_of_outputs(program: Program, inputs: Sequence[Kind], *, is_known_linea
 
     With `is_known_linear`, what no table knows is linear: the function is known to be linear, but for rounding.
     """
-    kinds = [Kind.FIXED] * len(program.avals)
-    for var, value in program.constants.items():
-        kinds[var] = _constant_kind(value)
-    for var, kind in zip(program.inputs, inputs, strict=True):
-        kinds[var] = kind
-    for eqn in program.equations:
-        found = _through(program, eqn, [kinds[v] for v in eqn.inputs], is_known_linear)
-        for var, kind in zip(eqn.outputs, found, strict=True):
-            kinds[var] = kind
-    return [kinds[v] for v in program.outputs]
+
+    def transfer(eqn: Equation, operands: Sequence[Kind | None]) -> list[Kind]:
+        # An open jaxpr does not say what its constants are.
+        return _through(program, eqn, [Kind.FIXED if kind is None else kind for kind in operands], is_known_linear)
+
+    start = {var: _constant_kind(value) for var, value in program.constants.items()}
+    start.update(zip(program.inputs, inputs, strict=True))
+    kinds = propagate(program.equations, start, transfer, max)
+    return [kinds.get(v, Kind.FIXED) for v in program.outputs]
 
 
 def _constant_kind(value: object) -> Kind:

@@ -5,6 +5,7 @@ flows. An operation of which nothing is known is `MIXING`, which is always right
 """
 
 import functools
+from collections.abc import Mapping, Sequence
 
 import jax.numpy as jnp
 
@@ -14,6 +15,7 @@ from ._backward_rule import find_rule, Rule
 from ._flow import link_of
 from ._link import Link
 from ._program import Equation, flatten, Program
+from ._propagate import propagate
 
 
 def has_no_derivative(program: Program, eqn: Equation) -> bool:
@@ -68,14 +70,16 @@ class Links:
         return self._rules[eqn.outputs[0]]
 
     @functools.cached_property
-    def _moved(self) -> set[int]:
+    def _moved(self) -> Mapping[int, bool]:
         """What has a tangent. A rule of `equinox.filter_custom_vjp` may assert that other operands have none."""
         program = self.program
-        moved = set(filter(program.is_inexact, program.inputs if program.moved is None else program.moved))
-        for eqn in program.equations:
-            if moved.intersection(eqn.inputs) and not has_no_derivative(program, eqn):
-                moved.update(filter(program.is_inexact, eqn.outputs))
-        return moved
+
+        def transfer(eqn: Equation, operands: Sequence[bool | None]) -> list[bool | None] | None:
+            stops = not any(operands) or has_no_derivative(program, eqn)
+            return None if stops else [program.is_inexact(v) or None for v in eqn.outputs]
+
+        moved = filter(program.is_inexact, program.inputs if program.moved is None else program.moved)
+        return propagate(program.equations, dict.fromkeys(moved, True), transfer, max)
 
 
 def is_collective(eqn: Equation) -> bool:

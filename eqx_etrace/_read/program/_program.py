@@ -11,7 +11,7 @@ of a time constant ...) and holds the effective weights; the **body** meets data
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import jax
@@ -156,14 +156,6 @@ class Program:
 
     def is_inexact(self, var: int) -> bool:
         return bool(jnp.issubdtype(self.avals[var].dtype, jnp.inexact))
-
-    def fixed_by(self, inputs: Iterable[int], allowed: Callable[[Equation], bool]) -> frozenset[int]:
-        """The variables that are known once these inputs are, by allowed equations: constants included."""
-        known = {*self.constants, *inputs}
-        for eqn in self.equations:
-            if known.issuperset(eqn.inputs) and not eqn.has_effects and allowed(eqn):
-                known.update(eqn.outputs)
-        return frozenset(known)
 
     @functools.cached_property
     def links(self) -> Table:
