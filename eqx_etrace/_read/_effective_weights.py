@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .primitives import CONCATENATE, Contraction, DOT, TRANSPOSE
-from .program import carries_into, Equation, leading_to, meets_data, Runnable, union
+from .program import carries_into, Equation, fixed_by, leading_to, meets_data, Runnable, union
 from .step import Step
 
 Held = tuple[int, int, int, int]
@@ -112,6 +112,16 @@ class Body:
                 *_, start, stop = held
                 found[held] = weight if len(use.runs) == 1 else jax.lax.slice_in_dim(weight, start, stop, axis=axis)
         return found
+
+
+def find_fixed(step: Step) -> frozenset[int]:
+    """What depends on the model alone. A new state does not count, nor what is made of it: a weight enters it."""
+    new = frozenset(step.new_states)
+    return fixed_by(
+        step.program,
+        (*step.parameters, *step.model_rest),
+        lambda eqn: not step.program.links.unproven(eqn) and new.isdisjoint(eqn.outputs),
+    )
 
 
 def find_body(step: Step, bits: Mapping[int, int], fixed: frozenset[int]) -> Body:

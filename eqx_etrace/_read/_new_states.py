@@ -8,9 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from ._effective_weights import Body
+from ._effective_weights import Body, find_fixed
 from .primitives import Flow
-from .program import dependence, Equation, indices, Mixing, Positions, Runnable
+from .program import dependence, Equation, indices, Mixing, Positions, Runnable, union
 from .step import Step
 
 
@@ -66,6 +66,14 @@ def find_new_states(step: Step, fixed: Set[int]) -> list[NewState]:
             state = found(whole)
             states += [dataclasses.replace(state, half=half) for half in ("real", "imag")]
     return states
+
+
+def read_as_new(step: Step) -> list[int]:
+    """The new states that the output reads, by number."""
+    variables = [state.variable for state in find_new_states(step, find_fixed(step))]
+    order = list(dict.fromkeys(variables))  # the halves of a complex state have one variable
+    seen = union(dependence(step.program, order), step.out_inexact)
+    return [leaf for leaf, var in enumerate(variables) if seen >> order.index(var) & 1]
 
 
 def _computes(eqn: Equation) -> bool:

@@ -5,7 +5,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
 
 import jax
@@ -54,6 +54,15 @@ class Step:
     def still(self) -> frozenset[int]:
         """The states that carry credit of no parameter, by number: nothing differentiates by them, BPTT neither."""
         return frozenset(leaf for leaf, var in enumerate(self.states) if not self.program.is_moved(var))
+
+    @property
+    def starts(self) -> tuple[int, ...]:
+        """What credit starts at: the parameters, then the states. Each has a bit, in this order."""
+        return (*self.parameters, *self.states)
+
+    def state_bits(self, leaves: Iterable[int]) -> int:
+        """The bits of these states."""
+        return sum(1 << (len(self.parameters) + leaf) for leaf in leaves)
 
     def without_credit_from(self, leaves: Collection[int]) -> "Step":
         """The same step, not differentiated by these of its old states."""
