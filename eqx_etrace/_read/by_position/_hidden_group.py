@@ -47,19 +47,18 @@ Arrivals = Mapping[int, Mapping[int, Positions]]
 
 def find_hidden_groups(step: Step, arrivals: Arrivals) -> tuple[HiddenGroup, ...]:
     """Group the hidden states, in the order in which the step computes them."""
-    program = step.program
-    members = [{leaf: indices(program.shape(var))} for leaf, var in enumerate(step.states)]
-    home = list(range(len(members)))
+    members = {leaf: {leaf: indices(step.program.shape(var))} for leaf, var in enumerate(step.states)}
+    home = list(members)
     for target, new in enumerate(step.new_states):
-        for source, labels in arrivals.get(new, {}).items():
-            if home[source] != home[target] and _is_unique(labels):
-                gone, kept = home[source], home[target]
-                members[kept] |= _rename(labels, members[kept][target], members[gone], source, _extent(members[kept]))
+        for start, labels in arrivals.get(new, {}).items():
+            gone, kept = home[start], home[target]
+            if gone != kept and _is_unique(labels):
+                renamed = _rename(labels, members[kept][target], members[gone], start, _extent(members[kept]))
+                members[kept] |= renamed
                 home = [kept if h == gone else h for h in home]
-    order = {var: i for i, eqn in enumerate(program.equations) for var in eqn.outputs}
-    when = [order[new] for new in step.new_states]
-    kept = sorted(set(home), key=lambda h: min(when[leaf] for leaf in members[h]))
-    return tuple(_as_group(step, index, members[h]) for index, h in enumerate(kept))
+    order = {var: i for i, eqn in enumerate(step.program.equations) for var in eqn.outputs}
+    first = {h: min(order[step.new_states[leaf]] for leaf in members[h]) for h in set(home)}
+    return tuple(_as_group(step, index, members[h]) for index, h in enumerate(sorted(first, key=first.__getitem__)))
 
 
 def find_arrivals(step: Step) -> Arrivals:
@@ -93,12 +92,12 @@ def _extent(group: dict[int, Positions]) -> int:
 
 
 def _rename(
-    labels: Positions, target: Positions, group: dict[int, Positions], source: int, free: int
+    labels: Positions, target: Positions, group: dict[int, Positions], start: int, free: int
 ) -> dict[int, Positions]:
-    """The positions of `group`, renamed so that `labels` of its state `source` fall on `target`."""
+    """The positions of `group`, renamed so that `labels` of its state `start` fall on `target`."""
     met = labels >= 0
     rename = np.full(_extent(group), NONE)
-    rename[group[source].ravel()[labels[met]]] = target[met]
+    rename[group[start].ravel()[labels[met]]] = target[met]
     unmet = rename == NONE
     rename[unmet] = free + np.arange(unmet.sum())
     return {leaf: np.asarray(rename[positions]) for leaf, positions in group.items()}
@@ -109,9 +108,9 @@ def _as_group(step: Step, index: int, members: dict[int, Positions]) -> HiddenGr
     extent = _extent(members)
     full = [p.shape for p in members.values() if p.size == extent]
     return HiddenGroup(
-        index,
-        tuple(step.state.inexact_paths[leaf] for leaf in leaves),
-        full[0] if full else (extent,),
-        leaves,
-        tuple(members[leaf] for leaf in leaves),
+        index=index,
+        paths=tuple(step.state.inexact_paths[leaf] for leaf in leaves),
+        shape=full[0] if full else (extent,),
+        leaves=leaves,
+        positions=tuple(members[leaf] for leaf in leaves),
     )

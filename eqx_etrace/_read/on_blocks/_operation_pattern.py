@@ -19,7 +19,7 @@ def carry(program: Program, eqn: Equation, i: int, j: int, pattern: Pattern, zer
     if isinstance(link, Aligned):
         return _masked(pattern, zeros.of(eqn.inputs[1 - i]), out_shape) if eqn.traits.is_product else pattern
     if isinstance(link, Moved):
-        return take(pattern, link.source)
+        return take(pattern, link.taken)
     if isinstance(link, Merged):
         return merge(pattern, link.target, int(np.prod(out_shape)))
     of_operation = _BY_FLOW[eqn.traits.flow](program, eqn, i, zeros) if eqn.traits.flow in _BY_FLOW else None
@@ -69,8 +69,8 @@ def _distinct(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The number of every row among those that differ, and these."""
     if rows.all():
         return np.zeros(len(rows), int), rows[:1]
-    found, number = np.unique(rows, axis=0, return_inverse=True)
-    return number.ravel(), found
+    distinct, number = np.unique(rows, axis=0, return_inverse=True)
+    return number.ravel(), distinct
 
 
 def _conv(program: Program, eqn: Equation, operand: int, zeros: Zeros) -> Pattern | None:

@@ -23,14 +23,12 @@ class Zeros:
         """False where the variable is zero whatever the parameters; None if nowhere."""
         left = [var]
         while left:
-            now = left[-1]
-            waiting = [v for v in self._factors(now) if v not in self._masks] if now not in self._masks else []
-            if waiting:
-                left.append(waiting[0])
-                continue
-            if now not in self._masks:
-                self._masks[now] = self._find(now)
-            left.pop()
+            missing = [v for v in self._factors(left[-1]) if v not in self._masks]
+            if left[-1] in self._masks or not missing:
+                now = left.pop()
+                self._masks.setdefault(now, None if now in self._masks else self._find(now))
+            else:
+                left.append(missing[0])
         return self._masks[var]
 
     def _factors(self, var: int) -> tuple[int, ...]:
@@ -55,12 +53,13 @@ class Zeros:
         if value is not None:
             return None if (value != 0).all() else np.asarray(value != 0)
         masks = [self._masks[v] for v in self._factors(var)]
-        if all(mask is None for mask in masks):
+        known = [mask for mask in masks if mask is not None]
+        if not known:
             return None
         eqn, shape = self.program.producer[var], self.program.shape(var)
-        if eqn.traits.flow is Flow.REARRANGED and eqn.traits.move is not None:
-            return np.asarray(eqn.traits.move(masks[0], **eqn.params))
-        return np.asarray(np.logical_and.reduce([np.broadcast_to(m, shape) for m in masks if m is not None]))
+        if eqn.traits.move is not None:
+            return np.asarray(eqn.traits.move(known[0], **eqn.params))
+        return np.asarray(np.logical_and.reduce([np.broadcast_to(mask, shape) for mask in known]))
 
 
 def _passes_zeros(eqn: Equation) -> bool:

@@ -34,17 +34,14 @@ def _value(program: Program, var: int, known: dict[int, Any]) -> Any:
 def _work_out(program: Program, var: int, known: dict[int, Any]) -> int | None:
     """Make it known, or say which operand must be known before."""
     eqn = program.producer.get(var)
-    if var in program.constants:
-        value = program.constants[var]
+    if eqn is None or eqn.has_effects or eqn.is_collective:
+        value = program.constants.get(var)
         known[var] = None if isinstance(value, Tracer) else value
         return None
-    if eqn is None or eqn.has_effects or eqn.is_collective:
-        known[var] = None
+    if any(v in known and known[v] is None for v in eqn.inputs):
+        known.update(dict.fromkeys(eqn.outputs))
         return None
-    has_none = any(v in known and known[v] is None for v in eqn.inputs)
     missing = next((v for v in eqn.inputs if v not in known), None)
-    if missing is not None and not has_none:
-        return missing
-    values = [None] * len(eqn.outputs) if has_none else eqn.bind([known[v] for v in eqn.inputs])
-    known.update(zip(eqn.outputs, values, strict=True))
-    return None
+    if missing is None:
+        known.update(zip(eqn.outputs, eqn.bind([known[v] for v in eqn.inputs]), strict=True))
+    return missing

@@ -37,7 +37,7 @@ class Kind(enum.IntEnum):
 def kinds_of_outputs(program: Program, inputs: Sequence[Kind], *, is_known_linear: bool = False) -> list[Kind]:
     """Of a program whose inputs are of these kinds.
 
-    With `is_known_linear`, what no table knows is linear: the function is known to be linear, but for rounding.
+    With `is_known_linear`, what has no row is linear: the function is known to be linear, but for rounding.
     """
 
     def transfer(eqn: Equation, operands: Sequence[Kind | None]) -> list[Kind]:
@@ -72,16 +72,21 @@ def _through_operation(program: Program, eqn: Equation, operands: list[Kind], is
     hit = [i for i, kind in enumerate(operands) if kind >= Kind.LINEAR]
     if not hit:
         return Kind.ZERO if _is_zero(program, eqn, [operands[i] for i in together], operands) else Kind.FIXED
-    if eqn.traits.asks_if_finite and Kind.OTHER not in operands:
-        return Kind.FIXED
-    if Kind.OTHER in operands or not _keeps_precision(program, eqn, hit):
+    if Kind.OTHER in operands:
         return Kind.OTHER
+    if eqn.traits.asks_if_finite:
+        return Kind.FIXED
+    is_unknown = eqn.traits.linear is None and not eqn.traits.is_multilinear
+    is_linear = (is_known_linear and is_unknown) or _is_linear(eqn, operands, hit, together)
+    return Kind.LINEAR if is_linear and _keeps_precision(program, eqn, hit) else Kind.OTHER
+
+
+def _is_linear(eqn: Equation, operands: list[Kind], hit: list[int], together: Sequence[int]) -> bool:
+    """Is it linear in those that are hit, by its traits, if nothing is rounded?"""
     if eqn.traits.is_multilinear:
-        return Kind.LINEAR if len(hit) == 1 else Kind.OTHER
+        return len(hit) == 1
     others = (operands[i] for i in together if i not in hit)
-    if set(together).issuperset(hit) and all(kind is Kind.ZERO for kind in others):
-        return Kind.LINEAR
-    return Kind.LINEAR if is_known_linear and eqn.traits.linear is None else Kind.OTHER
+    return set(together).issuperset(hit) and all(kind is Kind.ZERO for kind in others)
 
 
 def _linear_operands(eqn: Equation) -> slice:
@@ -167,10 +172,10 @@ def _through_solve(eqn: Equation, operands: list[Kind], is_known_linear: bool) -
 def _through_cond(eqn: Equation, operands: list[Kind], is_known_linear: bool) -> list[Kind]:
     every = [flatten(branch, None, by_value=True) for branch in eqn.params["branches"]]
     branches = [branch for branch in every if not _only_raises(branch)] or every
-    found = [kinds_of_outputs(branch, operands[1:], is_known_linear=is_known_linear) for branch in branches]
+    by_branch = [kinds_of_outputs(branch, operands[1:], is_known_linear=is_known_linear) for branch in branches]
     if operands[0] > Kind.FIXED:
         return [Kind.OTHER] * len(eqn.outputs)
-    return [functools.reduce(either, kinds) for kinds in zip(*found, strict=True)]
+    return [functools.reduce(either, kinds) for kinds in zip(*by_branch, strict=True)]
 
 
 def _only_raises(branch: Program) -> bool:

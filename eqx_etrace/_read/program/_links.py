@@ -11,7 +11,7 @@ import jax.numpy as jnp
 
 from ... import _jax
 from ..primitives import Flow
-from ._backward_rule import find_rule, Rule
+from ._backward_rule import BackwardRule, find_rule
 from ._flow import link_of
 from ._link import Link
 from ._program import Equation, flatten, Program
@@ -37,7 +37,7 @@ class Links:
     def __init__(self, program: Program):
         self.program = program
         self._known: dict[tuple[int, int, int], Link | None] = {}
-        self._rules: dict[int, Rule] = {}
+        self._rules: dict[int, BackwardRule] = {}
 
     def __call__(self, eqn: Equation, operand: int, output: int) -> Link | None:
         """A `Link`, or None where no derivative flows."""
@@ -60,10 +60,13 @@ class Links:
         """What could not be shown to pull cotangents back by a linear map: the equation, or calls inside a loop."""
         if eqn.is_custom or eqn.may_have_a_rule:
             return [] if not eqn.outputs or self._rule(eqn).is_linear else [eqn]
-        inside = [(program.links, inner) for program in _inside(eqn) for inner in program.equations]
-        return [found for links, inner in inside for found in links.unproven(inner)]
+        unproven: list[Equation] = []
+        for program in _inside(eqn):
+            for inner in program.equations:
+                unproven += program.links.unproven(inner)
+        return unproven
 
-    def _rule(self, eqn: Equation) -> Rule:
+    def _rule(self, eqn: Equation) -> BackwardRule:
         if eqn.outputs[0] not in self._rules:
             moved = [i for i, v in enumerate(eqn.inputs) if v in self._moved]
             self._rules[eqn.outputs[0]] = find_rule(self.program, eqn, moved, Links)
