@@ -18,33 +18,20 @@ import jax
 import jax.lax as lax
 import jax.numpy as jnp
 import jaxtyping
-from jax.extend.core import (
-    ClosedJaxpr as ClosedJaxpr,
-)
-from jax.extend.core import (
-    Jaxpr as Jaxpr,
-)
-from jax.extend.core import (
-    Literal as Literal,
-)
-from jax.extend.core import (
-    Primitive as Primitive,
-)
-from jax.extend.core import (
-    primitives as _primitives,
-)
+from jax.extend import core as _core
+from jax.extend.core import primitives as _primitives
 from jax.extend.source_info_util import summarize as _summarize
+
+ClosedJaxpr = _core.ClosedJaxpr
+Jaxpr = _core.Jaxpr
+Literal = _core.Literal
+Primitive = _core.Primitive
 
 
 def primitives(names: str) -> list[Primitive]:
     """The primitives of these names (without `_p`) that this JAX has, as objects."""
-    found = []
-    for name in names.split():
-        primitive = getattr(_primitives, f"{name}_p", None)
-        primitive = getattr(lax, f"{name}_p", None) if primitive is None else primitive
-        if primitive is not None:
-            found.append(primitive)
-    return found
+    named = [getattr(_primitives, f"{name}_p", getattr(lax, f"{name}_p", None)) for name in names.split()]
+    return [primitive for primitive in named if primitive is not None]
 
 
 INLINED = frozenset(primitives("jit remat closed_call call"))

@@ -21,7 +21,7 @@ from ._effective_weights import Body
 from ._new_states import read_as_new
 from .by_position import Cut, Site, Tail
 from .on_blocks import unfollowed_edges
-from .program import dependence, Equation, has_no_derivative, is_collective, union
+from .program import Equation, has_no_derivative, is_collective, leading_to, union
 from .step import Step
 
 Bits = Mapping[int, int]
@@ -79,9 +79,10 @@ def find_unfollowed(step: Step, bits: Bits, body: Body) -> tuple[tuple[Cut, ...]
     And solves that may stop early, which are followed all the same.
     """
     cuts = _unfollowed_cuts(step, body)
-    credit = [with_later_states(step, bits, 1 << p) for p in range(len(step.parameters))] if cuts else []
-    each = [_carried(bits, cuts, mine) for mine in credit] or [()] * len(step.parameters)
-    return tuple(tuple(dict.fromkeys(mine)) for mine in each)
+    if not cuts:
+        return ((),) * len(step.parameters)
+    credit = [with_later_states(step, bits, 1 << p) for p in range(len(step.parameters))]
+    return tuple(tuple(dict.fromkeys(_carried(bits, cuts, mine))) for mine in credit)
 
 
 def _unfollowed_cuts(step: Step, body: Body) -> list[tuple[int, Cut]]:
@@ -89,18 +90,13 @@ def _unfollowed_cuts(step: Step, body: Body) -> list[tuple[int, Cut]]:
     program, cut = step.program, unfollowed_edges(step, body)
     solves = [eqn for eqn in body.equations if program.links.unproven(eqn)]
     followed = [(eqn.outputs[0], i) for eqn in solves for i in range(len(eqn.inputs))]
-    edges = list(dict.fromkeys([*cut, *followed]))
-    if not edges:
-        return []
-    calls = [program.producer[first] for first, _ in edges]
-    outputs = sorted({v for eqn in calls for v in eqn.outputs})
-    onward = union(dependence(program, outputs), step.new_states)
-    reached = {v for i, v in enumerate(outputs) if onward >> i & 1}
-    return [
-        (eqn.inputs[edge[1]], _unfollowed_cut(eqn, edge not in cut))
-        for edge, eqn in zip(edges, calls, strict=True)
-        if reached.intersection(eqn.outputs)
-    ]
+    onward = leading_to(program, step.new_states) if cut or followed else frozenset()
+    cuts: list[tuple[int, Cut]] = []
+    for first, i in dict.fromkeys([*cut, *followed]):
+        eqn = program.producer[first]
+        if onward.intersection(eqn.outputs):
+            cuts.append((eqn.inputs[i], _unfollowed_cut(eqn, (first, i) not in cut)))
+    return cuts
 
 
 def _unfollowed_cut(eqn: Equation, is_followed: bool) -> Cut:

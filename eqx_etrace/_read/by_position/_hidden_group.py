@@ -57,8 +57,9 @@ def find_hidden_groups(step: Step, arrivals: Arrivals) -> tuple[HiddenGroup, ...
                 members[kept] |= renamed
                 home = [kept if h == gone else h for h in home]
     order = {var: i for i, eqn in enumerate(step.program.equations) for var in eqn.outputs}
-    first = {h: min(order[step.new_states[leaf]] for leaf in members[h]) for h in set(home)}
-    return tuple(_as_group(step, index, members[h]) for index, h in enumerate(sorted(first, key=first.__getitem__)))
+    by_time = sorted(members, key=lambda leaf: order[step.new_states[leaf]])
+    groups = dict.fromkeys(home[leaf] for leaf in by_time)
+    return tuple(_as_group(step, index, members[h]) for index, h in enumerate(groups))
 
 
 def find_arrivals(step: Step) -> Arrivals:

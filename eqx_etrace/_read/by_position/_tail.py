@@ -166,7 +166,7 @@ class _Search:
     def _own_first(self, var: int) -> list[tuple[Edge | None, Positions]]:
         """The proposals for a frame: what a new state is, then those that agree with old states that arrive here."""
         proposals = self.proposals.get(var, [])
-        if var in self.own:
+        if var in self.own or not proposals:
             return proposals
         arrived = self._arrived(var)
         return sorted(proposals, key=lambda p: (p[0] is not None, arrived is not None and not agree(p[1], arrived)))

@@ -63,8 +63,8 @@ def _inside(program: Program, eqn: Equation, operands: Sequence[Pattern | None])
 
 def _run(program: Program, operands: Sequence[Pattern | None]) -> list[Pattern | None]:
     sources = {v: p for v, p in zip(program.inputs, operands, strict=True) if p is not None and program.is_inexact(v)}
-    found = find_patterns(program, program.equations, sources)
-    return [found.get(v) for v in program.outputs]
+    patterns = find_patterns(program, program.equations, sources)
+    return [patterns.get(v) for v in program.outputs]
 
 
 def _cond(program: Program, eqn: Equation, operands: Sequence[Pattern | None]) -> list[Pattern | None]:

@@ -7,6 +7,7 @@ set, and its size is that of the network, where written out it would be that of 
 
 import dataclasses
 import functools
+import operator
 from collections.abc import Sequence
 from typing import Any
 
@@ -64,7 +65,7 @@ class Pattern:
     @functools.cached_property
     def written_out(self) -> Matrix:
         """Entry by entry."""
-        return functools.reduce(lambda a, b: a + b, [one_of(t.of, t.sets.shape[0]) @ t.sets for t in self.terms])
+        return functools.reduce(operator.add, [one_of(t.of, t.sets.shape[0]) @ t.sets for t in self.terms])
 
     @property
     def nnz(self) -> int:
@@ -106,8 +107,9 @@ def everything(rows: int, pattern: Pattern) -> Pattern:
 def take(pattern: Pattern, source: Index) -> Pattern:
     """Row e is row `source[e]`; empty where that is negative."""
     flat = source.ravel()
-    found = [np.where(flat >= 0, t.of[np.maximum(flat, 0)], NO_SET) if t.of.size else flat for t in pattern.terms]
-    terms = tuple(map(_without_unused, found, [t.sets for t in pattern.terms]))
+    # Of a variable without elements there is nothing to take: all of `flat` is negative then.
+    taken = [np.where(flat >= 0, t.of[np.maximum(flat, 0)], NO_SET) if t.of.size else flat for t in pattern.terms]
+    terms = tuple(map(_without_unused, taken, [t.sets for t in pattern.terms]))
     check_entries(sum(int(t.sizes.sum()) for t in terms))
     return Pattern(pattern.columns, terms)
 
@@ -125,9 +127,9 @@ def times(first: Pattern, second: Pattern) -> Pattern:
     if int((np.append(term.sets @ met, 0)[term.of]).sum()) > _MOST_WORK:
         raise TooManyEntriesError(f"takes more than {_MOST_WORK:,} operations to find")
     parts = [(term.sets @ one_of(t.of, t.sets.shape[0])) @ t.sets for t in second.terms]
-    found = Term(term.of, functools.reduce(lambda a, b: a + b, parts))
-    check_entries(int(found.sizes.sum()))
-    return Pattern(second.columns, (found,))
+    product = Term(term.of, functools.reduce(operator.add, parts))
+    check_entries(int(product.sizes.sum()))
+    return Pattern(second.columns, (product,))
 
 
 def union(first: Pattern, second: Pattern) -> Pattern:
@@ -181,5 +183,5 @@ def _joined(first: Term, second: Term) -> Term:
 def _pairs(first: Term, second: Term) -> tuple[Index, Index, Index]:
     """Rows with the same pair of sets together: the number of the pair, by row, and both sets of every pair."""
     count = second.sets.shape[0] + 1
-    found, of = np.unique((first.of + 1).astype(np.int64) * count + second.of + 1, return_inverse=True)
-    return of.ravel(), found // count - 1, found % count - 1
+    pairs, of = np.unique((first.of + 1).astype(np.int64) * count + second.of + 1, return_inverse=True)
+    return of.ravel(), pairs // count - 1, pairs % count - 1

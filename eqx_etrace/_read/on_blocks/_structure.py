@@ -116,15 +116,16 @@ def find_structure(step: Step, body: Body) -> Structure:
     columns = {v: identity(n, start, total) for v, n, start in zip(variables, sizes, starts, strict=True)}
     cut = {(use.output, use.operand) for use in body.heads} | set(unfollowed_edges(step, body))
     patterns = find_patterns(step.program, body.equations, columns, cut)
-    new = [patterns.get(v) for v in step.new_states]
-    pattern = stack([nothing(n, total) if p is None else p for p, n in zip(new, sizes[:count], strict=True)])
+    new = [patterns.get(v, nothing(n, total)) for v, n in zip(step.new_states, sizes[:count], strict=True)]
     leaf = np.repeat(np.arange(count), sizes[:count])
-    is_entered = np.isin(np.arange(total), np.concatenate([term.sets.indices for term in pattern.terms]))
-    sources = [
-        Source(weight=use.weight if use else var, use=use, start=start - leaf.size, rows=size)
-        for (var, use), start, size in zip(places, starts[count:], sizes[count:], strict=True)
-        if is_entered[start : start + size].any()
-    ]
+    pattern = stack(new)
+    is_entered = np.zeros(total, bool)
+    is_entered[np.concatenate([term.sets.indices for term in pattern.terms])] = True
+    sources: list[Source] = []
+    for (var, use), start, size in zip(places, starts[count:], sizes[count:], strict=True):
+        if is_entered[start : start + size].any():
+            weight = var if use is None else use.weight
+            sources.append(Source(weight, use, start=start - leaf.size, rows=size))
     return Structure(pattern, tuple(sources), leaf)
 
 

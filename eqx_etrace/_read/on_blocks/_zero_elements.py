@@ -21,14 +21,14 @@ class Zeros:
 
     def of(self, var: int) -> np.ndarray | None:
         """False where the variable is zero whatever the parameters; None if nowhere."""
-        left = [var]
-        while left:
+        left = [] if var in self._masks else [var]
+        while left:  # its factors before itself, without recursion
             missing = [v for v in self._factors(left[-1]) if v not in self._masks]
-            if left[-1] in self._masks or not missing:
-                now = left.pop()
-                self._masks.setdefault(now, None if now in self._masks else self._find(now))
-            else:
+            if missing:
                 left.append(missing[0])
+            else:
+                now = left.pop()
+                self._masks[now] = self._find(now)
         return self._masks[var]
 
     def _factors(self, var: int) -> tuple[int, ...]:
@@ -52,14 +52,15 @@ class Zeros:
         value = constant_value(self.program, var, self._values) if var in self._constant else None
         if value is not None:
             return None if (value != 0).all() else np.asarray(value != 0)
-        masks = [self._masks[v] for v in self._factors(var)]
-        known = [mask for mask in masks if mask is not None]
-        if not known:
-            return None
-        eqn, shape = self.program.producer[var], self.program.shape(var)
-        if eqn.traits.move is not None:
-            return np.asarray(eqn.traits.move(known[0], **eqn.params))
-        return np.asarray(np.logical_and.reduce([np.broadcast_to(mask, shape) for mask in known]))
+        masks = [mask for mask in map(self._masks.__getitem__, self._factors(var)) if mask is not None]
+        return _combined(self.program, self.program.producer[var], masks) if masks else None
+
+
+def _combined(program: Program, eqn: Equation, masks: Sequence[np.ndarray]) -> np.ndarray:
+    if eqn.traits.move is not None:
+        return np.asarray(eqn.traits.move(masks[0], **eqn.params))
+    shape = program.shape(eqn.outputs[0])
+    return np.asarray(np.logical_and.reduce([np.broadcast_to(mask, shape) for mask in masks]))
 
 
 def _passes_zeros(eqn: Equation) -> bool:

@@ -1,7 +1,9 @@
 """What depends on what, as far as derivatives are concerned: one set of bits per variable."""
 
+import functools
 import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from typing import Any
 
 from ._program import Equation, Program
 from ._propagate import by_edge, propagate
@@ -42,9 +44,6 @@ def carries_into(program: Program, eqn: Equation, operand: int, variables: Set[i
     return any(v in variables and program.links(eqn, operand, j) is not None for j, v in enumerate(eqn.outputs))
 
 
-def union(bits: Mapping[int, int], variables: Iterable[int]) -> int:
-    """The bits of several variables together."""
-    together = 0
-    for var in variables:
-        together |= bits.get(var, 0)
-    return together
+def union(bits: Mapping[Any, int], keys: Iterable[Any]) -> int:
+    """The bits of several variables, or of whatever has bits, together."""
+    return functools.reduce(operator.or_, [bits.get(key, 0) for key in keys], 0)

@@ -17,17 +17,8 @@ from ._program import Equation, Program
 
 
 def link_of(program: Program, eqn: Equation, operand: int, output: int) -> Link | None:
-    """A `Link`; None where no derivative flows."""
-    return _BY_FLOW[eqn.traits.flow](program, eqn, operand, output)
-
-
-def _stopped(program: Program, eqn: Equation, operand: int, output: int) -> None:
-    del program, eqn, operand, output
-
-
-def _mixed(program: Program, eqn: Equation, operand: int, output: int) -> Link:
-    del program, eqn, operand, output
-    return MIXING
+    """Of an operation with a derivative: a `Link`; None where none flows."""
+    return _BY_FLOW[eqn.traits.flow](program, eqn, operand, output) if eqn.traits.flow in _BY_FLOW else MIXING
 
 
 def _aligned(program: Program, eqn: Equation, operand: int, output: int) -> Link:
@@ -110,7 +101,6 @@ def _contracted(program: Program, eqn: Equation, operand: int, output: int) -> L
 
 
 _BY_FLOW: Mapping[Flow, Callable[[Program, Equation, int, int], Link | None]] = {
-    Flow.STOPPED: _stopped,
     Flow.ALIGNED: _aligned,
     Flow.PAIRED: _paired,
     Flow.REDUCED: _reduced,
@@ -119,7 +109,4 @@ _BY_FLOW: Mapping[Flow, Callable[[Program, Equation, int, int], Link | None]] = 
     Flow.JOINED: _joined,
     Flow.INDEXED: _indexed,
     Flow.CONTRACTED: _contracted,
-    Flow.CONVOLVED: _mixed,
-    Flow.LINES: _mixed,
-    Flow.MIXED: _mixed,
 }

@@ -76,15 +76,18 @@ def _through_operation(program: Program, eqn: Equation, operands: list[Kind], is
         return Kind.OTHER
     if eqn.traits.asks_if_finite:
         return Kind.FIXED
-    is_unknown = eqn.traits.linear is None and not eqn.traits.is_multilinear
-    is_linear = (is_known_linear and is_unknown) or _is_linear(eqn, operands, hit, together)
-    return Kind.LINEAR if is_linear and _keeps_precision(program, eqn, hit) else Kind.OTHER
+    is_linear = _keeps_precision(program, eqn, hit) and _is_linear(eqn, operands, hit, together, is_known_linear)
+    return Kind.LINEAR if is_linear else Kind.OTHER
 
 
-def _is_linear(eqn: Equation, operands: list[Kind], hit: list[int], together: Sequence[int]) -> bool:
-    """Is it linear in those that are hit, by its traits, if nothing is rounded?"""
+def _is_linear(
+    eqn: Equation, operands: list[Kind], hit: list[int], together: Sequence[int], is_known_linear: bool
+) -> bool:
+    """Is it linear in those that are hit, if nothing is rounded?"""
     if eqn.traits.is_multilinear:
         return len(hit) == 1
+    if eqn.traits.linear is None:
+        return is_known_linear
     others = (operands[i] for i in together if i not in hit)
     return set(together).issuperset(hit) and all(kind is Kind.ZERO for kind in others)
 

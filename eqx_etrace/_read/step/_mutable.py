@@ -27,4 +27,4 @@ def _first(eqn: Any) -> Any:
     if any(_jax.is_inexact_reference(v.aval) for v in (*eqn.invars, *eqn.outvars)):
         return eqn
     inside = (inner for held in _jax.inner_jaxprs(eqn) for inner in _jax.opened(held)[0].eqns)
-    return next((found for found in map(_first, inside) if found is not None), None)
+    return next(filter(None, map(_first, inside)), None)

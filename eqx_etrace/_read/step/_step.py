@@ -5,6 +5,7 @@
 
 import dataclasses
 import functools
+import itertools
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
 
@@ -120,13 +121,13 @@ def stage_step(
     check_arguments(where, *layouts[:2])
     check_numbers(where, model, layouts[0])
     run = functools.partial(_checked, step, where, has_aux)
-    found: list[Layout] = []
+    returned: list[Layout] = []
 
     def flat(*parts: Any) -> Any:
         trees = [lay.join(*parts[2 * i : 2 * i + 2]) for i, lay in enumerate(layouts)]
         out, aux, new_state = run(*trees)
-        found[:] = [Layout.of(out), Layout.of(aux)]
-        return *found[0].split(out), *found[1].split(aux), *layouts[1].split(new_state)
+        returned[:] = [Layout.of(out), Layout.of(aux)]
+        return *returned[0].split(out), *returned[1].split(aux), *layouts[1].split(new_state)
 
     try:
         closed, shapes = jax.make_jaxpr(flat, return_shape=True)(*arguments)
@@ -142,9 +143,10 @@ def stage_step(
     names += ("out_inexact", "out_rest", "aux_inexact", "aux_rest", "new_states", "new_states_rest")
     roles = [*_cut(program.inputs, [len(a) for a in arguments]), *_cut(program.outputs, sizes)]
     program = dataclasses.replace(program, moved=frozenset(roles[0] + roles[2]))
-    return Step(program, layouts[0], layouts[1], layouts[2], found[0], found[1], **dict(zip(names, roles, strict=True)))
+    out, aux = returned
+    return Step(program, *layouts, out, aux, **dict(zip(names, roles, strict=True)))
 
 
 def _cut(variables: tuple[int, ...], sizes: Sequence[int]) -> list[tuple[int, ...]]:
     left = iter(variables)
-    return [tuple(next(left) for _ in range(n)) for n in sizes]
+    return [tuple(itertools.islice(left, n)) for n in sizes]
