@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import PyTree
 
 from ._carry import Jacobians
-from ._jax import definition_line
+from ._source import definition_line
 from ._spend import (
     add,
     advance,

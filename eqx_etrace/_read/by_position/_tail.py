@@ -128,16 +128,17 @@ class _Search:
         self._queue: list[int] = []
 
     def run(self) -> None:
+        """Visit every equation of the tail, and settle every frame."""
         equations = self.step.program.equations
         for leaf, positions in zip(self.group.leaves, self.group.positions, strict=True):
             self._propose(self.step.new_states[leaf], None, positions)
         last = -1
         while self._queue:
+            # The latest comes first: all uses of what it makes are known then. Its other proposals queued it again.
             index = -heapq.heappop(self._queue)
-            if index == last:
-                continue
+            if index != last:
+                self._visit(equations[index])
             last = index
-            self._visit(equations[index])
         for var in self.own:
             self._settle(var)
         self.visited.reverse()
@@ -190,6 +191,7 @@ class _Search:
                 self._follow(eqn, i, operand)
 
     def _follow(self, eqn: Equation, i: int, operand: int) -> None:
+        """Find out what one operand is to the group: a weight at a site, a variable of the tail, or a cut."""
         edge, output = (eqn.outputs[0], i), eqn.outputs[0]
         if output in self.frames and self._is_head(eqn, operand):
             # Asked first, so that no array of the size of the weight is made.
@@ -266,13 +268,10 @@ def _recomputed(
     equations = []
     for eqn in search.visited:
         edges = [(eqn.outputs[0], i) for i in range(len(eqn.inputs))]
-        bits = union(entering, edges) | union(reach, _operands(eqn, search.kept.intersection(edges)))
+        kept = [v for edge, v in zip(edges, eqn.inputs, strict=True) if edge in search.kept]
+        bits = union(entering, edges) | union(reach, kept)
         if bits:
             equations.append(eqn)
             for output in eqn.outputs:
                 reach[output] = reach.get(output, 0) | bits
     return tuple(equations), reach
-
-
-def _operands(eqn: Equation, edges: Iterable[Edge]) -> list[int]:
-    return [eqn.inputs[i] for _, i in edges]

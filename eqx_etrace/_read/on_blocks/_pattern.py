@@ -1,6 +1,6 @@
 """Which scalar of the new state can depend on which scalar of the old one, in one step.
 
-A **pattern** is a sparse boolean matrix: row i says which sources element i of a variable depends on. Sources are the
+A **pattern** is a sparse boolean matrix: row i says which starts element i of a variable depends on. Starts are the
 elements of chosen variables. Every equation multiplies the patterns of its operands by its own: the identity for
 elementwise operations, a selection for movements, a union for contractions, and all-to-all where nothing is known.
 Zeros of constant factors (masked weights) are seen; calls and loops are followed inside.
@@ -25,12 +25,12 @@ class PatternTooLargeError(ValueError):
 def find_patterns(
     program: Program,
     equations: Iterable[Equation],
-    sources: Mapping[int, Pattern],
+    starts: Mapping[int, Pattern],
     cut: Collection[tuple[int, int]] = (),
 ) -> dict[int, Pattern]:
-    """The pattern of every variable that depends on the sources, by these equations of a program.
+    """The pattern of every variable that depends on the starts, by these equations of a program.
 
-    A source that is computed on the way adds its own. `cut` are (first output, operand) that are not followed.
+    A start that is computed on the way adds its own. `cut` are (first output, operand) that are not followed.
     """
     zeros = Zeros(program)
 
@@ -52,7 +52,7 @@ def find_patterns(
                 "`DRTRL()` or `PPProp(decay)`, which keep the part that stays in its position."
             ) from None
 
-    return propagate(equations, sources, transfer, union)
+    return propagate(equations, starts, transfer, union)
 
 
 def _inside(program: Program, eqn: Equation, operands: Sequence[Pattern | None]) -> Sequence[Pattern | None]:
@@ -62,8 +62,8 @@ def _inside(program: Program, eqn: Equation, operands: Sequence[Pattern | None])
 
 
 def _run(program: Program, operands: Sequence[Pattern | None]) -> list[Pattern | None]:
-    sources = {v: p for v, p in zip(program.inputs, operands, strict=True) if p is not None and program.is_inexact(v)}
-    patterns = find_patterns(program, program.equations, sources)
+    starts = {v: p for v, p in zip(program.inputs, operands, strict=True) if p is not None and program.is_inexact(v)}
+    patterns = find_patterns(program, program.equations, starts)
     return [patterns.get(v) for v in program.outputs]
 
 

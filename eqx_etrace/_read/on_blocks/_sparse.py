@@ -53,7 +53,7 @@ class Term:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Pattern:
-    """[elements of a variable, sources]: which sources an element depends on, by any of the terms."""
+    """[elements of a variable, starts]: which starts an element depends on, by any of the terms."""
 
     columns: int
     terms: tuple[Term, ...]
@@ -92,7 +92,7 @@ def nothing(rows: int, columns: int) -> Pattern:
 
 
 def identity(count: int, start: int, total: int) -> Pattern:
-    """The pattern of a source: its elements are the columns from `start` on."""
+    """The pattern of a start: its elements are the columns from `start` on."""
     return operation(np.arange(count), one_of(np.arange(start, start + count), total))
 
 
@@ -104,12 +104,12 @@ def everything(rows: int, pattern: Pattern) -> Pattern:
     return operation(np.zeros(rows, int), whole)
 
 
-def take(pattern: Pattern, source: Index) -> Pattern:
-    """Row e is row `source[e]`; empty where that is negative."""
-    flat = source.ravel()
+def take(pattern: Pattern, taken: Index) -> Pattern:
+    """Row e is row `taken[e]`; empty where that is negative."""
+    flat = taken.ravel()
     # Of a variable without elements there is nothing to take: all of `flat` is negative then.
-    taken = [np.where(flat >= 0, t.of[np.maximum(flat, 0)], NO_SET) if t.of.size else flat for t in pattern.terms]
-    terms = tuple(map(_without_unused, taken, [t.sets for t in pattern.terms]))
+    of = [np.where(flat >= 0, t.of[np.maximum(flat, 0)], NO_SET) if t.of.size else flat for t in pattern.terms]
+    terms = tuple(map(_without_unused, of, [t.sets for t in pattern.terms]))
     check_entries(sum(int(t.sizes.sum()) for t in terms))
     return Pattern(pattern.columns, terms)
 
@@ -121,7 +121,7 @@ def merge(pattern: Pattern, target: Index, count: int) -> Pattern:
 
 
 def times(first: Pattern, second: Pattern) -> Pattern:
-    """Which sources a variable depends on, from what it depends on in between; `first` is that of one operation."""
+    """Which starts a variable depends on, from what it depends on in between; `first` is that of one operation."""
     (term,) = first.terms
     met = sum(t.sizes for t in second.terms)
     if int((np.append(term.sets @ met, 0)[term.of]).sum()) > _MOST_WORK:

@@ -17,7 +17,7 @@ from typing import Any, Protocol, runtime_checkable
 import jax
 import jax.numpy as jnp
 
-from ... import _jax
+from ... import _jax, _source
 from ..primitives import Flow, IDENTITY, is_accounted_for, TABLE, Traits, traits_of
 from ._link import Link
 
@@ -84,9 +84,10 @@ class Equation:
     @property
     def source(self) -> str:
         eqn = self.jaxpr_eqn if self.origin is None else self.origin
-        return "" if eqn is None else _jax.source_line(eqn)
+        return "" if eqn is None else _source.source_line(eqn)
 
     def bind(self, operands: Sequence[Any]) -> list[Any]:
+        """Run it; an error names the user's line."""
         if self.jaxpr_eqn is None:
             return list(operands)
         try:
@@ -194,6 +195,7 @@ class _Inliner:
         return var
 
     def inline(self, jaxpr: Any, consts: Sequence[Any], arguments: Sequence[int]) -> tuple[int, ...]:
+        """Append the equations of a jaxpr, run on these variables; its outputs."""
         env = dict(zip(jaxpr.invars, arguments, strict=True))
         held = consts or [None] * len(jaxpr.constvars)  # an open jaxpr does not say what its constants are
         for var, value in zip(jaxpr.constvars, held, strict=True):
@@ -225,7 +227,7 @@ class _Inliner:
     def _from_call(self, eqn: Any, inner: tuple[Any, Sequence[Any]], operands: Sequence[int]) -> tuple[int, ...]:
         start = len(self.equations)
         outputs = self.inline(*inner, operands)
-        if _jax.is_foreign(eqn.params):
+        if _source.is_foreign(eqn.params):
             self._attribute(start, eqn)
         return outputs
 

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import PyTree
 
-from ... import _jax
+from ... import _source
 from ..program import flatten, Links, Program, with_fresh_outputs, without_derivative
 from ._check import axis_too_many, check_arguments, check_numbers, check_pair, check_state, describe
 from ._pytree import Layout
@@ -117,7 +117,7 @@ def stage_step(
     """Stage a step on arrays or `ShapeDtypeStruct`s. With `has_aux` its output is a pair `(out, aux)`."""
     layouts = Layout.of(model), Layout.of(state, in_halves=True), Layout.of(inputs)
     arguments = [part for lay, tree in zip(layouts, (model, state, inputs), strict=True) for part in lay.split(tree)]
-    where = _jax.definition_line(step)
+    where = _source.definition_line(step)
     check_arguments(where, *layouts[:2])
     check_numbers(where, model, layouts[0])
     run = functools.partial(_checked, step, where, has_aux)
