@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import PyTree
 
-from ._jax import definition_line
+from ._source import definition_line
 from ._spend import (
     Call,
     check_rule,

@@ -5,11 +5,8 @@ looked up as *objects*, never matched by name: a name that a JAX version lacks i
 the tables, and an equation whose primitive is in no table is treated as mixing and reported.
 """
 
-import contextlib
 import functools
-import importlib.util
 import inspect
-import os
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -17,34 +14,19 @@ import equinox
 import jax
 import jax.lax as lax
 import jax.numpy as jnp
-import jaxtyping
-from jax.extend.core import (
-    ClosedJaxpr as ClosedJaxpr,
-)
-from jax.extend.core import (
-    Jaxpr as Jaxpr,
-)
-from jax.extend.core import (
-    Literal as Literal,
-)
-from jax.extend.core import (
-    Primitive as Primitive,
-)
-from jax.extend.core import (
-    primitives as _primitives,
-)
-from jax.extend.source_info_util import summarize as _summarize
+from jax.extend import core as _core
+from jax.extend.core import primitives as _primitives
+
+ClosedJaxpr = _core.ClosedJaxpr
+Jaxpr = _core.Jaxpr
+Literal = _core.Literal
+Primitive = _core.Primitive
 
 
 def primitives(names: str) -> list[Primitive]:
     """The primitives of these names (without `_p`) that this JAX has, as objects."""
-    found = []
-    for name in names.split():
-        primitive = getattr(_primitives, f"{name}_p", None)
-        primitive = getattr(lax, f"{name}_p", None) if primitive is None else primitive
-        if primitive is not None:
-            found.append(primitive)
-    return found
+    named = [getattr(_primitives, f"{name}_p", getattr(lax, f"{name}_p", None)) for name in names.split()]
+    return [primitive for primitive in named if primitive is not None]
 
 
 INLINED = frozenset(primitives("jit remat closed_call call"))
@@ -118,57 +100,13 @@ def written_out(eqn: Any) -> ClosedJaxpr | None:
 
 def _runs(jaxpr: Any, primitive: Primitive) -> bool:
     """Does a jaxpr run this primitive, itself or inside?"""
-    return any(
-        e.primitive is primitive or any(_runs(opened(j)[0], primitive) for j in inner_jaxprs(e)) for e in jaxpr.eqns
-    )
+    inside = any(_runs(inner, primitive) for inner in _inside(jaxpr))
+    return inside or any(eqn.primitive is primitive for eqn in jaxpr.eqns)
 
 
-def _home(module: Any) -> str:
-    return os.path.dirname(module.__file__) + os.sep
-
-
-def _installed(package: str) -> list[str]:
-    """Where an optional package is, if it is; it is not imported."""
-    spec = importlib.util.find_spec(package)
-    return list(spec.submodule_search_locations or ()) if spec else []
-
-
-# A user wants the line of *their* code that made an equation, not the line in a layer they called.
-_FOREIGN = (
-    *(_home(module) for module in (jax, equinox, jaxtyping)),
-    *_installed("saiunit"),
-    os.path.dirname(__file__) + os.sep,
-    contextlib.__file__,
-    functools.__file__,
-    "<@beartype",
-    "<frozen",
-)
-
-
-def is_foreign(params: dict[str, Any]) -> bool:
-    """Is the function that a call-like equation runs one of JAX's or Equinox's, such as `jnp.roll`?
-
-    Their jaxprs are cached, and so carry the lines of the first call: the line of this call is that of the equation.
-    """
-    debug_info = getattr(opened(params.get("jaxpr", params.get("call_jaxpr")))[0], "debug_info", None)
-    return (getattr(debug_info, "func_filename", None) or "<frozen").startswith(_FOREIGN)
-
-
-def source_line(eqn: Any) -> str:
-    """`file.py:12 (function)`: the innermost frame of user code behind an equation."""
-    traceback = getattr(eqn.source_info, "traceback", None)
-    for frame in getattr(traceback, "frames", ()):
-        if not frame.file_name.startswith(_FOREIGN):
-            return f"{os.path.basename(frame.file_name)}:{frame.line_num} ({frame.function_name})"
-    return _summarize(eqn.source_info)
-
-
-def definition_line(function: Any) -> str:
-    """`name (file.py:12)`: where a user's function is defined."""
-    inner = getattr(function, "__func__", function)
-    name = getattr(inner, "__name__", type(function).__name__)
-    code = getattr(inspect.unwrap(inner) if callable(inner) else inner, "__code__", None)
-    return f"`{name}`" if code is None else f"`{name}` ({os.path.basename(code.co_filename)}:{code.co_firstlineno})"
+def _inside(jaxpr: Any) -> list[Any]:
+    """What its equations run."""
+    return [opened(held)[0] for eqn in jaxpr.eqns for held in inner_jaxprs(eqn)]
 
 
 def scan_sizes(params: dict[str, Any]) -> tuple[int, int]:
@@ -201,8 +139,7 @@ def may_have_a_rule(eqn: Any) -> bool:
 
 def holds_a_rule(jaxpr: Any) -> bool:
     """Is there such an equation in it, or inside one?"""
-    inside = [opened(held)[0] for eqn in jaxpr.eqns for held in inner_jaxprs(eqn)]
-    return any(map(may_have_a_rule, jaxpr.eqns)) or any(map(holds_a_rule, inside))
+    return any(map(may_have_a_rule, jaxpr.eqns)) or any(map(holds_a_rule, _inside(jaxpr)))
 
 
 def is_solve(eqn: Any) -> bool:

@@ -1,6 +1,6 @@
-"""What the tables of primitives say, against the JAX that is installed.
+"""What the table of primitives says, against the JAX that is installed.
 
-An entry without a sample (`sweep/_samples.py`) fails: who adds an entry adds a way to call it.
+A row without a sample (`sweep/_samples.py`) fails: who adds a row adds a way to call it.
 """
 
 import math
@@ -11,50 +11,46 @@ import numpy as np
 import pytest
 from sweep import Call, calls_of, complex_calls_of, has_sample
 
-from eqx_etrace._read.by_position import _holomorphic
-from eqx_etrace._read.on_blocks import _operation_pattern, _zero_elements
-from eqx_etrace._read.primitives._parameters import is_accounted_for
-from eqx_etrace._read.program import _backward_rule, _linear, _links
+from eqx_etrace._read.primitives import _table, Flow, is_accounted_for, TABLE, Traits
 
-
-def tables():
-    """Every table, by the fact that it states; where a fact is about some operands, with these as a slice."""
-    moves = {*_links.SHAPED, *_links.INDEXED, *_links.JOINED, *_links.UNSTACK, _links.SPLIT}
-    return {
-        "no derivative": dict.fromkeys(_links.WITHOUT_DERIVATIVE),
-        "no derivative if real": dict.fromkeys(_links.WITHOUT_DERIVATIVE_IF_REAL),
-        "elementwise": dict.fromkeys(_links.ELEMENTWISE),
-        "pairwise": dict.fromkeys(_links.PAIRWISE),
-        "reduction": dict.fromkeys(_links.REDUCTIONS),
-        "movement": dict.fromkeys({*moves, _links.CONCATENATE, _links.TRANSPOSE}),
-        "on numbers": _links.SHAPED,
-        "identity": dict.fromkeys(_links.COPIES | _links.ROUNDS),
-        "half": dict(zip(_links.HALVES, (np.real, np.imag), strict=True)),
-        "linear": {p: s for p, s in _linear.LINEAR_IN.items() if p not in _backward_rule._BY_VALUE},
-        "linear in one": dict.fromkeys(_linear.LINEAR_IN_ONE),
-        "by value": dict.fromkeys(_backward_rule._BY_VALUE),
-        "holomorphic": dict.fromkeys(_holomorphic._HOLOMORPHIC),
-        "keeps zero": dict.fromkeys(_zero_elements._KEEPS_ZERO),
-        "zero by one": dict.fromkeys(_zero_elements.MULTIPLY),
-        "along an axis": dict.fromkeys(_operation_pattern._ALONG_AN_AXIS, "axis"),
-        "along a dimension": dict.fromkeys(_operation_pattern._SORT, "dimension"),
-    }
+MOVEMENTS = {Flow.REARRANGED, Flow.PARTED, Flow.JOINED, Flow.INDEXED}
+STATED = {
+    "no derivative": lambda traits: traits.flow is Flow.STOPPED,
+    "no derivative if real": lambda traits: traits.is_flat_if_real,
+    "elementwise": lambda traits: traits.flow is Flow.ALIGNED,
+    "pairwise": lambda traits: traits.flow is Flow.PAIRED,
+    "reduction": lambda traits: traits.flow is Flow.REDUCED,
+    "movement": lambda traits: traits.flow in MOVEMENTS,
+    "on numbers": lambda traits: traits.move,
+    "identity": lambda traits: traits.copies and not traits.stops_gradient,
+    "half": lambda traits: traits.half,
+    "linear": lambda traits: None if traits.stops_gradient else traits.linear,
+    "linear in one": lambda traits: traits.is_multilinear,
+    "by value": lambda traits: traits.stops_gradient,
+    "holomorphic": lambda traits: traits.is_holomorphic,
+    "keeps zero": lambda traits: traits.keeps_zero,
+    "zero by one": lambda traits: traits.is_product,
+    "along an axis": lambda traits: traits.axis,
+}
+"""What a row states of its primitive, by fact; false or None if it does not state it."""
 
 
 ALSO_COMPLEX = ("holomorphic", "no derivative", "elementwise", "keeps zero")
 """Facts that must hold of complex numbers, too."""
 
 
-def entries():
-    """One test for each entry of each table."""
-    for fact, table in tables().items():
-        for primitive, what in sorted(table.items(), key=lambda entry: entry[0].name):
-            yield pytest.param(fact, primitive, what, id=f"{fact}-{primitive.name}")
+def facts():
+    """One test for each fact of each row."""
+    for fact, stated in STATED.items():
+        for primitive, traits in sorted(TABLE.items(), key=lambda row: row[0].name):
+            what = stated(traits)
+            if what not in (None, False, ""):
+                yield pytest.param(fact, primitive, what, id=f"{fact}-{primitive.name}")
 
 
-@pytest.mark.parametrize(("fact", "primitive", "what"), list(entries()))
+@pytest.mark.parametrize(("fact", "primitive", "what"), list(facts()))
 def test_fact(fact, primitive, what):
-    assert has_sample(primitive), f"`{primitive}` is in a table and has no sample"
+    assert has_sample(primitive), f"`{primitive}` has a row and no sample"
     calls = [] if fact == "holomorphic" else calls_of(primitive)
     calls += complex_calls_of(primitive) if fact in ALSO_COMPLEX else []
     assert calls, f"no sample of `{primitive}` can be asked for: {fact}"
@@ -98,9 +94,9 @@ def movement(call: Call, _):
 
 
 def on_numbers(call: Call, rule):
-    (operand,) = call.operands
-    numbered = jnp.arange(np.size(operand)).reshape(np.shape(operand))
-    np.testing.assert_array_equal(rule(np.asarray(numbered), **call.params), call(numbered)[0])
+    numbered = [jnp.arange(np.size(operand)).reshape(np.shape(operand)) for operand in call.operands]
+    moved, outputs = rule(*map(np.asarray, numbered), **call.params), call(*numbered)
+    np.testing.assert_equal(moved if isinstance(moved, list) else [moved], list(map(np.asarray, outputs)))
 
 
 def identity(call: Call, _):
@@ -108,8 +104,8 @@ def identity(call: Call, _):
         np.testing.assert_array_equal(call.jacobian(i, j), np.eye(call.outputs[j].size))
 
 
-def half(call: Call, of):
-    np.testing.assert_array_equal(call(*call.operands)[0], of(call.operands[0]))
+def half(call: Call, name):
+    np.testing.assert_array_equal(call(*call.operands)[0], getattr(np, name)(call.operands[0]))
 
 
 def linear(call: Call, which):
@@ -195,5 +191,9 @@ FACTS = {
     "keeps zero": keeps_zero,
     "zero by one": zero_by_one,
     "along an axis": along,
-    "along a dimension": along,
 }
+
+
+def test_a_primitive_stands_in_one_row():
+    with pytest.raises(ValueError, match="`tanh` stands in two rows"):
+        _table._by_primitive({"tanh exp": Traits(Flow.ALIGNED), "tanh": Traits(Flow.STOPPED)})

@@ -1,4 +1,4 @@
-"""What the tables say of a primitive holds only for the parameters they account for."""
+"""What the table says of a primitive holds only for the parameters that its row accounts for."""
 
 import equinox as eqx
 import jax
@@ -8,7 +8,7 @@ import pytest
 from oracle import bptt
 
 import eqx_etrace as etr
-from eqx_etrace._read.primitives import _parameters
+from eqx_etrace._read.primitives import TABLE, Traits
 
 X = jnp.linspace(0.3, 0.9, 4)
 XS = jnp.sin(jnp.arange(24.0)).reshape(6, 4)
@@ -44,11 +44,11 @@ def test_reshape_with_dimensions_moves_as_jax_moves_it(moved):
     assert eqx.tree_equal(found, wanted, rtol=1e-9, atol=1e-12)
 
 
-def test_a_parameter_that_no_table_knows_makes_an_operation_mixing(monkeypatch):
+def test_a_parameter_that_no_row_accounts_for_makes_an_operation_mixing(monkeypatch):
     (reverse,) = (eqn.primitive for eqn in jax.make_jaxpr(lambda x: jax.lax.rev(x, (0,)))(X).eqns)
     step = _stepped(lambda h: jnp.flip(jnp.flip(h)))
     assert all(row.exact for row in etr.compile_graph(step, MODEL, X, X).report(etr.DRTRL()).rows)
-    monkeypatch.setitem(_parameters.ACCOUNTED, reverse, frozenset())
+    monkeypatch.setitem(TABLE, reverse, Traits())
     rows = etr.compile_graph(step, MODEL, X, X).report(etr.DRTRL()).rows
     assert not any(row.exact for row in rows)
     assert "rev mixes positions at test_parameters.py" in str(rows[0].dropped[0])

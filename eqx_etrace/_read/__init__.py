@@ -15,8 +15,9 @@ from .on_blocks import Source as Source
 from .on_blocks import Structure as Structure
 from .on_blocks import unfollowed_edges as unfollowed_edges
 from .on_blocks import Zeros as Zeros
+from .primitives import Contraction as Contraction
+from .primitives import DOT as DOT
 from .program import dependence as dependence
-from .program import DOT as DOT
 from .program import Equation as Equation
 from .program import evaluate as evaluate
 from .program import flatten as flatten

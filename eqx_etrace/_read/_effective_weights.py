@@ -2,14 +2,14 @@
 
 import dataclasses
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
-from .program import carries_into, CONCATENATE, DOT, Equation, leading_to, meets_data, Runnable, TRANSPOSE, union
+from .primitives import CONCATENATE, Contraction, DOT, TRANSPOSE
+from .program import carries_into, Equation, fixed_by, leading_to, meets_data, Runnable, union
 from .step import Step
 
 Held = tuple[int, int, int, int]
@@ -17,7 +17,7 @@ Held = tuple[int, int, int, int]
 
 
 @dataclasses.dataclass(frozen=True)
-class Run:
+class Piece:
     """Neighbours in a concatenation, all of them with a derivative or all without."""
 
     start: int
@@ -29,7 +29,7 @@ class Run:
 class Transposed:
     """A variable as the transpose of one made before."""
 
-    source: int
+    before: int
     permutation: tuple[int, ...]
 
 
@@ -40,7 +40,7 @@ class Use:
     equation: Equation
     operand: int
     """Which operand is the weight."""
-    runs: tuple[Run, ...]
+    pieces: tuple[Piece, ...]
     """The data in pieces, where it is a concatenation along a contracted axis; else in one."""
     axes: tuple[int, int]
     """That axis of the weight, and of the data."""
@@ -65,20 +65,20 @@ class Use:
 
     @property
     def inputs(self) -> tuple[Any, ...]:
-        """What `bind` takes: copies of the weight, then the data, run by run."""
-        return (*self.held, *(part for run in self.runs for part in run.parts))
+        """What `bind` takes: copies of the weight, then the data, piece by piece."""
+        return (*self.held, *(part for piece in self.pieces for part in piece.parts))
 
     @property
     def held(self) -> tuple[Held, ...]:
         """The copies of the weight that it reads."""
-        return tuple((self.weight, self.axes[0], run.start, run.stop) for run in self.runs)
+        return tuple((self.weight, self.axes[0], piece.start, piece.stop) for piece in self.pieces)
 
     def bind(self, operands: Sequence[Any]) -> list[Any]:
-        """The equation, as a sum over runs: where the data has no derivative, reverse mode then makes no product."""
-        data, terms = iter(operands[len(self.runs) :]), []
-        for held, run in zip(operands, self.runs, strict=False):
+        """The equation, as a sum over pieces: where the data has no derivative, reverse mode then makes no product."""
+        data, terms = iter(operands[len(self.pieces) :]), []
+        for held, piece in zip(operands[: len(self.pieces)], self.pieces, strict=True):
             weight = jax.lax.transpose(held, self.transposed.permutation)
-            parts = [next(data) for _ in run.parts]
+            parts = [next(data) for _ in piece.parts]
             x = parts[0] if len(parts) == 1 else jnp.concatenate(parts, self.axes[1])
             (y,) = self.equation.bind([weight, x] if self.operand == 0 else [x, weight])
             terms.append(y)
@@ -104,13 +104,23 @@ class Body:
 
     def copies(self, fixed: Mapping[int, Any]) -> dict[Held, Any]:
         """The copies of the weights that heads read."""
-        found = {}
+        copies: dict[Held, Any] = {}
         for use in self.heads:
-            weight, axis = fixed[use.transposed.source], use.transposed.permutation[use.axes[0]]
+            weight, axis = fixed[use.transposed.before], use.transposed.permutation[use.axes[0]]
             for held in use.held:
                 *_, start, stop = held
-                found[held] = weight if len(use.runs) == 1 else jax.lax.slice_in_dim(weight, start, stop, axis=axis)
-        return found
+                copies[held] = weight if len(use.pieces) == 1 else jax.lax.slice_in_dim(weight, start, stop, axis=axis)
+        return copies
+
+
+def find_fixed(step: Step) -> frozenset[int]:
+    """What depends on the model alone. A new state does not count, nor what is made of it: a weight enters it."""
+    new = frozenset(step.new_states)
+    return fixed_by(
+        step.program,
+        (*step.parameters, *step.model_rest),
+        lambda eqn: not step.program.links.unproven(eqn) and new.isdisjoint(eqn.outputs),
+    )
 
 
 def find_body(step: Step, bits: Mapping[int, int], fixed: frozenset[int]) -> Body:
@@ -118,16 +128,21 @@ def find_body(step: Step, bits: Mapping[int, int], fixed: frozenset[int]) -> Bod
     equations = tuple(e for e in step.program.equations if not e.outputs or not fixed.issuperset(e.outputs))
     parameters = union(bits, step.parameters)
     ends = (*step.out_inexact, *step.new_states)
-    read = {v for eqn in equations for v in eqn.inputs} | {*ends}
-    weights = {v for v in read if v in fixed and bits.get(v, 0) & parameters}
+    read = {*ends}.union(*(eqn.inputs for eqn in equations))
+    weights = {v for v in read & fixed if bits.get(v, 0) & parameters}
     uses = _uses_with_credit(step, equations, ends)
-    heads = [
-        _find_use(step, bits, eqn, i)
-        for eqn, i in uses
-        if eqn.inputs[i] in weights and meets_data(eqn, i) and eqn.inputs[1 - i] not in fixed
-    ]
-    credited = weights.intersection({*ends, *(eqn.inputs[i] for eqn, i in uses)})
-    return Body(equations, tuple(sorted(weights)), frozenset(credited), tuple(heads))
+    return Body(
+        equations=equations,
+        weights=tuple(sorted(weights)),
+        credited=frozenset(weights.intersection([*ends, *(eqn.inputs[i] for eqn, i in uses)])),
+        heads=tuple(_find_use(step, bits, eqn, i) for eqn, i in uses if _is_head(eqn, i, weights, fixed)),
+    )
+
+
+def _is_head(eqn: Equation, operand: int, weights: Set[int], fixed: Set[int]) -> bool:
+    """Does an effective weight meet data here?"""
+    is_weight = eqn.inputs[operand] in weights and meets_data(eqn, operand)
+    return is_weight and eqn.inputs[1 - operand] not in fixed
 
 
 def _uses_with_credit(step: Step, equations: Sequence[Equation], ends: Sequence[int]) -> list[tuple[Equation, int]]:
@@ -136,29 +151,36 @@ def _uses_with_credit(step: Step, equations: Sequence[Equation], ends: Sequence[
     Through others BPTT pulls nothing back: a zero in its place, times an infinite slope of a weight or an infinite
     input, would be NaN.
     """
-    credited, every = leading_to(step.program, ends), [(eqn, i) for eqn in equations for i in range(len(eqn.inputs))]
+    credited = leading_to(step.program, ends)
+    every = [(eqn, i) for eqn in equations for i in range(len(eqn.inputs))]
     return [(eqn, i) for eqn, i in every if carries_into(step.program, eqn, i, credited)]
 
 
 def _find_use(step: Step, bits: Mapping[int, int], eqn: Equation, operand: int) -> Use:
     data, transposed = eqn.inputs[1 - operand], _before_transposes(step, eqn.inputs[operand])
-    whole = Use(eqn, operand, (Run(0, 0, (data,)),), (0, 0), transposed)
+    whole = Use(eqn, operand, pieces=(Piece(0, 0, (data,)),), axes=(0, 0), transposed=transposed)
     joined = step.program.producer.get(data)
     if joined is None or joined.primitive is not CONCATENATE or eqn.primitive is not DOT:
         return whole
-    contracting, _ = eqn.params["dimension_numbers"]
     along = joined.params["dimension"]
-    if along not in contracting[1 - operand]:
+    contraction = Contraction.of([step.program.shape(v) for v in eqn.inputs], eqn.params["dimension_numbers"])
+    axis = contraction.met_by(1 - operand, along)
+    pieces = _pieces(step, bits, joined)
+    if axis is None or len(pieces) == 1:
         return whole
-    axis = contracting[operand][contracting[1 - operand].index(along)]
-    stops = np.cumsum([step.program.shape(v)[along] for v in joined.inputs])
-    runs: list[Run] = []
-    for has_derivative, group in itertools.groupby(range(len(stops)), lambda i: bits.get(joined.inputs[i], 0) != 0):
-        del has_derivative
-        members = list(group)
-        start = runs[-1].stop if runs else 0
-        runs.append(Run(start, int(stops[members[-1]]), tuple(joined.inputs[i] for i in members)))
-    return whole if len(runs) == 1 else Use(eqn, operand, tuple(runs), (axis, along), transposed)
+    return Use(eqn, operand, pieces=pieces, axes=(axis, along), transposed=transposed)
+
+
+def _pieces(step: Step, bits: Mapping[int, int], joined: Equation) -> tuple[Piece, ...]:
+    """A concatenation in as few pieces as there may be."""
+    pieces: list[Piece] = []
+    start = 0
+    for _, group in itertools.groupby(joined.inputs, lambda v: bits.get(v, 0) != 0):
+        parts = tuple(group)
+        stop = start + sum(step.program.shape(v)[joined.params["dimension"]] for v in parts)
+        pieces.append(Piece(start, stop, parts))
+        start = stop
+    return tuple(pieces)
 
 
 def _before_transposes(step: Step, weight: int) -> Transposed:

@@ -8,8 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from ._effective_weights import Body
-from .program import COPIES, dependence, ELEMENTWISE, Equation, HALVES, indices, Mixing, Positions, ROUNDS, Runnable
+from ._effective_weights import Body, find_fixed
+from .primitives import Flow
+from .program import dependence, Equation, indices, Mixing, Positions, Runnable, union
 from .step import Step
 
 
@@ -36,35 +37,57 @@ class NewState:
 def find_new_states(step: Step, fixed: Set[int]) -> list[NewState]:
     """Of every new state, in order."""
     taken = {*step.states, *step.new_states, *fixed}
-
-    def found(new: int) -> NewState:
-        var, order, is_rounded = new, indices(step.program.shape(new)), False
-        while True:
-            eqn = step.program.producer[var]
-            edge = step.program.links(eqn, 0, 0) if len(eqn.inputs) == len(eqn.outputs) == 1 else None
-            if edge is None or isinstance(edge, Mixing) or eqn.is_custom or eqn.primitive in ELEMENTWISE - COPIES:
-                return NewState(var, order, is_rounded=is_rounded)
-            (before,) = eqn.inputs
-            becomes_complex = len({jnp.iscomplexobj(step.program.avals[v]) for v in (var, before)}) > 1
-            if before in taken or before not in step.program.producer or becomes_complex:
-                return NewState(var, order, is_rounded=is_rounded)
-            moved = edge.forward(indices(step.program.shape(before)), step.program.shape(var)).ravel()
-            if not np.array_equal(np.sort(moved), np.arange(np.prod(step.program.shape(before)))):
-                return NewState(var, order, is_rounded=is_rounded)
-            taken.add(before)
-            is_rounded |= eqn.primitive in ROUNDS
-            var, order = before, np.asarray(moved[order])  # of no axes NumPy makes a scalar
-
     states: list[NewState] = []
     for leaves in step.state.parts:
         whole = _whole(step, leaves, taken)
         if whole is None:
-            states += [found(step.new_states[leaf]) for leaf in leaves]
+            states += [_before_copies(step, step.new_states[leaf], taken) for leaf in leaves]
         else:
             taken.add(whole)
-            state = found(whole)
+            state = _before_copies(step, whole, taken)
             states += [dataclasses.replace(state, half=half) for half in ("real", "imag")]
     return states
+
+
+def _before_copies(step: Step, new: int, taken: set[int]) -> NewState:
+    """Go back from where a new state is kept to where it is computed; what is passed on the way is taken."""
+    var, order, is_rounded = new, indices(step.program.shape(new)), False
+    while (moved := _moved(step, step.program.producer[var], taken)) is not None:
+        eqn = step.program.producer[var]
+        (var,) = eqn.inputs
+        taken.add(var)
+        is_rounded |= eqn.traits.rounds
+        order = np.asarray(moved[order])  # of no axes NumPy makes a scalar
+    return NewState(var, order, is_rounded=is_rounded)
+
+
+def _moved(step: Step, eqn: Equation, taken: Set[int]) -> Positions | None:
+    """By element of the output, the element of the operand; None if the equation does more than put them in order."""
+    program = step.program
+    if len(eqn.inputs) != 1 or len(eqn.outputs) != 1 or eqn.is_custom or _computes(eqn):
+        return None
+    (before,), (after,) = eqn.inputs, eqn.outputs
+    becomes_complex = jnp.iscomplexobj(program.avals[before]) != jnp.iscomplexobj(program.avals[after])
+    if before in taken or before not in program.producer or becomes_complex:
+        return None
+    link, numbers = program.links(eqn, 0, 0), indices(program.shape(before))
+    if link is None or isinstance(link, Mixing):
+        return None
+    moved = link.forward(numbers, program.shape(after)).ravel()
+    return moved if np.array_equal(np.sort(moved), numbers.ravel()) else None
+
+
+def read_as_new(step: Step) -> list[int]:
+    """The new states that the output reads, by number."""
+    variables = [state.variable for state in find_new_states(step, find_fixed(step))]
+    order = list(dict.fromkeys(variables))  # the halves of a complex state have one variable
+    seen = union(dependence(step.program, order), step.out_inexact)
+    return [leaf for leaf, var in enumerate(variables) if seen >> order.index(var) & 1]
+
+
+def _computes(eqn: Equation) -> bool:
+    """Is it elementwise, and no copy?"""
+    return eqn.traits.flow is Flow.ALIGNED and not eqn.traits.copies
 
 
 def _whole(step: Step, leaves: Sequence[int], taken: Set[int]) -> int | None:
@@ -74,7 +97,8 @@ def _whole(step: Step, leaves: Sequence[int], taken: Set[int]) -> int | None:
     eqns = [step.program.producer[step.new_states[leaf]] for leaf in leaves]
     (whole, *more) = {v for eqn in eqns for v in eqn.inputs}
     is_taken = more or whole in taken or whole not in step.program.producer
-    return None if is_taken or [eqn.primitive for eqn in eqns] != HALVES else whole
+    are_halves = [eqn.traits.half for eqn in eqns] == ["real", "imag"]
+    return whole if are_halves and not is_taken else None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,9 +127,9 @@ class ReadOut:
             values[state.variable] = value.astype(dtype)
         return values
 
-    def by_leaf(self, found: Mapping[int, Array], new_state: Sequence[Array]) -> list[Array]:
+    def by_leaf(self, cotangents: Mapping[int, Array], new_state: Sequence[Array]) -> list[Array]:
         """From cotangents of those variables to those of the leaves."""
-        flat = [_rearranged(state.of(found[state.variable]), state.order) for state in self.states]
+        flat = [_rearranged(state.of(cotangents[state.variable]), state.order) for state in self.states]
         return [g.astype(h.dtype) for g, h in zip(flat, new_state, strict=True)]
 
 
@@ -116,19 +140,28 @@ def _rearranged(values: Array, order: Positions) -> Array:
 
 
 def find_read_out(step: Step, fixed: Set[int], body: Body) -> ReadOut:
+    """What makes the output from the new state."""
     states = find_new_states(step, fixed)
     held = {state.variable for state in states}
+    equations = _leading_to_output(step, body, held)
+    uses = {use.output: use for use in body.heads}
+    past_new = dependence(step.program, step.states, held)
+    says_more = any(state.is_rounded for state in states) or any(eqn.has_effects for eqn in equations)
+    return ReadOut(
+        states=tuple(states),
+        equations=tuple(uses.get(eqn.outputs[0], eqn) for eqn in equations),
+        heads=frozenset(uses).intersection(eqn.outputs[0] for eqn in equations),
+        past_new=past_new,
+        is_closed=not says_more and not union(past_new, step.out_inexact),
+    )
+
+
+def _leading_to_output(step: Step, body: Body, held: Set[int]) -> list[Equation]:
+    """The equations that the output needs if these variables are given."""
     needed = set(step.out_inexact)
     equations: list[Equation] = []
     for eqn in reversed(body.equations):
         if needed.intersection(eqn.outputs) - held:
             equations.append(eqn)
             needed.update(eqn.inputs)
-    equations.reverse()
-    uses = {use.output: use for use in body.heads}
-    heads = frozenset(eqn.outputs[0] for eqn in equations if eqn.outputs[0] in uses)
-    past_new = dependence(step.program, step.states, held)
-    reads_old = any(past_new.get(var, 0) for var in step.out_inexact)
-    runs = tuple(uses.get(eqn.outputs[0], eqn) for eqn in equations)
-    apart = reads_old or any(state.is_rounded for state in states) or any(eqn.has_effects for eqn in equations)
-    return ReadOut(tuple(states), runs, heads, past_new, not apart)
+    return equations[::-1]

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from ..program import indices, merge, Mixing, NONE, Positions
+from ..program import by_edge, Equation, indices, merge, Mixing, NONE, Positions, propagate
 from ..step import Path, Step
 
 
@@ -47,39 +47,40 @@ Arrivals = Mapping[int, Mapping[int, Positions]]
 
 def find_hidden_groups(step: Step, arrivals: Arrivals) -> tuple[HiddenGroup, ...]:
     """Group the hidden states, in the order in which the step computes them."""
-    program = step.program
-    members = [{leaf: indices(program.shape(var))} for leaf, var in enumerate(step.states)]
-    home = list(range(len(members)))
+    members = {leaf: {leaf: indices(step.program.shape(var))} for leaf, var in enumerate(step.states)}
+    home = list(members)
     for target, new in enumerate(step.new_states):
-        for source, labels in arrivals.get(new, {}).items():
-            if home[source] != home[target] and _is_unique(labels):
-                gone, kept = home[source], home[target]
-                members[kept] |= _rename(labels, members[kept][target], members[gone], source, _extent(members[kept]))
+        for start, labels in arrivals.get(new, {}).items():
+            gone, kept = home[start], home[target]
+            if gone != kept and _is_unique(labels):
+                renamed = _rename(labels, members[kept][target], members[gone], start, _extent(members[kept]))
+                members[kept] |= renamed
                 home = [kept if h == gone else h for h in home]
-    order = {var: i for i, eqn in enumerate(program.equations) for var in eqn.outputs}
-    when = [order[new] for new in step.new_states]
-    kept = sorted(set(home), key=lambda h: min(when[leaf] for leaf in members[h]))
-    return tuple(_as_group(step, index, members[h]) for index, h in enumerate(kept))
+    order = {var: i for i, eqn in enumerate(step.program.equations) for var in eqn.outputs}
+    by_time = sorted(members, key=lambda leaf: order[step.new_states[leaf]])
+    groups = dict.fromkeys(home[leaf] for leaf in by_time)
+    return tuple(_as_group(step, index, members[h]) for index, h in enumerate(groups))
 
 
 def find_arrivals(step: Step) -> Arrivals:
     """Carry the labels of every hidden state forward until they mix."""
     program = step.program
-    found: dict[int, dict[int, Positions]] = {
-        var: {leaf: indices(program.shape(var))} for leaf, var in enumerate(step.states)
-    }
-    for eqn in program.equations:
-        for i, operand in enumerate(eqn.inputs):
-            for j, output in enumerate(eqn.outputs if operand in found else ()):
-                edge = step.program.links(eqn, i, j)
-                if edge is None or isinstance(edge, Mixing):
-                    continue
-                there = found.setdefault(output, {})
-                for leaf, labels in found[operand].items():
-                    moved = edge.forward(labels, program.shape(output))
-                    if (moved != NONE).any():
-                        there[leaf] = merge(there[leaf], moved) if leaf in there else moved
-    return found
+
+    def along(eqn: Equation, i: int, j: int, labels: Mapping[int, Positions]) -> Mapping[int, Positions] | None:
+        link = program.links(eqn, i, j)
+        if link is None or isinstance(link, Mixing):
+            return None
+        moved = {leaf: link.forward(of, program.shape(eqn.outputs[j])) for leaf, of in labels.items()}
+        return {leaf: of for leaf, of in moved.items() if (of != NONE).any()}
+
+    own = {var: {leaf: indices(program.shape(var))} for leaf, var in enumerate(step.states)}
+    return propagate(program.equations, own, by_edge(along, _merged), _merged)
+
+
+def _merged(first: Mapping[int, Positions], second: Mapping[int, Positions]) -> Mapping[int, Positions]:
+    """By leaf."""
+    both = first.keys() & second.keys()
+    return {**first, **second, **{leaf: merge(first[leaf], second[leaf]) for leaf in both}}
 
 
 def _is_unique(labels: Positions) -> bool:
@@ -92,12 +93,12 @@ def _extent(group: dict[int, Positions]) -> int:
 
 
 def _rename(
-    labels: Positions, target: Positions, group: dict[int, Positions], source: int, free: int
+    labels: Positions, target: Positions, group: dict[int, Positions], start: int, free: int
 ) -> dict[int, Positions]:
-    """The positions of `group`, renamed so that `labels` of its state `source` fall on `target`."""
+    """The positions of `group`, renamed so that `labels` of its state `start` fall on `target`."""
     met = labels >= 0
     rename = np.full(_extent(group), NONE)
-    rename[group[source].ravel()[labels[met]]] = target[met]
+    rename[group[start].ravel()[labels[met]]] = target[met]
     unmet = rename == NONE
     rename[unmet] = free + np.arange(unmet.sum())
     return {leaf: np.asarray(rename[positions]) for leaf, positions in group.items()}
@@ -108,9 +109,9 @@ def _as_group(step: Step, index: int, members: dict[int, Positions]) -> HiddenGr
     extent = _extent(members)
     full = [p.shape for p in members.values() if p.size == extent]
     return HiddenGroup(
-        index,
-        tuple(step.state.inexact_paths[leaf] for leaf in leaves),
-        full[0] if full else (extent,),
-        leaves,
-        tuple(members[leaf] for leaf in leaves),
+        index=index,
+        paths=tuple(step.state.inexact_paths[leaf] for leaf in leaves),
+        shape=full[0] if full else (extent,),
+        leaves=leaves,
+        positions=tuple(members[leaf] for leaf in leaves),
     )

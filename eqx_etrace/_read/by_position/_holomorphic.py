@@ -8,51 +8,36 @@ the weight makes, through complex operations alone, each of them holomorphic, th
 One half of the trace says all (Wirtinger; a linear recurrent unit is the example).
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 import numpy as np
 
 from ... import _jax
-from ..program import Equation, HALVES, JOINED, SHAPED, SPLIT, UNSTACK
+from ..program import Equation
 from ..step import Step
 from ._tail import Tail
 
-_HOLOMORPHIC = (
-    frozenset(
-        _jax.primitives(
-            "add add_jaxvals sub mul div neg exp exp2 expm1 log log1p sin cos tan tanh sinh cosh asin acos atan asinh "
-            "acosh atanh sqrt rsqrt square integer_pow pow logistic select_n copy convert_element_type reduce_sum "
-            "dot_general conv_general_dilated dynamic_slice gather"
-        )
-    )
-    | frozenset(SHAPED)
-    | {SPLIT}
-    | frozenset(UNSTACK)
-    | frozenset(JOINED)
-)
-_REAL, _IMAG = HALVES
 (_COMPLEX,) = _jax.primitives("complex")
 
 
 def holomorphic_pairs(step: Step, tail: Tail) -> dict[int, int]:
     """From the number of a real part among the states of the group to that of its imaginary part."""
     number = {leaf: s for s, leaf in enumerate(tail.group.leaves)}
-    pairs = {p[0]: p[1] for p in step.state.parts if len(p) == 2 and p[0] in number and p[1] in number}
-    while failed := [p for p, q in pairs.items() if not _is_holomorphic(step, tail, p, q, pairs)]:
-        for p in failed:
-            del pairs[p]
-    return {number[p]: number[q] for p, q in pairs.items()}
+    pairs = [part for part in step.state.parts if len(part) == 2 and number.keys() >= set(part)]
+    # A pair that fails is no longer one that the others may read.
+    while failed := [pair for pair in pairs if not _is_holomorphic(step, tail, pair, pairs)]:
+        pairs = [pair for pair in pairs if pair not in failed]
+    return {number[p]: number[q] for p, q in pairs}
 
 
-def _is_holomorphic(step: Step, tail: Tail, p: int, q: int, pairs: dict[int, int]) -> bool:
+def _is_holomorphic(step: Step, tail: Tail, pair: Sequence[int], pairs: Sequence[Sequence[int]]) -> bool:
     """Is the new pair a function of old pairs and complex weights through holomorphic operations alone?"""
-    program = step.program
-    first, second = (program.producer.get(step.new_states[leaf]) for leaf in (p, q))
-    if first is None or second is None or (first.primitive, second.primitive) != (_REAL, _IMAG):
+    first, second = (step.program.producer.get(step.new_states[leaf]) for leaf in pair)
+    if first is None or second is None or (first.traits.half, second.traits.half) != ("real", "imag"):
         return False
-    if first.inputs != second.inputs or not _share_positions(tail, p, q):
+    if first.inputs != second.inputs or not _share_positions(tail, *pair):
         return False
-    halves = {(step.states[a], step.states[b]) for a, b in pairs.items()}
+    halves = {(step.states[a], step.states[b]) for a, b in pairs}
     return all(_is_step(step, eqn, followed, halves) for eqn, followed in _ways(tail, first.inputs[0]))
 
 
@@ -64,24 +49,21 @@ def _share_positions(tail: Tail, p: int, q: int) -> bool:
 def _ways(tail: Tail, start: int) -> list[tuple[Equation, list[int]]]:
     """The equations of the tail that a variable is made by, each with the operands that are followed."""
     made_by = {output: eqn for eqn in tail.equations for output in eqn.outputs}
-    entering = {edge for site in tail.sites for edge in site.edges}
-    found: list[tuple[Equation, list[int]]] = []
-    seen: set[int] = set()
+    entering = frozenset().union(*(site.edges for site in tail.sites))
+    ways: dict[int, tuple[Equation, list[int]]] = {}
     left = [start]
     while left:
         eqn = made_by.get(left.pop())
-        if eqn is None or eqn.outputs[0] in seen:
-            continue
-        seen.add(eqn.outputs[0])
-        edges = [((eqn.outputs[0], i), v) for i, v in enumerate(eqn.inputs)]
-        followed = [v for edge, v in edges if edge in entering or tail.recomputes(edge, v)]
-        found.append((eqn, followed))
-        left += followed
-    return found
+        if eqn is not None and eqn.outputs[0] not in ways:
+            edges = [((eqn.outputs[0], i), v) for i, v in enumerate(eqn.inputs)]
+            followed = [v for edge, v in edges if edge in entering or tail.recomputes(edge, v)]
+            ways[eqn.outputs[0]] = eqn, followed
+            left += followed
+    return list(ways.values())
 
 
 def _is_step(step: Step, eqn: Equation, followed: Collection[int], halves: Collection[tuple[int, ...]]) -> bool:
     if eqn.primitive is _COMPLEX:
         return tuple(eqn.inputs) in halves and tuple(followed) == tuple(eqn.inputs)
     everything = [*followed, *eqn.outputs]
-    return eqn.primitive in _HOLOMORPHIC and all(step.program.avals[v].dtype.kind == "c" for v in everything)
+    return eqn.traits.is_holomorphic and all(step.program.avals[v].dtype.kind == "c" for v in everything)

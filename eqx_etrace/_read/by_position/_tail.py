@@ -14,11 +14,12 @@ it, the output is that operation's.
 
 import dataclasses
 import heapq
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
-from ..program import agree, DOT, Equation, MANY, meets_data, merge, Mixing, NONE, Positions
+from ..primitives import Flow
+from ..program import agree, either, Equation, MANY, meets_data, merge, Mixing, NONE, Positions, union
 from ..step import Step
 from ._hidden_group import Arrivals, HiddenGroup
 
@@ -58,7 +59,7 @@ class Site:
     def kind(self) -> str:
         if self.output is None:
             return "elementwise"
-        return "dense" if self.equation.primitive is DOT else "convolution"
+        return "dense" if self.equation.traits.flow is Flow.CONTRACTED else "convolution"
 
     @property
     def features(self) -> int | None:
@@ -86,15 +87,17 @@ class Tail:
 
     def couplings(self, step: Step) -> tuple[tuple[bool, ...], ...]:
         """[s][s']: does the new state s depend on the old state s'?"""
-        return tuple(
-            tuple(bool(self.reach.get(step.new_states[s], 0) >> i & 1) for i in range(self.group.num_states))
-            for s in self.group.leaves
-        )
+        bits = [self.reach.get(step.new_states[leaf], 0) for leaf in self.group.leaves]
+        return tuple(_flags(b, range(self.group.num_states)) for b in bits)
 
     def entries(self, step: Step, site: int) -> tuple[bool, ...]:
         """[s]: does the new state s depend on this site in the same step?"""
         bit = self.group.num_states + site
-        return tuple(bool(self.reach.get(step.new_states[s], 0) >> bit & 1) for s in self.group.leaves)
+        return tuple(bool(self.reach.get(step.new_states[leaf], 0) >> bit & 1) for leaf in self.group.leaves)
+
+
+def _flags(bits: int, which: Iterable[int]) -> tuple[bool, ...]:
+    return tuple(bool(bits >> i & 1) for i in which)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,16 +128,17 @@ class _Search:
         self._queue: list[int] = []
 
     def run(self) -> None:
+        """Visit every equation of the tail, and settle every frame."""
         equations = self.step.program.equations
         for leaf, positions in zip(self.group.leaves, self.group.positions, strict=True):
             self._propose(self.step.new_states[leaf], None, positions)
         last = -1
         while self._queue:
+            # The latest comes first: all uses of what it makes are known then. Its other proposals queued it again.
             index = -heapq.heappop(self._queue)
-            if index == last:
-                continue
+            if index != last:
+                self._visit(equations[index])
             last = index
-            self._visit(equations[index])
         for var in self.own:
             self._settle(var)
         self.visited.reverse()
@@ -146,16 +150,10 @@ class _Search:
 
     def _settle(self, var: int) -> None:
         """Choose the frame of a variable, once all its uses are known; cut the edges that disagree."""
-        proposals = self.proposals.get(var, [])
+        proposals = self._own_first(var)
         if not proposals:
             return
-        if var in self.own:
-            frame = self.own[var]
-        else:
-            arrived = self._arrived(var)
-            own_first = [(p[0] is not None, arrived is not None and not agree(p[1], arrived)) for p in proposals]
-            proposals = [proposals[i] for i in sorted(range(len(proposals)), key=own_first.__getitem__)]
-            frame = proposals[0][1]
+        frame = self.own[var] if var in self.own else proposals[0][1]
         for edge, labels in proposals:
             if not agree(frame, labels):
                 assert edge is not None, "the frames of two new states disagree on one variable"
@@ -166,16 +164,23 @@ class _Search:
                 self.kept.add(edge)
         self.frames[var] = frame
 
+    def _own_first(self, var: int) -> list[tuple[Edge | None, Positions]]:
+        """The proposals for a frame: what a new state is, then those that agree with old states that arrive here."""
+        proposals = self.proposals.get(var, [])
+        if var in self.own or not proposals:
+            return proposals
+        arrived = self._arrived(var)
+        return sorted(proposals, key=lambda p: (p[0] is not None, arrived is not None and not agree(p[1], arrived)))
+
     def _arrived(self, var: int) -> Positions | None:
         """The positions whose old states reach each element aligned."""
-        found = None
+        arrived = None
         for leaf, labels in self.known.arrivals.get(var, {}).items():
-            if leaf not in self.group.leaves:
-                continue
-            positions = self.group.positions[self.group.leaves.index(leaf)].ravel()
-            here = np.where(labels >= 0, positions[np.maximum(labels, 0)], labels)
-            found = here if found is None else merge(found, here)
-        return found
+            if leaf in self.group.leaves:
+                positions = self.group.positions[self.group.leaves.index(leaf)].ravel()
+                here = np.where(labels >= 0, positions[np.maximum(labels, 0)], labels)
+                arrived = either(arrived, here, merge)
+        return arrived
 
     def _visit(self, eqn: Equation) -> None:
         for var in eqn.outputs:
@@ -186,10 +191,12 @@ class _Search:
                 self._follow(eqn, i, operand)
 
     def _follow(self, eqn: Equation, i: int, operand: int) -> None:
+        """Find out what one operand is to the group: a weight at a site, a variable of the tail, or a cut."""
         edge, output = (eqn.outputs[0], i), eqn.outputs[0]
         if output in self.frames and self._is_head(eqn, operand):
             # Asked first, so that no array of the size of the weight is made.
-            self.heads.append(Site(self.group.index, operand, eqn, output, frozenset(), self.frames[output]))
+            frame = self.frames[output]
+            self.heads.append(Site(self.group.index, operand, eqn, output, edges=frozenset(), frame=frame))
             return
         labels = self._fallen(eqn, i, operand)
         if labels is None:
@@ -205,15 +212,13 @@ class _Search:
 
     def _fallen(self, eqn: Equation, i: int, operand: int) -> Positions | None:
         """The frames of the outputs as they fall on one operand; None where nothing flows."""
-        found = None
+        fallen = None
         shape = self.step.program.shape(operand)
         for j, output in enumerate(eqn.outputs):
-            edge = self.step.program.links(eqn, i, j)
-            if edge is None or output not in self.frames:
-                continue
-            labels = edge.backward(self.frames[output], shape)
-            found = labels if found is None else merge(found, labels)
-        return None if found is None or (found == NONE).all() else found
+            link = self.step.program.links(eqn, i, j)
+            if link is not None and output in self.frames:
+                fallen = either(fallen, link.backward(self.frames[output], shape), merge)
+        return None if fallen is None or (fallen == NONE).all() else fallen
 
     def _is_head(self, eqn: Equation, operand: int) -> bool:
         supported = meets_data(eqn, eqn.inputs.index(operand))
@@ -228,7 +233,7 @@ class _Search:
     def sites(self) -> Iterator[Site]:
         for (operand, _), uses in self.elementwise.items():
             edges = frozenset(edge for edge, _, _ in uses)
-            yield Site(self.group.index, operand, uses[-1][1], None, edges, uses[0][2])
+            yield Site(self.group.index, operand, uses[-1][1], None, edges=edges, frame=uses[0][2])
         yield from self.heads
 
 
@@ -239,7 +244,14 @@ def find_tail(step: Step, known: Knowledge, group: HiddenGroup) -> Tail:
     sites = sorted(search.sites(), key=lambda site: known.order[site.equation.outputs[0]])
     equations, reach = _recomputed(step, group, search, sites)
     cuts = sorted(search.cuts, key=lambda cut: known.order.get(cut.operand, -1))
-    return Tail(group, equations, frozenset(search.kept), tuple(sites), tuple(cuts), reach)
+    return Tail(
+        group=group,
+        equations=equations,
+        kept=frozenset(search.kept),
+        sites=tuple(sites),
+        cuts=tuple(cuts),
+        reach=reach,
+    )
 
 
 def _recomputed(
@@ -256,11 +268,10 @@ def _recomputed(
     equations = []
     for eqn in search.visited:
         edges = [(eqn.outputs[0], i) for i in range(len(eqn.inputs))]
-        found = 0
-        for edge, operand in zip(edges, eqn.inputs, strict=True):
-            found |= entering.get(edge, 0) | (reach.get(operand, 0) if edge in search.kept else 0)
-        if found:
+        kept = [v for edge, v in zip(edges, eqn.inputs, strict=True) if edge in search.kept]
+        bits = union(entering, edges) | union(reach, kept)
+        if bits:
             equations.append(eqn)
             for output in eqn.outputs:
-                reach[output] = reach.get(output, 0) | found
+                reach[output] = reach.get(output, 0) | bits
     return tuple(equations), reach

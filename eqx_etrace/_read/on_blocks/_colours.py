@@ -46,8 +46,8 @@ class _Taken:
         """Those of all sets near these."""
         numbers = {self.number[s] for s in sets}
         others = {s for n in numbers.difference(self.kept) for s in self.lists[n]}
-        found = functools.reduce(operator.or_, map(self.colours.__getitem__, others), 0)
-        return functools.reduce(operator.or_, map(self.kept.__getitem__, numbers.intersection(self.kept)), found)
+        colours = functools.reduce(operator.or_, map(self.colours.__getitem__, others), 0)
+        return functools.reduce(operator.or_, map(self.kept.__getitem__, numbers.intersection(self.kept)), colours)
 
     def add(self, sets: tuple[int, ...], colours: int) -> None:
         for s in sets:

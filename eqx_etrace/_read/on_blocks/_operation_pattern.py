@@ -1,39 +1,29 @@
 """The pattern of one operation, applied to the pattern of its operand."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import scipy.sparse as sp
 
-from ... import _jax
-from ..program import Aligned, CONV, DOT, Equation, indices, Merged, Moved, NONE, Program
+from ..primitives import Contraction, Flow
+from ..program import Aligned, Equation, indices, Merged, Moved, NONE, Program
 from ._sparse import check_entries, everything, Matrix, merge, operation, Pattern, take, times
-from ._zero_elements import MULTIPLY, Zeros
-
-_ALONG_AN_AXIS = frozenset(_jax.primitives("cumsum cumprod cummax cummin cumlogsumexp"))
-_SORT = frozenset(_jax.primitives("sort"))
+from ._zero_elements import Zeros
 
 
 def carry(program: Program, eqn: Equation, i: int, j: int, pattern: Pattern, zeros: Zeros) -> Pattern:
-    link = program.links(eqn, i, j)
-    shape, out_shape = program.shape(eqn.inputs[i]), program.shape(eqn.outputs[j])
+    """The pattern of output j, as far as it comes from operand i."""
+    link, out_shape = program.links(eqn, i, j), program.shape(eqn.outputs[j])
     if isinstance(link, Aligned):
-        return _masked(pattern, zeros.of(eqn.inputs[1 - i]), out_shape) if eqn.primitive in MULTIPLY else pattern
+        return _masked(pattern, zeros.of(eqn.inputs[1 - i]), out_shape) if eqn.traits.is_product else pattern
     if isinstance(link, Moved):
-        return take(pattern, link.source)
+        return take(pattern, link.taken)
     if isinstance(link, Merged):
         return merge(pattern, link.target, int(np.prod(out_shape)))
-    if eqn.primitive is DOT:
-        return times(_dot(program, eqn, i, zeros), pattern)
-    if eqn.primitive is CONV and i == 0:
-        return times(_conv(program, eqn), pattern)
-    if eqn.primitive in _ALONG_AN_AXIS:
-        return times(_lines(shape, eqn.params["axis"]), pattern)
-    if eqn.primitive in _SORT:
-        return times(_lines(shape, eqn.params["dimension"]), pattern)
-    return everything(int(np.prod(out_shape)), pattern)
+    of_operation = _BY_FLOW[eqn.traits.flow](program, eqn, i, zeros) if eqn.traits.flow in _BY_FLOW else None
+    return everything(int(np.prod(out_shape)), pattern) if of_operation is None else times(of_operation, pattern)
 
 
 def _masked(pattern: Pattern, nonzero: np.ndarray | None, shape: tuple[int, ...]) -> Pattern:
@@ -43,8 +33,10 @@ def _masked(pattern: Pattern, nonzero: np.ndarray | None, shape: tuple[int, ...]
     return take(pattern, np.where(np.broadcast_to(nonzero, shape), indices(shape), NONE))
 
 
-def _lines(shape: tuple[int, ...], axis: int) -> Pattern:
+def _lines(program: Program, eqn: Equation, operand: int, zeros: Zeros) -> Pattern:
     """All elements of one line along an axis depend on one another."""
+    del zeros
+    shape, axis = program.shape(eqn.inputs[operand]), eqn.params[eqn.traits.axis]
     check_entries(int(np.prod(shape)) * shape[axis])
     line = np.broadcast_to(np.take(indices(shape), [0], axis), shape)
     first, of = np.unique(line, return_inverse=True)
@@ -54,29 +46,18 @@ def _lines(shape: tuple[int, ...], axis: int) -> Pattern:
 
 def _dot(program: Program, eqn: Equation, operand: int, zeros: Zeros) -> Pattern:
     """Which elements of one operand enter which element of the output, the other operand's zeros left out."""
-    contracting, batch = eqn.params["dimension_numbers"]
-    shape, other = program.shape(eqn.inputs[operand]), program.shape(eqn.inputs[1 - operand])
+    contraction = Contraction.of([program.shape(v) for v in eqn.inputs], eqn.params["dimension_numbers"])
+    mine, other = contraction.factors[operand], contraction.factors[1 - operand]
     nonzero = zeros.of(eqn.inputs[1 - operand])
-    nonzero = np.ones(other, bool) if nonzero is None else np.broadcast_to(nonzero, other)
-    mine = [d for d in range(len(shape)) if d not in (*contracting[operand], *batch[operand])]
-    theirs = [d for d in range(len(other)) if d not in (*contracting[1 - operand], *batch[1 - operand])]
-
-    def size(dims: Sequence[int], of: tuple[int, ...]) -> int:
-        return int(np.prod([of[d] for d in dims]))
-
-    b, k = size(batch[operand], shape), size(contracting[operand], shape)
-    m, n = size(mine, shape), size(theirs, other)
-    numbered = indices(shape).transpose([*batch[operand], *mine, *contracting[operand]]).reshape(b, m, k)
-    weight = nonzero.transpose([*batch[1 - operand], *theirs, *contracting[1 - operand]]).reshape(b, n, k)
-    out = np.arange(b * m * n).reshape((b, m, n) if operand == 0 else (b, n, m))
-    out = out if operand == 0 else out.swapaxes(1, 2)
+    nonzero = np.ones(other.shape, bool) if nonzero is None else np.broadcast_to(nonzero, other.shape)
+    (b, m, k), n = mine.sizes, other.sizes[1]
+    numbered, weight = mine.apart(indices(mine.shape)), other.apart(nonzero)
     check_entries(m * int(weight.sum()))
     flat, sets = _distinct(weight.reshape(b * n, k))
     # a set is one of few ways to read a row of the operand, for one of its rows
     rows = np.arange(b * m).reshape(b, m, 1)
     kind = flat.reshape(b, 1, n)
-    of = rows * len(sets) + kind
-    out = of if operand == 0 else of.swapaxes(1, 2)
+    out = contraction.together(rows * len(sets) + kind, operand)
     at_kind, at_k = np.nonzero(sets)
     columns = numbered.reshape(b * m, k)[:, at_k].ravel()
     number = (np.arange(b * m)[:, None] * len(sets) + at_kind).ravel()
@@ -88,12 +69,15 @@ def _distinct(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The number of every row among those that differ, and these."""
     if rows.all():
         return np.zeros(len(rows), int), rows[:1]
-    found, number = np.unique(rows, axis=0, return_inverse=True)
-    return number.ravel(), found
+    distinct, number = np.unique(rows, axis=0, return_inverse=True)
+    return number.ravel(), distinct
 
 
-def _conv(program: Program, eqn: Equation) -> Pattern:
-    """Places by places, times channels by channels of one group, for every example."""
+def _conv(program: Program, eqn: Equation, operand: int, zeros: Zeros) -> Pattern | None:
+    """Places by places, times channels by channels of one group, for every example; of a kernel, nothing is known."""
+    del zeros
+    if operand != 0:
+        return None
     into, kernel, out = eqn.params["dimension_numbers"]
     shape, out_shape = program.shape(eqn.inputs[0]), program.shape(eqn.outputs[0])
     if eqn.params["batch_group_count"] != 1:
@@ -127,3 +111,10 @@ def _places(eqn: Equation, shape: Sequence[int], kernel: Sequence[int]) -> Matri
         assert eqn.primitive is not None
         answers = eqn.primitive.bind(impulses, jnp.ones((1, 1, *kernel), jnp.float32), **params)
     return sp.csr_array(np.asarray(answers).reshape(count, -1).T > 0)
+
+
+_BY_FLOW: Mapping[Flow, Callable[[Program, Equation, int, Zeros], Pattern | None]] = {
+    Flow.CONTRACTED: _dot,
+    Flow.CONVOLVED: _conv,
+    Flow.LINES: _lines,
+}

@@ -1,23 +1,21 @@
 """Which scalar of the new state can depend on which scalar of the old one, in one step.
 
-A **pattern** is a sparse boolean matrix: row i says which sources element i of a variable depends on. Sources are the
+A **pattern** is a sparse boolean matrix: row i says which starts element i of a variable depends on. Starts are the
 elements of chosen variables. Every equation multiplies the patterns of its operands by its own: the identity for
 elementwise operations, a selection for movements, a union for contractions, and all-to-all where nothing is known.
 Zeros of constant factors (masked weights) are seen; calls and loops are followed inside.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 import numpy as np
 
 from ... import _jax
-from ..program import Equation, flatten, indices, Links, Program
+from ..primitives import Runs
+from ..program import by_edge, either, Equation, flatten, indices, Links, Program, propagate
 from ._operation_pattern import carry
 from ._sparse import merge, Pattern, stack, TooManyEntriesError, union
 from ._zero_elements import Zeros
-
-_SCAN = frozenset(_jax.primitives("scan"))
-_COND = frozenset(_jax.primitives("cond"))
 
 
 class PatternTooLargeError(ValueError):
@@ -27,61 +25,58 @@ class PatternTooLargeError(ValueError):
 def find_patterns(
     program: Program,
     equations: Iterable[Equation],
-    sources: Mapping[int, Pattern],
+    starts: Mapping[int, Pattern],
     cut: Collection[tuple[int, int]] = (),
 ) -> dict[int, Pattern]:
-    """The pattern of every variable that depends on the sources, by these equations of a program.
+    """The pattern of every variable that depends on the starts, by these equations of a program.
 
-    A source that is computed on the way adds its own. `cut` are (first output, operand) that are not followed.
+    A start that is computed on the way adds its own. `cut` are (first output, operand) that are not followed.
     """
-    found: dict[int, Pattern] = dict(sources)
     zeros = Zeros(program)
-    for eqn in equations:
-        followed = [v in found and (eqn.outputs[0], i) not in cut for i, v in enumerate(eqn.inputs) if eqn.outputs]
-        if any(followed):
-            inputs = [found[v] if here else None for v, here in zip(eqn.inputs, followed, strict=True)]
-            try:
-                through = _through(program, eqn, inputs, zeros)
-            except TooManyEntriesError as error:
-                raise PatternTooLargeError(
-                    "The Jacobian of the step is too large to keep influence on blocks of the state: the pattern of "
-                    f"what can be anything but zero in it {error.args[0]} at `{eqn.name}`, {eqn.source}. Use "
-                    "`DRTRL()` or `PPProp(decay)`, which keep the part that stays in its position."
-                ) from None
-            for output, pattern in through.items():
-                found[output] = union(found[output], pattern) if output in found else pattern
-    return found
+
+    def along(eqn: Equation, i: int, j: int, pattern: Pattern) -> Pattern | None:
+        return None if program.links(eqn, i, j) is None else carry(program, eqn, i, j, pattern, zeros)
+
+    by_operation = by_edge(along, union)
+
+    def transfer(eqn: Equation, operands: Sequence[Pattern | None]) -> Sequence[Pattern | None] | None:
+        followed = [None if (eqn.outputs[0], i) in cut else p for i, p in enumerate(operands) if eqn.outputs]
+        if all(pattern is None for pattern in followed):
+            return None
+        try:
+            return _inside(program, eqn, followed) if eqn.traits.runs in _INSIDE else by_operation(eqn, followed)
+        except TooManyEntriesError as error:
+            raise PatternTooLargeError(
+                "The Jacobian of the step is too large to keep influence on blocks of the state: the pattern of "
+                f"what can be anything but zero in it {error.args[0]} at `{eqn.name}`, {eqn.source}. Use "
+                "`DRTRL()` or `PPProp(decay)`, which keep the part that stays in its position."
+            ) from None
+
+    return propagate(equations, starts, transfer, union)
 
 
-def _through(program: Program, eqn: Equation, inputs: Sequence[Pattern | None], zeros: Zeros) -> dict[int, Pattern]:
-    if eqn.primitive in _SCAN or eqn.primitive in _COND:
-        inside = _scan(program, eqn, inputs) if eqn.primitive in _SCAN else _cond(eqn, inputs)
-        return {v: p for v, p in zip(eqn.outputs, inside, strict=True) if p is not None and program.is_inexact(v)}
-    result: dict[int, Pattern] = {}
-    for i, before in enumerate(inputs):
-        for j, output in enumerate(eqn.outputs):
-            if before is None or program.links(eqn, i, j) is None:
-                continue
-            pattern = carry(program, eqn, i, j, before, zeros)
-            result[output] = union(result[output], pattern) if output in result else pattern
-    return result
+def _inside(program: Program, eqn: Equation, operands: Sequence[Pattern | None]) -> Sequence[Pattern | None]:
+    """Of the outputs of a loop or a branch."""
+    patterns = _INSIDE[eqn.traits.runs](program, eqn, operands)
+    return [p if program.is_inexact(v) else None for v, p in zip(eqn.outputs, patterns, strict=True)]
 
 
 def _run(program: Program, operands: Sequence[Pattern | None]) -> list[Pattern | None]:
-    sources = {v: p for v, p in zip(program.inputs, operands, strict=True) if p is not None and program.is_inexact(v)}
-    found = find_patterns(program, program.equations, sources)
-    return [found.get(v) for v in program.outputs]
+    starts = {v: p for v, p in zip(program.inputs, operands, strict=True) if p is not None and program.is_inexact(v)}
+    patterns = find_patterns(program, program.equations, starts)
+    return [patterns.get(v) for v in program.outputs]
 
 
-def _cond(eqn: Equation, operands: Sequence[Pattern | None]) -> list[Pattern | None]:
+def _cond(program: Program, eqn: Equation, operands: Sequence[Pattern | None]) -> list[Pattern | None]:
+    del program
     result: list[Pattern | None] = [None] * len(eqn.outputs)
     for branch in eqn.params["branches"]:
-        result = [_either(a, b) for a, b in zip(result, _run(flatten(branch, Links), operands[1:]), strict=True)]
+        result = _each(result, _run(flatten(branch, Links), operands[1:]))
     return result
 
 
-def _either(first: Pattern | None, second: Pattern | None) -> Pattern | None:
-    return second if first is None else (first if second is None else union(first, second))
+def _each(first: Sequence[Pattern | None], second: Sequence[Pattern | None]) -> list[Pattern | None]:
+    return [either(a, b, union) for a, b in zip(first, second, strict=True)]
 
 
 def _scan(program: Program, eqn: Equation, operands: Sequence[Pattern | None]) -> list[Pattern | None]:
@@ -97,7 +92,7 @@ def _scan(program: Program, eqn: Equation, operands: Sequence[Pattern | None]) -
     out: list[Pattern | None] = [None] * len(eqn.outputs)
     for _ in range(length):
         out = _run(inner, [*operands[:constants], *carry, *over])
-        grown = [_either(a, b) for a, b in zip(carry, out[:carried], strict=True)]
+        grown = _each(carry, out[:carried])
         if list(map(_entries, carry)) == list(map(_entries, grown)):
             break
         carry = grown
@@ -112,3 +107,6 @@ def _entries(pattern: Pattern | None) -> int:
 def _fold(pattern: Pattern, length: int, shape: tuple[int, ...]) -> Pattern:
     """What any slice along the leading axis depends on."""
     return merge(pattern, np.broadcast_to(indices(shape[1:]), shape), int(np.prod(shape[1:])))
+
+
+_INSIDE: Mapping[Runs | None, Callable[..., list[Pattern | None]]] = {Runs.SCAN: _scan, Runs.COND: _cond}

@@ -47,9 +47,9 @@ class Family:
     def _overlaps(self) -> tuple[Index, Index, Index]:
         """Pairs of sets, and how many elements they share."""
         counted = self.members.astype(np.int32)
-        found = (counted @ counted.T).tocoo()
-        apart = found.row != found.col
-        return found.row[apart], found.col[apart], found.data[apart]
+        shared = (counted @ counted.T).tocoo()
+        apart = shared.row != shared.col
+        return shared.row[apart], shared.col[apart], shared.data[apart]
 
     @functools.cached_property
     def within(self) -> Matrix:
@@ -95,8 +95,8 @@ class Reach:
         overlapping = np.unique(entries[_partnered(rows, family.straddling)])
         part = np.cumsum(sizes[overlapping]) // _AT_ONCE
         for some in np.split(overlapping, np.flatnonzero(np.diff(part)) + 1):
-            found = rows[some] @ family.members
-            marks[some], sizes[some] = found.astype(np.uint64) @ family.element_marks, np.diff(found.indptr)
+            elements = rows[some] @ family.members
+            marks[some], sizes[some] = elements.astype(np.uint64) @ family.element_marks, np.diff(elements.indptr)
         return marks, sizes
 
     @property
@@ -121,9 +121,9 @@ class Reach:
 
     def written_out(self, rows: Index) -> list[Index]:
         """The elements of these rows, in order."""
-        found = (self.rows[rows] @ self.family.members).tocsr()
-        found.sort_indices()
-        return [found.indices[a:b] for a, b in itertools.pairwise(found.indptr.tolist())]
+        elements = (self.rows[rows] @ self.family.members).tocsr()
+        elements.sort_indices()
+        return [elements.indices[a:b] for a, b in itertools.pairwise(elements.indptr.tolist())]
 
 
 def within_steps(start: Matrix, onward: Matrix, steps: int, family: Family) -> Matrix:
@@ -146,11 +146,11 @@ def closure(start: Matrix, onward: Matrix, family: Family) -> Reach:
 
 
 def _grown(start: Matrix, onward: Matrix, times: int | None) -> Matrix:
-    found = front = start
+    reached = front = start
     while front.nnz and times != 0:
-        front = without(front @ onward, found)
-        found, times = found + front, None if times is None else times - 1
-    return found
+        front = without(front @ onward, reached)
+        reached, times = reached + front, None if times is None else times - 1
+    return reached
 
 
 def without(first: Matrix, second: Matrix) -> Matrix:

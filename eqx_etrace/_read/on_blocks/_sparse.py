@@ -7,6 +7,7 @@ set, and its size is that of the network, where written out it would be that of 
 
 import dataclasses
 import functools
+import operator
 from collections.abc import Sequence
 from typing import Any
 
@@ -52,7 +53,7 @@ class Term:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Pattern:
-    """[elements of a variable, sources]: which sources an element depends on, by any of the terms."""
+    """[elements of a variable, starts]: which starts an element depends on, by any of the terms."""
 
     columns: int
     terms: tuple[Term, ...]
@@ -64,7 +65,7 @@ class Pattern:
     @functools.cached_property
     def written_out(self) -> Matrix:
         """Entry by entry."""
-        return functools.reduce(lambda a, b: a + b, [one_of(t.of, t.sets.shape[0]) @ t.sets for t in self.terms])
+        return functools.reduce(operator.add, [one_of(t.of, t.sets.shape[0]) @ t.sets for t in self.terms])
 
     @property
     def nnz(self) -> int:
@@ -91,7 +92,7 @@ def nothing(rows: int, columns: int) -> Pattern:
 
 
 def identity(count: int, start: int, total: int) -> Pattern:
-    """The pattern of a source: its elements are the columns from `start` on."""
+    """The pattern of a start: its elements are the columns from `start` on."""
     return operation(np.arange(count), one_of(np.arange(start, start + count), total))
 
 
@@ -103,11 +104,12 @@ def everything(rows: int, pattern: Pattern) -> Pattern:
     return operation(np.zeros(rows, int), whole)
 
 
-def take(pattern: Pattern, source: Index) -> Pattern:
-    """Row e is row `source[e]`; empty where that is negative."""
-    flat = source.ravel()
-    found = [np.where(flat >= 0, t.of[np.maximum(flat, 0)], NO_SET) if t.of.size else flat for t in pattern.terms]
-    terms = tuple(map(_without_unused, found, [t.sets for t in pattern.terms]))
+def take(pattern: Pattern, taken: Index) -> Pattern:
+    """Row e is row `taken[e]`; empty where that is negative."""
+    flat = taken.ravel()
+    # Of a variable without elements there is nothing to take: all of `flat` is negative then.
+    of = [np.where(flat >= 0, t.of[np.maximum(flat, 0)], NO_SET) if t.of.size else flat for t in pattern.terms]
+    terms = tuple(map(_without_unused, of, [t.sets for t in pattern.terms]))
     check_entries(sum(int(t.sizes.sum()) for t in terms))
     return Pattern(pattern.columns, terms)
 
@@ -119,15 +121,15 @@ def merge(pattern: Pattern, target: Index, count: int) -> Pattern:
 
 
 def times(first: Pattern, second: Pattern) -> Pattern:
-    """Which sources a variable depends on, from what it depends on in between; `first` is that of one operation."""
+    """Which starts a variable depends on, from what it depends on in between; `first` is that of one operation."""
     (term,) = first.terms
     met = sum(t.sizes for t in second.terms)
     if int((np.append(term.sets @ met, 0)[term.of]).sum()) > _MOST_WORK:
         raise TooManyEntriesError(f"takes more than {_MOST_WORK:,} operations to find")
     parts = [(term.sets @ one_of(t.of, t.sets.shape[0])) @ t.sets for t in second.terms]
-    found = Term(term.of, functools.reduce(lambda a, b: a + b, parts))
-    check_entries(int(found.sizes.sum()))
-    return Pattern(second.columns, (found,))
+    product = Term(term.of, functools.reduce(operator.add, parts))
+    check_entries(int(product.sizes.sum()))
+    return Pattern(second.columns, (product,))
 
 
 def union(first: Pattern, second: Pattern) -> Pattern:
@@ -181,5 +183,5 @@ def _joined(first: Term, second: Term) -> Term:
 def _pairs(first: Term, second: Term) -> tuple[Index, Index, Index]:
     """Rows with the same pair of sets together: the number of the pair, by row, and both sets of every pair."""
     count = second.sets.shape[0] + 1
-    found, of = np.unique((first.of + 1).astype(np.int64) * count + second.of + 1, return_inverse=True)
-    return of.ravel(), found // count - 1, found % count - 1
+    pairs, of = np.unique((first.of + 1).astype(np.int64) * count + second.of + 1, return_inverse=True)
+    return of.ravel(), pairs // count - 1, pairs % count - 1

@@ -108,27 +108,25 @@ class Structure:
 
 def find_structure(step: Step, body: Body) -> Structure:
     """The pattern of a step's Jacobian, with respect to its old state and to its sources."""
-    program = step.program
     places = [(var, None) for var in body.weights] + [(use.output, use) for use in body.heads]
     variables = [*step.states, *(var for var, _ in places)]
-    sizes = [int(np.prod(program.shape(v))) for v in variables]
-    starts, total = np.concatenate([[0], np.cumsum(sizes)]), sum(sizes)
-    columns = {v: identity(n, int(s), total) for v, n, s in zip(variables, sizes, starts, strict=False)}
+    sizes = [int(np.prod(step.program.shape(v))) for v in variables]
+    count, total = len(step.states), sum(sizes)
+    starts = np.cumsum([0, *sizes])[:-1].tolist()
+    columns = {v: identity(n, start, total) for v, n, start in zip(variables, sizes, starts, strict=True)}
     cut = {(use.output, use.operand) for use in body.heads} | set(unfollowed_edges(step, body))
-    found = find_patterns(program, body.equations, columns, cut)
-    count = len(step.states)
-    new = [found.get(v) for v in step.new_states]
-    pattern = stack([nothing(n, total) if p is None else p for p, n in zip(new, sizes, strict=False)])
-    leaf = np.concatenate([np.full(n, leaf) for leaf, n in enumerate(sizes[:count])])
-    entering = np.zeros(total, bool)
-    for term in pattern.terms:
-        entering[term.sets.indices] = True
-    sources = tuple(
-        Source(use.weight if use else var, use, int(start) - leaf.size, size)
-        for (var, use), start, size in zip(places, starts[count:], sizes[count:], strict=False)
-        if entering[start : start + size].any()
-    )
-    return Structure(pattern, sources, leaf)
+    patterns = find_patterns(step.program, body.equations, columns, cut)
+    new = [patterns.get(v, nothing(n, total)) for v, n in zip(step.new_states, sizes[:count], strict=True)]
+    leaf = np.repeat(np.arange(count), sizes[:count])
+    pattern = stack(new)
+    is_entered = np.zeros(total, bool)
+    is_entered[np.concatenate([term.sets.indices for term in pattern.terms])] = True
+    sources: list[Source] = []
+    for (var, use), start, size in zip(places, starts[count:], sizes[count:], strict=True):
+        if is_entered[start : start + size].any():
+            weight = var if use is None else use.weight
+            sources.append(Source(weight, use, start=start - leaf.size, rows=size))
+    return Structure(pattern, tuple(sources), leaf)
 
 
 def unfollowed_edges(step: Step, body: Body) -> list[tuple[int, int]]:
@@ -141,4 +139,4 @@ def unfollowed_edges(step: Step, body: Body) -> list[tuple[int, int]]:
 
 
 def _is_unfollowed(step: Step, eqn: Equation) -> bool:
-    return not all(found.is_solve for found in step.program.links.unproven(eqn))
+    return not all(call.is_solve for call in step.program.links.unproven(eqn))

@@ -1,16 +1,14 @@
 """Where values are zero by structure."""
 
 import functools
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from jax.core import Tracer
 
-from ... import _jax
-from ..program import constant_value, Program, SHAPED
-
-MULTIPLY = frozenset(_jax.primitives("mul"))
-_KEEPS_ZERO = frozenset(_jax.primitives("neg sin tan tanh sinh asin atan asinh atanh abs sign sqrt square real imag"))
+from ..primitives import Flow
+from ..program import constant_value, Equation, Program, propagate
 
 
 class Zeros:
@@ -23,42 +21,48 @@ class Zeros:
 
     def of(self, var: int) -> np.ndarray | None:
         """False where the variable is zero whatever the parameters; None if nowhere."""
-        left = [var]
-        while left:
-            now = left[-1]
-            waiting = [v for v in self._factors(now) if v not in self._masks] if now not in self._masks else []
-            if waiting:
-                left.append(waiting[0])
-                continue
-            if now not in self._masks:
+        left = [] if var in self._masks else [var]
+        while left:  # its factors before itself, without recursion
+            missing = [v for v in self._factors(left[-1]) if v not in self._masks]
+            if missing:
+                left.append(missing[0])
+            else:
+                now = left.pop()
                 self._masks[now] = self._find(now)
-            left.pop()
         return self._masks[var]
 
     def _factors(self, var: int) -> tuple[int, ...]:
         """Variables whose zeros are its own."""
         eqn = self.program.producer.get(var)
-        if eqn is None or var in self._constant or eqn.primitive not in MULTIPLY | _KEEPS_ZERO | set(SHAPED):
+        if eqn is None or var in self._constant or not _passes_zeros(eqn):
             return ()
         return eqn.inputs
 
     @functools.cached_property
-    def _constant(self) -> set[int]:
+    def _constant(self) -> Mapping[int, bool]:
         """The variables that are made from constants alone, whose values are known."""
-        known = {var for var, value in self.program.constants.items() if not isinstance(value, Tracer)}
-        for eqn in self.program.equations:
-            if eqn.inputs and known.issuperset(eqn.inputs):
-                known.update(eqn.outputs)
-        return known
+
+        def transfer(eqn: Equation, operands: Sequence[bool | None]) -> list[bool] | None:
+            return [True] * len(eqn.outputs) if operands and all(operands) else None
+
+        known = {var: True for var, value in self.program.constants.items() if not isinstance(value, Tracer)}
+        return propagate(self.program.equations, known, transfer, max)
 
     def _find(self, var: int) -> np.ndarray | None:
         value = constant_value(self.program, var, self._values) if var in self._constant else None
         if value is not None:
             return None if (value != 0).all() else np.asarray(value != 0)
-        masks = [self._masks[v] for v in self._factors(var)]
-        if all(mask is None for mask in masks):
-            return None
-        eqn, shape = self.program.producer[var], self.program.shape(var)
-        if eqn.primitive in SHAPED:
-            return np.asarray(SHAPED[eqn.primitive](masks[0], **eqn.params))
-        return np.asarray(np.logical_and.reduce([np.broadcast_to(m, shape) for m in masks if m is not None]))
+        masks = [mask for mask in map(self._masks.__getitem__, self._factors(var)) if mask is not None]
+        return _combined(self.program, self.program.producer[var], masks) if masks else None
+
+
+def _combined(program: Program, eqn: Equation, masks: Sequence[np.ndarray]) -> np.ndarray:
+    if eqn.traits.move is not None:
+        return np.asarray(eqn.traits.move(masks[0], **eqn.params))
+    shape = program.shape(eqn.outputs[0])
+    return np.asarray(np.logical_and.reduce([np.broadcast_to(mask, shape) for mask in masks]))
+
+
+def _passes_zeros(eqn: Equation) -> bool:
+    """Is an element zero where that of an operand is?"""
+    return eqn.traits.keeps_zero or eqn.traits.is_product or eqn.traits.flow is Flow.REARRANGED

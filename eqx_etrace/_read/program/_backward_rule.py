@@ -19,13 +19,11 @@ from ... import _jax
 from ._linear import Kind, kinds_of_outputs
 from ._link import ALIGNED, indices, Link, MANY, merge, Merged, MIXING, Mixing, NONE, Positions
 from ._program import Equation, flatten, Program, Table
-
-_BY_VALUE = frozenset(_jax.primitives("stop_gradient"))
-"""Primitives without a derivative that pass their operand on."""
+from ._propagate import by_edge, propagate
 
 
 @dataclasses.dataclass(frozen=True)
-class Rule:
+class BackwardRule:
     """What the derivative rule of one call does."""
 
     is_linear: bool
@@ -33,30 +31,38 @@ class Rule:
     """By (operand, output); absent where no cotangent gets through."""
 
 
-def find_rule(program: Program, eqn: Equation, operands: list[int], table: type[Table]) -> Rule:
+def find_rule(program: Program, eqn: Equation, operands: list[int], table: type[Table]) -> BackwardRule:
     """Stage the rule of a call from output cotangents to the cotangents of these operands, and follow them.
 
     An output that nothing reads has none: a rule with `symbolic_zeros` is told so, and may do something else.
     """
     outputs = [j for j, v in enumerate(eqn.outputs) if program.is_inexact(v) and v in program.read]
     if not operands or not outputs:
-        return Rule(True, {})
+        return BackwardRule(True, {})
     try:
         staged = _stage_backward(program, eqn, operands, outputs)
     except Exception:  # whatever a stranger's rule does; what has no derivative says so when it is run
-        return Rule(False, {(i, j): MIXING for i in operands for j in outputs})
+        return BackwardRule(False, {(i, j): MIXING for i in operands for j in outputs})
     backward = flatten(staged, table, by_value=True)
-    cotangents = backward.inputs[len(eqn.inputs) :]
     kinds = _kinds(program, eqn, operands, backward)
-    is_linear = all(kind in (Kind.ZERO, Kind.LINEAR) for kind in kinds)
-    found: dict[tuple[int, int], Link] = {}
-    for j, cotangent in zip(outputs, cotangents, strict=True):
-        touched, labels = _touched(backward, [cotangent]), _follow(backward, cotangent)
-        for i, result, kind in zip(operands, backward.outputs, kinds, strict=True):
-            if result in touched or kind is Kind.FIXED:  # a constant goes on to what was before, whatever comes in
-                traced = is_linear and result in labels
-                found[i, j] = _as_link(labels[result], program.shape(eqn.outputs[j])) if traced else MIXING
-    return Rule(is_linear, found)
+    is_linear = {Kind.ZERO, Kind.LINEAR}.issuperset(kinds)
+    links: dict[tuple[int, int], Link] = {}
+    for j, cotangent in zip(outputs, backward.inputs[len(eqn.inputs) :], strict=True):
+        reached = _links_from(backward, cotangent, kinds, is_linear)
+        links |= {(i, j): link for i, link in zip(operands, reached, strict=True) if link is not None}
+    return BackwardRule(is_linear, links)
+
+
+def _links_from(backward: Program, cotangent: int, kinds: Sequence[Kind], is_linear: bool) -> list[Link | None]:
+    """How the cotangent of one output reaches those of the operands."""
+    touched, labels = _touched(backward, cotangent), _follow(backward, cotangent)
+    links: list[Link | None] = []
+    for result, kind in zip(backward.outputs, kinds, strict=True):
+        # A constant goes on to what was before, whatever comes in.
+        is_reached = result in touched or kind is Kind.FIXED
+        link = _as_link(labels[result], backward.shape(cotangent)) if is_linear and result in labels else MIXING
+        links.append(link if is_reached else None)
+    return links
 
 
 def _kinds(program: Program, eqn: Equation, operands: list[int], backward: Program) -> list[Kind]:
@@ -83,8 +89,8 @@ def _stage_backward(program: Program, eqn: Equation, operands: list[int], output
         run = _of(eqn, operands, primals)
 
         def inexact_outputs(*inexact: jax.Array) -> list[Any]:
-            found = run(*inexact)  # once: the rule meets the cotangents of all outputs together
-            return [found[j] for j in outputs]
+            results = run(*inexact)  # once: the rule meets the cotangents of all outputs together
+            return [results[j] for j in outputs]
 
         return jax.vjp(inexact_outputs, *[primals[i] for i in operands])[1](cotangents)
 
@@ -109,19 +115,15 @@ def _shaped(program: Program, variables: Sequence[int]) -> list[jax.ShapeDtypeSt
 
 def _follow(program: Program, start: int) -> dict[int, Positions]:
     """Which elements of `start` the elements of each variable depend on; MANY once mixed."""
-    labels: dict[int, Positions] = {start: indices(program.shape(start))}
-    for eqn in program.equations:
-        for i, operand in enumerate(eqn.inputs):
-            if operand not in labels:
-                continue
-            for j, output in enumerate(eqn.outputs):
-                edge = ALIGNED if eqn.primitive in _BY_VALUE else program.links(eqn, i, j)
-                if edge is None:
-                    continue
-                shape = program.shape(output)
-                found = np.full(shape, MANY) if isinstance(edge, Mixing) else edge.forward(labels[operand], shape)
-                labels[output] = merge(labels[output], found) if output in labels else found
-    return labels
+
+    def along(eqn: Equation, i: int, j: int, labels: Positions) -> Positions | None:
+        link = ALIGNED if eqn.traits.stops_gradient else program.links(eqn, i, j)
+        if link is None:
+            return None
+        shape = program.shape(eqn.outputs[j])
+        return np.full(shape, MANY) if isinstance(link, Mixing) else link.forward(labels, shape)
+
+    return propagate(program.equations, {start: indices(program.shape(start))}, by_edge(along, merge), merge)
 
 
 def _as_link(target: Positions, shape: tuple[int, ...]) -> Link:
@@ -131,10 +133,10 @@ def _as_link(target: Positions, shape: tuple[int, ...]) -> Link:
     return ALIGNED if same else Merged(target)
 
 
-def _touched(program: Program, start: Sequence[int]) -> set[int]:
-    """Every variable whose value depends on these."""
-    touched = set(start)
-    for eqn in program.equations:
-        if touched.intersection(eqn.inputs):
-            touched.update(eqn.outputs)
-    return touched
+def _touched(program: Program, start: int) -> Mapping[int, bool]:
+    """Every variable whose value depends on this one."""
+
+    def transfer(eqn: Equation, operands: Sequence[bool | None]) -> list[bool] | None:
+        return [True] * len(eqn.outputs) if any(operands) else None
+
+    return propagate(program.equations, {start: True}, transfer, max)

@@ -1,32 +1,42 @@
 """What depends on what, as far as derivatives are concerned: one set of bits per variable."""
 
-from collections.abc import Iterable, Mapping, Sequence, Set
+import functools
+import operator
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from typing import Any
 
 from ._program import Equation, Program
+from ._propagate import by_edge, propagate
 
 
-def dependence(program: Program, sources: Sequence[int], held: Set[int] = frozenset()) -> Mapping[int, int]:
-    """Bit i of a variable is set if it depends, differentiably, on `sources[i]`. Absent means 0.
+def dependence(program: Program, starts: Sequence[int], held: Set[int] = frozenset()) -> Mapping[int, int]:
+    """Bit i of a variable is set if it depends, differentiably, on `starts[i]`. Absent means 0.
 
     What goes through a variable that is `held` does not count, nor what comes from an input that is not moved.
     """
-    bits = {var: 1 << i for i, var in enumerate(sources) if program.is_moved(var)}
-    for eqn in program.equations:
-        for i, operand in enumerate(eqn.inputs):
-            if operand not in bits:
-                continue
-            for j, output in enumerate(eqn.outputs):
-                if output not in held and program.links(eqn, i, j) is not None:
-                    bits[output] = bits.get(output, 0) | bits[operand]
-    return bits
+
+    def along(eqn: Equation, i: int, j: int, bits: int) -> int | None:
+        return None if eqn.outputs[j] in held or program.links(eqn, i, j) is None else bits
+
+    own = {var: 1 << i for i, var in enumerate(starts) if program.is_moved(var)}
+    return propagate(program.equations, own, by_edge(along, operator.or_), operator.or_)
+
+
+def fixed_by(program: Program, inputs: Iterable[int], allowed: Callable[[Equation], bool]) -> frozenset[int]:
+    """The variables that are known once these inputs are, by allowed equations: constants included."""
+
+    def transfer(eqn: Equation, operands: Sequence[bool | None]) -> list[bool] | None:
+        return [True] * len(eqn.outputs) if all(operands) and not eqn.has_effects and allowed(eqn) else None
+
+    return frozenset(propagate(program.equations, dict.fromkeys((*program.constants, *inputs), True), transfer, max))
 
 
 def leading_to(program: Program, targets: Iterable[int]) -> frozenset[int]:
     """The variables with a differentiable path to one of these, these included."""
-    found = set(targets)
+    leading = set(targets)
     for eqn in reversed(program.equations):
-        found.update([operand for i, operand in enumerate(eqn.inputs) if carries_into(program, eqn, i, found)])
-    return frozenset(found)
+        leading.update([v for i, v in enumerate(eqn.inputs) if carries_into(program, eqn, i, leading)])
+    return frozenset(leading)
 
 
 def carries_into(program: Program, eqn: Equation, operand: int, variables: Set[int]) -> bool:
@@ -34,8 +44,6 @@ def carries_into(program: Program, eqn: Equation, operand: int, variables: Set[i
     return any(v in variables and program.links(eqn, operand, j) is not None for j, v in enumerate(eqn.outputs))
 
 
-def union(bits: Mapping[int, int], variables: Iterable[int]) -> int:
-    found = 0
-    for var in variables:
-        found |= bits.get(var, 0)
-    return found
+def union(bits: Mapping[Any, int], keys: Iterable[Any]) -> int:
+    """The bits of several variables, or of whatever has bits, together."""
+    return functools.reduce(operator.or_, [bits.get(key, 0) for key in keys], 0)

@@ -20,7 +20,9 @@ import numpy as np
 from jax.core import Tracer
 
 from ... import _jax
+from ..primitives import Flow, Runs
 from ._program import Equation, flatten, Program
+from ._propagate import propagate
 
 
 class Kind(enum.IntEnum):
@@ -32,48 +34,20 @@ class Kind(enum.IntEnum):
     OTHER = 3
 
 
-# Which operands an operation is linear in together, where those that are not asked about are zero: `x + 0`, not
-# `x + 1`.
-LINEAR = frozenset(
-    _jax.primitives(
-        "add sub add_jaxvals neg copy real imag complex conj reduce_sum reshape squeeze transpose rev slice "
-        "broadcast_in_dim tile split unstack stack concatenate pad sharding_constraint name "
-        "stop_gradient cumsum reduce_window_sum fft convert_element_type"
-    )
-)
-LINEAR_IN = {
-    **dict.fromkeys(LINEAR, slice(None)),
-    **dict.fromkeys(_jax.primitives("div gather dynamic_slice"), slice(1)),
-    **dict.fromkeys(_jax.primitives("dynamic_update_slice"), slice(2)),
-    **dict.fromkeys(_jax.primitives("scatter_add scatter"), slice(0, None, 2)),
-    **dict.fromkeys(_jax.primitives("select_n triangular_solve"), slice(1, None)),
-    **dict.fromkeys(_jax.primitives("tridiagonal_solve"), slice(3, None)),
-}
-_PAIRWISE = frozenset(_jax.primitives("optimization_barrier device_put"))
-LINEAR_IN_ONE = frozenset(_jax.primitives("mul dot_general conv_general_dilated"))
-_SOLVE = frozenset(_jax.primitives("linear_solve"))
-_SCATTER = frozenset(_jax.primitives("scatter"))
-_IS_FINITE = frozenset(_jax.primitives("is_finite"))
-_SCAN = frozenset(_jax.primitives("scan"))
-_WHILE = frozenset(_jax.primitives("while"))
-_COND = frozenset(_jax.primitives("cond"))
-
-
 def kinds_of_outputs(program: Program, inputs: Sequence[Kind], *, is_known_linear: bool = False) -> list[Kind]:
     """Of a program whose inputs are of these kinds.
 
-    With `is_known_linear`, what no table knows is linear: the function is known to be linear, but for rounding.
+    With `is_known_linear`, what has no row is linear: the function is known to be linear, but for rounding.
     """
-    kinds = [Kind.FIXED] * len(program.avals)
-    for var, value in program.constants.items():
-        kinds[var] = _constant_kind(value)
-    for var, kind in zip(program.inputs, inputs, strict=True):
-        kinds[var] = kind
-    for eqn in program.equations:
-        found = _through(program, eqn, [kinds[v] for v in eqn.inputs], is_known_linear)
-        for var, kind in zip(eqn.outputs, found, strict=True):
-            kinds[var] = kind
-    return [kinds[v] for v in program.outputs]
+
+    def transfer(eqn: Equation, operands: Sequence[Kind | None]) -> list[Kind]:
+        # An open jaxpr does not say what its constants are.
+        return _through(program, eqn, [Kind.FIXED if kind is None else kind for kind in operands], is_known_linear)
+
+    start = {var: _constant_kind(value) for var, value in program.constants.items()}
+    start.update(zip(program.inputs, inputs, strict=True))
+    kinds = propagate(program.equations, start, transfer, max)
+    return [kinds.get(v, Kind.FIXED) for v in program.outputs]
 
 
 def _constant_kind(value: object) -> Kind:
@@ -85,17 +59,9 @@ def _constant_kind(value: object) -> Kind:
 
 
 def _through(program: Program, eqn: Equation, operands: list[Kind], is_known_linear: bool) -> list[Kind]:
-    if eqn.primitive in _SCAN:
-        return _through_scan(eqn, operands, is_known_linear)
-    if eqn.primitive in _WHILE:
-        return _through_while(eqn, operands, is_known_linear)
-    if eqn.primitive in _COND:
-        return _through_cond(eqn, operands, is_known_linear)
-    if eqn.primitive in _SOLVE:
-        run, constants, first = _jax.solver(eqn.params)
-        body = flatten(run, None, by_value=True)
-        return kinds_of_outputs(body, operands[constants] + operands[first:], is_known_linear=is_known_linear)
-    if eqn.primitive in _PAIRWISE or eqn.jaxpr_eqn is None:
+    if eqn.traits.runs is not None:
+        return _THROUGH[eqn.traits.runs](eqn, operands, is_known_linear)
+    if eqn.traits.flow is Flow.PAIRED:
         return operands
     return [_through_operation(program, eqn, operands, is_known_linear)] * len(eqn.outputs)
 
@@ -106,32 +72,40 @@ def _through_operation(program: Program, eqn: Equation, operands: list[Kind], is
     hit = [i for i, kind in enumerate(operands) if kind >= Kind.LINEAR]
     if not hit:
         return Kind.ZERO if _is_zero(program, eqn, [operands[i] for i in together], operands) else Kind.FIXED
-    if eqn.primitive in _IS_FINITE and Kind.OTHER not in operands:
-        return Kind.FIXED
-    if Kind.OTHER in operands or not _keeps_precision(program, eqn, hit):
+    if Kind.OTHER in operands:
         return Kind.OTHER
-    if eqn.primitive in LINEAR_IN_ONE:
-        return Kind.LINEAR if len(hit) == 1 else Kind.OTHER
+    if eqn.traits.asks_if_finite:
+        return Kind.FIXED
+    is_linear = _keeps_precision(program, eqn, hit) and _is_linear(eqn, operands, hit, together, is_known_linear)
+    return Kind.LINEAR if is_linear else Kind.OTHER
+
+
+def _is_linear(
+    eqn: Equation, operands: list[Kind], hit: list[int], together: Sequence[int], is_known_linear: bool
+) -> bool:
+    """Is it linear in those that are hit, if nothing is rounded?"""
+    if eqn.traits.is_multilinear:
+        return len(hit) == 1
+    if eqn.traits.linear is None:
+        return is_known_linear
     others = (operands[i] for i in together if i not in hit)
-    if set(together).issuperset(hit) and all(kind is Kind.ZERO for kind in others):
-        return Kind.LINEAR
-    return Kind.LINEAR if is_known_linear and eqn.primitive not in LINEAR_IN else Kind.OTHER
+    return set(together).issuperset(hit) and all(kind is Kind.ZERO for kind in others)
 
 
 def _linear_operands(eqn: Equation) -> slice:
+    """The operands that it is linear in together."""
     if eqn.params.get("fill_value"):  # what a `gather` reads out of bounds
         return slice(0)
-    if eqn.primitive in _SCATTER and eqn.params["update_jaxpr"] is not None:  # `x.at[i].apply(f)`
+    if eqn.traits.flow is Flow.INDEXED and eqn.params.get("update_jaxpr") is not None:  # `x.at[i].apply(f)`
         return slice(0)
-    assert eqn.primitive is not None
-    return LINEAR_IN.get(eqn.primitive, slice(0))
+    return eqn.traits.linear or slice(0)
 
 
 def _is_zero(program: Program, eqn: Equation, together: list[Kind], operands: list[Kind]) -> bool:
     """Is the result zero or nowhere finite? Integers that are made of infinite numbers are finite."""
     if any(map(program.is_inexact, eqn.inputs)) and not all(map(program.is_inexact, eqn.outputs)):
         return False
-    if eqn.primitive in LINEAR_IN_ONE:
+    if eqn.traits.is_multilinear:
         return Kind.ZERO in operands
     return bool(together) and all(kind is Kind.ZERO for kind in together)
 
@@ -192,16 +166,30 @@ def _through_while(eqn: Equation, operands: list[Kind], is_known_linear: bool) -
     return carry if goes_on <= Kind.FIXED else [Kind.OTHER] * len(carry)
 
 
+def _through_solve(eqn: Equation, operands: list[Kind], is_known_linear: bool) -> list[Kind]:
+    run, constants, first = _jax.solver(eqn.params)
+    body = flatten(run, None, by_value=True)
+    return kinds_of_outputs(body, operands[constants] + operands[first:], is_known_linear=is_known_linear)
+
+
 def _through_cond(eqn: Equation, operands: list[Kind], is_known_linear: bool) -> list[Kind]:
     every = [flatten(branch, None, by_value=True) for branch in eqn.params["branches"]]
     branches = [branch for branch in every if not _only_raises(branch)] or every
-    found = [kinds_of_outputs(branch, operands[1:], is_known_linear=is_known_linear) for branch in branches]
+    by_branch = [kinds_of_outputs(branch, operands[1:], is_known_linear=is_known_linear) for branch in branches]
     if operands[0] > Kind.FIXED:
         return [Kind.OTHER] * len(eqn.outputs)
-    return [functools.reduce(either, kinds) for kinds in zip(*found, strict=True)]
+    return [functools.reduce(either, kinds) for kinds in zip(*by_branch, strict=True)]
 
 
 def _only_raises(branch: Program) -> bool:
     """Does it give nothing but what a callback that raises would have given (`eqx.error_if`)?"""
     made = [branch.producer.get(v) for v in branch.outputs]
     return all(eqn is not None and _jax.is_callback_that_raises(eqn) for eqn in made)
+
+
+_THROUGH = {
+    Runs.SCAN: _through_scan,
+    Runs.WHILE: _through_while,
+    Runs.COND: _through_cond,
+    Runs.SOLVE: _through_solve,
+}

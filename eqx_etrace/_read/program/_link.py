@@ -62,15 +62,15 @@ class Aligned:
 
 @dataclasses.dataclass(frozen=True)
 class Moved:
-    """Element j of the output depends on element `source[j]` of the operand."""
+    """Element j of the output depends on element `taken[j]` of the operand."""
 
-    source: Positions
+    taken: Positions
 
     def forward(self, labels: Positions, shape: tuple[int, ...]) -> Positions:
-        return _pick(labels, self.source).reshape(shape)
+        return _pick(labels, self.taken).reshape(shape)
 
     def backward(self, labels: Positions, shape: tuple[int, ...]) -> Positions:
-        return _drop(labels, self.source, shape)
+        return _drop(labels, self.taken, shape)
 
 
 @dataclasses.dataclass(frozen=True)

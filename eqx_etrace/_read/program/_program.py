@@ -11,18 +11,18 @@ of a time constant ...) and holds the effective weights; the **body** meets data
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
 
-from ... import _jax
-from ..primitives import ACCOUNTED, is_accounted_for
+from ... import _jax, _source
+from ..primitives import Flow, IDENTITY, is_accounted_for, TABLE, Traits, traits_of
 from ._link import Link
 
 UNKNOWN = _jax.Primitive("unknown")
-"""In no table."""
+"""Without a row in the table of primitives."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,11 +37,17 @@ class Equation:
 
     @functools.cached_property
     def primitive(self) -> _jax.Primitive | None:
-        """What the tables know it by: of an equation with a parameter that they do not account for, nothing known."""
+        """`UNKNOWN` if it has a parameter that no row accounts for."""
         if self.jaxpr_eqn is None:
             return None
         known = is_accounted_for(self.jaxpr_eqn.primitive, self.jaxpr_eqn.params)
         return self.jaxpr_eqn.primitive if known else UNKNOWN
+
+    @functools.cached_property
+    def traits(self) -> Traits:
+        """What is known of it."""
+        eqn = self.jaxpr_eqn
+        return IDENTITY if eqn is None else traits_of(eqn.primitive, eqn.params)
 
     @functools.cached_property
     def params(self) -> dict[str, Any]:
@@ -78,9 +84,10 @@ class Equation:
     @property
     def source(self) -> str:
         eqn = self.jaxpr_eqn if self.origin is None else self.origin
-        return "" if eqn is None else _jax.source_line(eqn)
+        return "" if eqn is None else _source.source_line(eqn)
 
     def bind(self, operands: Sequence[Any]) -> list[Any]:
+        """Run it; an error names the user's line."""
         if self.jaxpr_eqn is None:
             return list(operands)
         try:
@@ -125,9 +132,6 @@ class Table(Protocol):
 
     def unproven(self, eqn: Equation) -> list[Equation]: ...
 
-    @staticmethod
-    def broadcasts(eqn: Equation) -> bool: ...
-
 
 @dataclasses.dataclass(frozen=True)
 class Program:
@@ -153,14 +157,6 @@ class Program:
 
     def is_inexact(self, var: int) -> bool:
         return bool(jnp.issubdtype(self.avals[var].dtype, jnp.inexact))
-
-    def fixed_by(self, inputs: Iterable[int], allowed: Callable[[Equation], bool]) -> frozenset[int]:
-        """The variables that are known once these inputs are, by allowed equations: constants included."""
-        known = {*self.constants, *inputs}
-        for eqn in self.equations:
-            if known.issuperset(eqn.inputs) and not eqn.has_effects and allowed(eqn):
-                known.update(eqn.outputs)
-        return frozenset(known)
 
     @functools.cached_property
     def links(self) -> Table:
@@ -199,6 +195,7 @@ class _Inliner:
         return var
 
     def inline(self, jaxpr: Any, consts: Sequence[Any], arguments: Sequence[int]) -> tuple[int, ...]:
+        """Append the equations of a jaxpr, run on these variables; its outputs."""
         env = dict(zip(jaxpr.invars, arguments, strict=True))
         held = consts or [None] * len(jaxpr.constvars)  # an open jaxpr does not say what its constants are
         for var, value in zip(jaxpr.constvars, held, strict=True):
@@ -222,7 +219,7 @@ class _Inliner:
         """What is written out instead of an equation; None if it stays."""
         if eqn.primitive in _jax.INLINED or (self._by_value and eqn.primitive in _jax.CUSTOM_RULES):
             return _jax.body(eqn.params)
-        if self._by_value and eqn.primitive not in ACCOUNTED:
+        if self._by_value and eqn.primitive not in TABLE:
             staged = _jax.written_out(eqn)
             return None if staged is None else _jax.opened(staged)
         return None
@@ -230,7 +227,7 @@ class _Inliner:
     def _from_call(self, eqn: Any, inner: tuple[Any, Sequence[Any]], operands: Sequence[int]) -> tuple[int, ...]:
         start = len(self.equations)
         outputs = self.inline(*inner, operands)
-        if _jax.is_foreign(eqn.params):
+        if _source.is_foreign(eqn.params):
             self._attribute(start, eqn)
         return outputs
 
@@ -239,7 +236,7 @@ class _Inliner:
         self.equations[start:] = [dataclasses.replace(e, origin=origin) for e in self.equations[start:]]
 
     def _append(self, eqn: Equation) -> None:
-        if self._table is not None and self._table.broadcasts(eqn):
+        if self._table is not None and eqn.traits.flow is Flow.ALIGNED:
             shape = self.avals[eqn.outputs[0]].shape
             explicit = tuple(self._broadcast(v, shape, eqn.jaxpr_eqn) for v in eqn.inputs)
             eqn = dataclasses.replace(eqn, inputs=explicit)

@@ -13,7 +13,7 @@ from jax.core import Tracer
 from jaxtyping import Array, PyTree
 
 from ... import _jax
-from ..program import dependence, Equation, Program
+from ..program import dependence, Equation, Program, union
 from ._pytree import Layout, Path
 
 
@@ -65,9 +65,9 @@ def _declares_number(tree: PyTree, keys: Sequence[Any]) -> bool:
     """Is this leaf an attribute that its class annotates as a number and nothing else?"""
     if not keys or not isinstance(keys[-1], jtu.GetAttrKey):
         return False
+    if any(isinstance(key, jtu.FlattenedIndexKey) for key in keys[:-1]):
+        return False
     for key in keys[:-1]:
-        if isinstance(key, jtu.FlattenedIndexKey):
-            return False
         tree = getattr(tree, key.name) if isinstance(key, jtu.GetAttrKey) else tree[_index(key)]
     annotations = [inspect.get_annotations(cls).get(keys[-1].name) for cls in type(tree).__mro__]
     return next((_is_number(a) for a in annotations if a is not None), False)
@@ -182,9 +182,11 @@ def _named(path: Path) -> str:
 
 def check_loops(program: Program, bits: Mapping[int, int], targets: Sequence[int]) -> None:
     """Can all credit of `targets` be pulled back? `bits` says what depends on what is trained, or carries credit."""
-    for eqn in (e for e in program.equations if e.jaxpr_eqn is not None and _jax.has_while(e.jaxpr_eqn)):
-        onward = dependence(program, eqn.outputs)
-        reached = [j for j in range(len(eqn.outputs)) if any(onward.get(v, 0) >> j & 1 for v in targets)]
+    for eqn in program.equations:
+        if eqn.jaxpr_eqn is None or not _jax.has_while(eqn.jaxpr_eqn):
+            continue
+        onward = union(dependence(program, eqn.outputs), targets)
+        reached = [j for j in range(len(eqn.outputs)) if onward >> j & 1]
         moved = [i for i, v in enumerate(eqn.inputs) if bits.get(v, 0)]
         if reached and moved and not _has_pullback(program, eqn, moved, reached):
             inside = "" if eqn.name == "while" else f" inside the `{eqn.name}`"

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from ... import _jax
+from ... import _jax, _source
 from ..program import Program
 
 
@@ -14,7 +14,7 @@ def check_references(program: Program) -> None:
     for eqn in program.equations:
         held = None if eqn.jaxpr_eqn is None else _first(eqn.jaxpr_eqn)
         if held is not None:
-            line = _jax.source_line(held) if held is not eqn.jaxpr_eqn else eqn.source
+            line = _source.source_line(held) if held is not eqn.jaxpr_eqn else eqn.source
             raise ValueError(
                 f"The step uses a mutable array (`jax.new_ref`) at {line}. What is written into it and read again is "
                 "credit that no trace can follow. Use ordinary arrays, updated by `x = x.at[i].set(value)`, and return "
@@ -27,4 +27,4 @@ def _first(eqn: Any) -> Any:
     if any(_jax.is_inexact_reference(v.aval) for v in (*eqn.invars, *eqn.outvars)):
         return eqn
     inside = (inner for held in _jax.inner_jaxprs(eqn) for inner in _jax.opened(held)[0].eqns)
-    return next((found for found in map(_first, inside) if found is not None), None)
+    return next(filter(None, map(_first, inside)), None)

@@ -38,19 +38,23 @@ def _halves(leaf: Any) -> list[Any]:
     return [jnp.real(leaf), jnp.imag(leaf)]
 
 
-def _as_paths(found: Sequence[Sequence[Any]]) -> tuple[Path, ...]:
+def _as_paths(leaves: Sequence[Sequence[Any]]) -> tuple[Path, ...]:
     """('layers', 2, 'V'): attribute and dict keys as they are, sequence positions as int.
 
     A node with one leaf, which it does not name, is that leaf: a quantity is its magnitude.
     """
-    leaves = collections.Counter(tuple(keys[:i]) for keys in found for i in range(len(keys)))
-    return tuple(_as_path(keys, leaves) for keys in found)
+    inside = collections.Counter(tuple(keys[:i]) for keys in leaves for i in range(len(keys)))
+    return tuple(_as_path(keys, inside) for keys in leaves)
 
 
-def _as_path(keys: Sequence[Any], leaves: Mapping[tuple[Any, ...], int]) -> Path:
-    alone = [isinstance(k, jtu.FlattenedIndexKey) and leaves[tuple(keys[:i])] == 1 for i, k in enumerate(keys)]
-    named = [k for k, only in zip(keys, alone, strict=True) if not only]
-    return tuple(next(getattr(k, n) for n in ("name", "key", "idx") if hasattr(k, n)) for k in named)
+def _as_path(keys: Sequence[Any], inside: Mapping[tuple[Any, ...], int]) -> Path:
+    """`inside` says how many leaves there are below a path."""
+    path: list[Any] = []
+    for i, key in enumerate(keys):
+        is_alone = isinstance(key, jtu.FlattenedIndexKey) and inside[tuple(keys[:i])] == 1
+        if not is_alone:
+            path.append(next(getattr(key, name) for name in ("name", "key", "idx") if hasattr(key, name)))
+    return tuple(path)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,43 +72,48 @@ class Layout:
 
     @classmethod
     def of(cls, tree: PyTree, *, in_halves: bool = False) -> "Layout":
-        found, treedef = jtu.tree_flatten_with_path(tree)
-        leaves = [leaf for _, leaf in found]
+        with_keys, treedef = jtu.tree_flatten_with_path(tree)
+        leaves = [leaf for _, leaf in with_keys]
         return cls(
-            treedef,
-            tuple(None if _is_array(x) else x for x in leaves),
-            tuple(jax.ShapeDtypeStruct(x.shape, x.dtype) if _is_array(x) else None for x in leaves),
-            _as_paths([keys for keys, _ in found]),
-            in_halves,
+            treedef=treedef,
+            static=tuple(None if _is_array(x) else x for x in leaves),
+            arrays=tuple(jax.ShapeDtypeStruct(x.shape, x.dtype) if _is_array(x) else None for x in leaves),
+            paths=_as_paths([keys for keys, _ in with_keys]),
+            in_halves=in_halves,
         )
 
     @property
     def inexact_paths(self) -> tuple[Path, ...]:
         """The path of every inexact array as `split` gives them; `real` and `imag` are attributes."""
-        found: list[Path] = []
+        paths: list[Path] = []
         for path, array in zip(self.paths, self.arrays, strict=True):
             if array is not None and _is_inexact(array):
-                found += [(*path, "real"), (*path, "imag")] if self._is_halved(array) else [path]
-        return tuple(found)
+                paths += [(*path, "real"), (*path, "imag")] if self._is_halved(array) else [path]
+        return tuple(paths)
 
     @property
     def parts(self) -> tuple[tuple[int, ...], ...]:
         """For every inexact array, which of what `split` gives belongs to it."""
-        found: list[tuple[int, ...]] = []
+        parts: list[tuple[int, ...]] = []
         for array in self.arrays:
             if array is not None and _is_inexact(array):
-                start = sum(map(len, found))
-                found.append((start, start + 1) if self._is_halved(array) else (start,))
-        return tuple(found)
+                start = sum(map(len, parts))
+                parts.append((start, start + 1) if self._is_halved(array) else (start,))
+        return tuple(parts)
 
     def _is_halved(self, array: Any) -> bool:
         return self.in_halves and is_complex(array)
 
     def split(self, tree: PyTree) -> tuple[list[Any], list[Any]]:
         """The inexact arrays, then the other arrays."""
-        leaves = [x for x in jtu.tree_leaves(tree) if _is_array(x)]
-        inexact = [part for x in leaves if _is_inexact(x) for part in (_halves(x) if self._is_halved(x) else [x])]
-        return inexact, [x for x in leaves if not _is_inexact(x)]
+        inexact: list[Any] = []
+        other: list[Any] = []
+        for leaf in filter(_is_array, jtu.tree_leaves(tree)):
+            if _is_inexact(leaf):
+                inexact += _halves(leaf) if self._is_halved(leaf) else [leaf]
+            else:
+                other.append(leaf)
+        return inexact, other
 
     def join(self, inexact: Sequence[Any], other: Sequence[Any] | None) -> PyTree:
         """The pytree again; with `other` None, only its inexact arrays and None elsewhere, as gradients are."""

@@ -5,14 +5,15 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable, Collection, Sequence
+import itertools
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import PyTree
 
-from ... import _jax
+from ... import _source
 from ..program import flatten, Links, Program, with_fresh_outputs, without_derivative
 from ._check import axis_too_many, check_arguments, check_numbers, check_pair, check_state, describe
 from ._pytree import Layout
@@ -54,6 +55,15 @@ class Step:
     def still(self) -> frozenset[int]:
         """The states that carry credit of no parameter, by number: nothing differentiates by them, BPTT neither."""
         return frozenset(leaf for leaf, var in enumerate(self.states) if not self.program.is_moved(var))
+
+    @property
+    def starts(self) -> tuple[int, ...]:
+        """What credit starts at: the parameters, then the states. Each has a bit, in this order."""
+        return (*self.parameters, *self.states)
+
+    def state_bits(self, leaves: Iterable[int]) -> int:
+        """The bits of these states."""
+        return sum(1 << (len(self.parameters) + leaf) for leaf in leaves)
 
     def without_credit_from(self, leaves: Collection[int]) -> "Step":
         """The same step, not differentiated by these of its old states."""
@@ -107,17 +117,17 @@ def stage_step(
     """Stage a step on arrays or `ShapeDtypeStruct`s. With `has_aux` its output is a pair `(out, aux)`."""
     layouts = Layout.of(model), Layout.of(state, in_halves=True), Layout.of(inputs)
     arguments = [part for lay, tree in zip(layouts, (model, state, inputs), strict=True) for part in lay.split(tree)]
-    where = _jax.definition_line(step)
+    where = _source.definition_line(step)
     check_arguments(where, *layouts[:2])
     check_numbers(where, model, layouts[0])
     run = functools.partial(_checked, step, where, has_aux)
-    found: list[Layout] = []
+    returned: list[Layout] = []
 
     def flat(*parts: Any) -> Any:
         trees = [lay.join(*parts[2 * i : 2 * i + 2]) for i, lay in enumerate(layouts)]
         out, aux, new_state = run(*trees)
-        found[:] = [Layout.of(out), Layout.of(aux)]
-        return *found[0].split(out), *found[1].split(aux), *layouts[1].split(new_state)
+        returned[:] = [Layout.of(out), Layout.of(aux)]
+        return *returned[0].split(out), *returned[1].split(aux), *layouts[1].split(new_state)
 
     try:
         closed, shapes = jax.make_jaxpr(flat, return_shape=True)(*arguments)
@@ -133,9 +143,10 @@ def stage_step(
     names += ("out_inexact", "out_rest", "aux_inexact", "aux_rest", "new_states", "new_states_rest")
     roles = [*_cut(program.inputs, [len(a) for a in arguments]), *_cut(program.outputs, sizes)]
     program = dataclasses.replace(program, moved=frozenset(roles[0] + roles[2]))
-    return Step(program, layouts[0], layouts[1], layouts[2], found[0], found[1], **dict(zip(names, roles, strict=True)))
+    out, aux = returned
+    return Step(program, *layouts, out, aux, **dict(zip(names, roles, strict=True)))
 
 
 def _cut(variables: tuple[int, ...], sizes: Sequence[int]) -> list[tuple[int, ...]]:
     left = iter(variables)
-    return [tuple(next(left) for _ in range(n)) for n in sizes]
+    return [tuple(itertools.islice(left, n)) for n in sizes]

@@ -1,0 +1,63 @@
+"""Lines of the user's code, for reports and errors: `file.py:12 (function)`."""
+
+import contextlib
+import functools
+import importlib.util
+import inspect
+import os
+from typing import Any
+
+import equinox
+import jax
+import jaxtyping
+from jax.extend.source_info_util import summarize as _summarize
+
+from . import _jax
+
+
+def _home(module: Any) -> str:
+    return os.path.dirname(module.__file__) + os.sep
+
+
+def _installed(package: str) -> list[str]:
+    """Where an optional package is, if it is; it is not imported."""
+    spec = importlib.util.find_spec(package)
+    return list(spec.submodule_search_locations or ()) if spec else []
+
+
+# A user wants the line of *their* code that made an equation, not the line in a layer they called.
+_FOREIGN = (
+    *(_home(module) for module in (jax, equinox, jaxtyping)),
+    *_installed("saiunit"),
+    os.path.dirname(__file__) + os.sep,
+    contextlib.__file__,
+    functools.__file__,
+    "<@beartype",
+    "<frozen",
+)
+
+
+def is_foreign(params: dict[str, Any]) -> bool:
+    """Is the function that a call-like equation runs one of JAX's or Equinox's, such as `jnp.roll`?
+
+    Their jaxprs are cached, and so carry the lines of the first call: the line of this call is that of the equation.
+    """
+    debug_info = getattr(_jax.opened(params.get("jaxpr", params.get("call_jaxpr")))[0], "debug_info", None)
+    return (getattr(debug_info, "func_filename", None) or "<frozen").startswith(_FOREIGN)
+
+
+def source_line(eqn: Any) -> str:
+    """`file.py:12 (function)`: the innermost frame of user code behind an equation."""
+    traceback = getattr(eqn.source_info, "traceback", None)
+    for frame in getattr(traceback, "frames", ()):
+        if not frame.file_name.startswith(_FOREIGN):
+            return f"{os.path.basename(frame.file_name)}:{frame.line_num} ({frame.function_name})"
+    return _summarize(eqn.source_info)
+
+
+def definition_line(function: Any) -> str:
+    """`name (file.py:12)`: where a user's function is defined."""
+    inner = getattr(function, "__func__", function)
+    name = getattr(inner, "__name__", type(function).__name__)
+    code = getattr(inspect.unwrap(inner) if callable(inner) else inner, "__code__", None)
+    return f"`{name}`" if code is None else f"`{name}` ({os.path.basename(code.co_filename)}:{code.co_firstlineno})"
