@@ -47,12 +47,13 @@ def is_foreign(params: dict[str, Any]) -> bool:
 
 
 def source_line(eqn: Any) -> str:
-    """`file.py:12 (function)`: the innermost frame of user code behind an equation."""
+    """`file.py:12 (function)`: the innermost frame of user code behind an equation; nothing if it is this package's."""
     traceback = getattr(eqn.source_info, "traceback", None)
     for frame in getattr(traceback, "frames", ()):
         if not frame.file_name.startswith(_FOREIGN):
             return f"{os.path.basename(frame.file_name)}:{frame.line_num} ({frame.function_name})"
-    return _summarize(eqn.source_info)
+    known = _summarize(eqn.source_info)
+    return "" if os.path.dirname(__file__) in known else known
 
 
 def definition_line(function: Any) -> str:

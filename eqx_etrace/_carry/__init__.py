@@ -1,31 +1,23 @@
-from ._head import FactoredShare as FactoredShare
-from ._status import times as times
-from ._transition import Signal as Signal
-from ._transition import Transition as Transition
-from ._transition import Transitions as Transitions
-from .by_position import Drive as Drive
-from .by_position import Jacobians as Jacobians
-from .by_position import linearise as linearise
-from .by_position import taps_of as taps_of
-from .by_position import TraceLayout as TraceLayout
-from .by_position import Window as Window
-from .on_blocks import block_drives as block_drives
-from .on_blocks import BlockDrive as BlockDrive
-from .on_blocks import BlockLayout as BlockLayout
-from .on_blocks import PullNew as PullNew
-from .rules import AbstractBlockRule as AbstractBlockRule
-from .rules import AbstractKeeper as AbstractKeeper
-from .rules import AbstractPositionRule as AbstractPositionRule
-from .rules import AbstractRule as AbstractRule
-from .rules import check_limits as check_limits
-from .rules import DRTRL as DRTRL
-from .rules import Layouts as Layouts
-from .rules import NoTrace as NoTrace
-from .rules import PPProp as PPProp
-from .rules import RTRL as RTRL
-from .rules import Share as Share
-from .rules import shown as shown
-from .rules import SnAp as SnAp
-from .rules import TraceTooLargeError as TraceTooLargeError
-from .rules import Weight as Weight
-from .xla import for_each as for_each
+from ._head import FactoredShare
+from ._status import times
+from ._transition import Signal, Transition, Transitions
+from .by_position import Drive, Jacobians, linearise, taps_of, TraceLayout, Window
+from .on_blocks import block_drives, BlockDrive, BlockLayout, PullNew
+from .rules import (
+    AbstractBlockRule,
+    AbstractKeeper,
+    AbstractPositionRule,
+    AbstractRule,
+    check_limits,
+    DRTRL,
+    Layouts,
+    NoTrace,
+    PPProp,
+    RTRL,
+    Share,
+    shown,
+    SnAp,
+    TraceTooLargeError,
+    Weight,
+)
+from .xla import for_each

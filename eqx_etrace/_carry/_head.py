@@ -18,7 +18,6 @@ memory.
 """
 
 import dataclasses
-import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -28,7 +27,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Inexact
 
-from .._read import DOT, Equation, Program
+from .._read import Contraction, DOT, Equation, Program
 from ._status import met, times, without_idle_lanes
 
 _MOST_BLOCKS, _MOST_LANES = 32, 8
@@ -124,7 +123,7 @@ def _over_lanes(rows: Sequence[Rows], e: Sequence[Inexact[Array, "b m n k"]]) ->
 def _lanes_at_once(m: int) -> int:
     """The largest block of few lanes that leaves a loop, but a short one; else the smallest that leaves a short one."""
     sizes = [d for d in range(1, m + 1) if m % d == 0 and m // d <= _MOST_BLOCKS]
-    few = [d for d in sizes if d <= _MOST_LANES and (d < m or m == 1)]
+    few = [d for d in sizes if d <= min(_MOST_LANES, max(m - 1, 1))]
     return max(few) if few else min(sizes)
 
 
@@ -141,24 +140,18 @@ def _same(array: Any) -> Any:
 
 
 def _dense(program: Program, weight: int, eqn: Equation) -> Head:
-    """`dot_general`: its output is (batch, free of the left operand, free of the right operand)."""
+    """`dot_general`: lanes are the free axes of the data, units those of the weight, features what is contracted."""
     w = eqn.inputs.index(weight)
-    contracting, batch = eqn.params["dimension_numbers"]
-    shapes = [program.shape(v) for v in eqn.inputs]
-    free = [[d for d in range(len(shapes[side])) if d not in (*batch[side], *contracting[side])] for side in (0, 1)]
-
-    axes = [(w, batch[w]), (1 - w, free[1 - w]), (w, free[w]), (w, contracting[w])]
-    b, m, n, k = (math.prod(shapes[side][d] for d in dims) for side, dims in axes)
-    x_order = [*batch[1 - w], *free[1 - w], *contracting[1 - w]]
-    w_order = [*batch[w], *free[w], *contracting[w]]
-    w_shape = [shapes[w][d] for d in w_order]
+    contraction = Contraction.of([program.shape(v) for v in eqn.inputs], eqn.params["dimension_numbers"])
+    of_weight, of_data = contraction.factors[w], contraction.factors[1 - w]
+    (b, n, k), (_, m, _) = of_weight.sizes, of_data.sizes
     return Head(
-        (b, m, n, k),
-        program.shape(eqn.outputs[0]),
-        True,
-        lambda y: y.reshape(b, n, m).swapaxes(1, 2) if w == 0 else y.reshape(b, m, n),
-        lambda x: x.transpose(x_order).reshape(b, m, k),
-        lambda flat: flat.reshape(w_shape).transpose(np.argsort(w_order)),
+        shape=(b, m, n, k),
+        output=contraction.output,
+        has_features=True,
+        to_rows=lambda y: contraction.apart(y, 1 - w),
+        to_features=of_data.apart,
+        to_weight=of_weight.together,
     )
 
 

@@ -1,3 +1,1 @@
-from ._probe import Fidelity as Fidelity
-from ._probe import FidelityProbe as FidelityProbe
-from ._probe import ProbeState as ProbeState
+from ._probe import Fidelity, FidelityProbe, ProbeState

@@ -1,32 +1,7 @@
-from ._analysis import analyse as analyse
-from ._analysis import Analysis as Analysis
-from ._analysis import ParamRelation as ParamRelation
-from ._effective_weights import Use as Use
-from .by_position import Cut as Cut
-from .by_position import Edge as Edge
-from .by_position import HiddenGroup as HiddenGroup
-from .by_position import holomorphic_pairs as holomorphic_pairs
-from .by_position import Site as Site
-from .by_position import Tail as Tail
-from .on_blocks import Matrix as Matrix
-from .on_blocks import PatternTooLargeError as PatternTooLargeError
-from .on_blocks import Reach as Reach
-from .on_blocks import Source as Source
-from .on_blocks import Structure as Structure
-from .on_blocks import unfollowed_edges as unfollowed_edges
-from .on_blocks import Zeros as Zeros
-from .primitives import Contraction as Contraction
-from .primitives import DOT as DOT
-from .program import dependence as dependence
-from .program import Equation as Equation
-from .program import evaluate as evaluate
-from .program import flatten as flatten
-from .program import NONE as NONE
-from .program import Positions as Positions
-from .program import Program as Program
-from .program import Runnable as Runnable
-from .program import union as union
-from .step import Layout as Layout
-from .step import Path as Path
-from .step import stage_step as stage_step
-from .step import Step as Step
+from ._analysis import analyse, Analysis, ParamRelation
+from ._effective_weights import Use
+from .by_position import Cut, Edge, HiddenGroup, holomorphic_pairs, Site, Tail
+from .on_blocks import Matrix, PatternTooLargeError, Reach, Source, Structure, unfollowed_edges, Zeros
+from .primitives import Contraction, DOT
+from .program import dependence, Equation, evaluate, flatten, NONE, Positions, Program, Runnable, union
+from .step import Layout, Path, stage_step, Step

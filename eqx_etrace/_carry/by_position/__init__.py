@@ -1,9 +1,3 @@
-from ._jacobian import compose as compose
-from ._jacobian import Drive as Drive
-from ._jacobian import Jacobians as Jacobians
-from ._jacobian import Matrix as Matrix
-from ._jacobian import Window as Window
-from ._layout import make_trace_layouts as make_trace_layouts
-from ._layout import TraceLayout as TraceLayout
-from ._linearise import linearise as linearise
-from ._linearise import taps_of as taps_of
+from ._jacobian import compose, Drive, Jacobians, Matrix, Window
+from ._layout import make_trace_layouts, TraceLayout
+from ._linearise import linearise, taps_of

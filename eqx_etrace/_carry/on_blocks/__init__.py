@@ -1,10 +1,3 @@
-from ._jacobian import as_scalars as as_scalars
-from ._jacobian import block_drives as block_drives
-from ._jacobian import BlockDrive as BlockDrive
-from ._jacobian import PullNew as PullNew
-from ._layout import BlockLayout as BlockLayout
-from ._layout import make_block_layout as make_block_layout
-from ._numbers import advance_influence as advance_influence
-from ._numbers import contract_influence as contract_influence
-from ._numbers import entered_rows as entered_rows
-from ._numbers import zero_influence as zero_influence
+from ._jacobian import as_scalars, block_drives, BlockDrive, PullNew
+from ._layout import BlockLayout, make_block_layout
+from ._numbers import advance_influence, contract_influence, entered_rows, zero_influence

@@ -1,15 +1,6 @@
-from ._by_position import AbstractPositionRule as AbstractPositionRule
-from ._drtrl import DRTRL as DRTRL
-from ._no_trace import NoTrace as NoTrace
-from ._on_blocks import AbstractBlockRule as AbstractBlockRule
-from ._on_blocks import check_limits as check_limits
-from ._on_blocks import RTRL as RTRL
-from ._on_blocks import SnAp as SnAp
-from ._on_blocks import TraceTooLargeError as TraceTooLargeError
-from ._pp_prop import PPProp as PPProp
-from ._rule import AbstractKeeper as AbstractKeeper
-from ._rule import AbstractRule as AbstractRule
-from ._rule import Layouts as Layouts
-from ._rule import Share as Share
-from ._rule import shown as shown
-from ._rule import Weight as Weight
+from ._by_position import AbstractPositionRule
+from ._drtrl import DRTRL
+from ._no_trace import NoTrace
+from ._on_blocks import AbstractBlockRule, check_limits, RTRL, SnAp, TraceTooLargeError
+from ._pp_prop import PPProp
+from ._rule import AbstractKeeper, AbstractRule, Layouts, Share, shown, Weight

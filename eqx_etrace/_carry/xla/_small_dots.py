@@ -5,7 +5,7 @@ products and their sum. Such are the Jacobians of a state in small blocks.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -13,14 +13,12 @@ import jax.numpy as jnp
 import jax.tree_util as jtu
 from jaxtyping import Array, Inexact
 
-from ... import _jax
-from ..._read import Equation, evaluate, flatten
+from ..._read import Contraction, DOT, Equation, evaluate, flatten
 from .._dtype import widest
 from .._status import any_unit, finite, not_a_number, scaled, through, times, worst
 
 _FEW = 8
 """From so many terms on a `dot_general` is as fast."""
-(_DOT,) = _jax.primitives("dot_general")
 
 
 def apply_blocks(jacobian: Inexact[Array, "g i j"], value: Inexact[Array, "g j q"]) -> Inexact[Array, "g i q"]:
@@ -82,22 +80,21 @@ def written_out(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def _is_small(eqn: Equation, operands: list[Any]) -> bool:
     """Is it a product of many pairs of matrices, each entry a sum of few terms?"""
-    if eqn.primitive is not _DOT or eqn.params.get("out_sharding") is not None:
+    if eqn.primitive is not DOT or eqn.params.get("out_sharding") is not None:
         return False
-    (contracted, _), (batch, _) = eqn.params["dimension_numbers"]
-    return bool(batch) and 0 < math.prod(operands[0].shape[i] for i in contracted) < _FEW
+    left, _ = _contraction(eqn, operands).factors
+    return bool(left.batch) and 0 < math.prod(left.along(left.contracted)) < _FEW
+
+
+def _contraction(eqn: Equation, operands: Sequence[Array]) -> Contraction:
+    return Contraction.of([x.shape for x in operands], eqn.params["dimension_numbers"])
 
 
 def _sum_of_products(left: Array, right: Array, eqn: Equation, dtype: Any) -> Array:
-    contracted, batch = eqn.params["dimension_numbers"]
-    free = [
-        [i for i in range(x.ndim) if i not in (*c, *b)]
-        for x, c, b in zip((left, right), contracted, batch, strict=True)
-    ]
-    lead, count = [left.shape[i] for i in batch[0]], math.prod(left.shape[i] for i in contracted[0])
-    rows, columns = ([x.shape[i] for i in f] for x, f in zip((left, right), free, strict=True))
-    a = left.transpose(*contracted[0], *batch[0], *free[0]).reshape(count, *lead, *rows, *(1 for _ in columns))
-    b = right.transpose(*contracted[1], *batch[1], *free[1]).reshape(count, *lead, *(1 for _ in rows), *columns)
+    contraction = _contraction(eqn, (left, right))
+    parted = [factor.apart(x) for factor, x in zip(contraction.factors, (left, right), strict=True)]
+    # What is summed over comes first: each term is then read in one piece.
+    a, b = (jnp.moveaxis(x, -1, 0) for x in parted)
     wide = widest(left.dtype, right.dtype, dtype)
-    terms = [a[k].astype(wide) * b[k].astype(wide) for k in range(count)]
-    return sum(terms[1:], terms[0]).astype(dtype)
+    terms = [p[:, :, None].astype(wide) * q[:, None].astype(wide) for p, q in zip(a, b, strict=True)]
+    return sum(terms[1:], terms[0]).astype(dtype).reshape(contraction.output)

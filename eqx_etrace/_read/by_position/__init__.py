@@ -1,10 +1,3 @@
-from ._hidden_group import find_arrivals as find_arrivals
-from ._hidden_group import find_hidden_groups as find_hidden_groups
-from ._hidden_group import HiddenGroup as HiddenGroup
-from ._holomorphic import holomorphic_pairs as holomorphic_pairs
-from ._tail import Cut as Cut
-from ._tail import Edge as Edge
-from ._tail import find_tail as find_tail
-from ._tail import Knowledge as Knowledge
-from ._tail import Site as Site
-from ._tail import Tail as Tail
+from ._hidden_group import find_arrivals, find_hidden_groups, HiddenGroup
+from ._holomorphic import holomorphic_pairs
+from ._tail import Cut, Edge, find_tail, Knowledge, Site, Tail

@@ -1,11 +1,3 @@
-from ._contraction import Contraction as Contraction
-from ._table import CONCATENATE as CONCATENATE
-from ._table import DOT as DOT
-from ._table import IDENTITY as IDENTITY
-from ._table import is_accounted_for as is_accounted_for
-from ._table import TABLE as TABLE
-from ._table import traits_of as traits_of
-from ._table import TRANSPOSE as TRANSPOSE
-from ._traits import Flow as Flow
-from ._traits import Runs as Runs
-from ._traits import Traits as Traits
+from ._contraction import Contraction
+from ._table import CONCATENATE, DOT, IDENTITY, is_accounted_for, TABLE, traits_of, TRANSPOSE
+from ._traits import Flow, Runs, Traits

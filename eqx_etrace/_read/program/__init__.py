@@ -1,30 +1,6 @@
-from ._constant import constant_value as constant_value
-from ._dependence import carries_into as carries_into
-from ._dependence import dependence as dependence
-from ._dependence import fixed_by as fixed_by
-from ._dependence import leading_to as leading_to
-from ._dependence import union as union
-from ._link import agree as agree
-from ._link import Aligned as Aligned
-from ._link import indices as indices
-from ._link import MANY as MANY
-from ._link import merge as merge
-from ._link import Merged as Merged
-from ._link import Mixing as Mixing
-from ._link import Moved as Moved
-from ._link import NONE as NONE
-from ._link import Positions as Positions
-from ._links import has_no_derivative as has_no_derivative
-from ._links import is_collective as is_collective
-from ._links import Links as Links
-from ._links import meets_data as meets_data
-from ._program import Equation as Equation
-from ._program import evaluate as evaluate
-from ._program import flatten as flatten
-from ._program import Program as Program
-from ._program import Runnable as Runnable
-from ._program import with_fresh_outputs as with_fresh_outputs
-from ._program import without_derivative as without_derivative
-from ._propagate import by_edge as by_edge
-from ._propagate import either as either
-from ._propagate import propagate as propagate
+from ._constant import constant_value
+from ._dependence import carries_into, dependence, fixed_by, leading_to, union
+from ._link import agree, Aligned, indices, MANY, merge, Merged, Mixing, Moved, NONE, Positions
+from ._links import has_no_derivative, is_collective, Links, meets_data
+from ._program import Equation, evaluate, flatten, Program, Runnable, with_fresh_outputs, without_derivative
+from ._propagate import by_edge, either, propagate
