@@ -5,8 +5,6 @@ a `Window`. Any other rule (`AbstractRule`) keeps what it likes of a `Weight`, i
 """
 
 from ._carry import AbstractKeeper as AbstractKeeper
-from ._carry import BlockDrive as BlockDrive
-from ._carry import BlockLayout as BlockLayout
 from ._carry import Drive as Drive
 from ._carry import FactoredShare as FactoredShare
 from ._carry import Signal as Signal

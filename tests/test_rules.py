@@ -148,3 +148,14 @@ def test_a_rule_that_is_written_outside_is_right_at_every_window(window):
         assert relative(found[name], wanted) < 1e-12, name
     exact = bptt(page["loss_step"], model, jnp.zeros(4), xs)
     assert (relative(found["w"], exact["w"]) < 1e-12) == (window == 20)
+
+
+def test_a_head_that_is_added_outside_is_exact():
+    """The page adds rows for two primitives, and takes them back."""
+    page = written_outside()
+    with jax.enable_x64(False), jax.numpy_dtype_promotion("standard"):
+        wanted = bptt(page["driven_step"], page["rated"], jnp.zeros(4), page["xs"])
+    for name, found in page["driven"].items():
+        assert relative(found, wanted[name]) < 1e-5, name
+    assert all(row.exact for row in page["graph"].report(etr.DRTRL()).rows)
+    assert not any(primitive.name in ("softsign", "matvec") for primitive in page["TABLE"])

@@ -27,7 +27,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Inexact
 
-from .._read import Contraction, DOT, Equation, Program
+from .._read import Contraction, Equation, Program
 from ._status import met, times, without_idle_lanes
 
 _MOST_BLOCKS, _MOST_LANES = 32, 8
@@ -132,7 +132,7 @@ def make_head(program: Program, weight: int, equation: Equation | None) -> Head:
     if equation is None:
         shape = program.shape(weight)
         return Head(shape, shape, False, _same, _same, _same)
-    return (_dense if equation.primitive is DOT else _convolution)(program, weight, equation)
+    return HEADS[equation.traits.head](program, weight, equation)
 
 
 def _same(array: Any) -> Any:
@@ -186,3 +186,7 @@ def _convolution(program: Program, weight: int, eqn: Equation) -> Head:
         return flat.reshape(out, into, *places).transpose(np.argsort(w_dims))
 
     return Head((groups, batch * place, out // groups, size), y_shape, True, to_rows, to_features, to_weight)
+
+
+HEADS = {"dense": _dense, "convolution": _convolution}
+"""By the kind that a primitive's row in the table names."""

@@ -42,15 +42,18 @@ def time_steps(inputs: tuple[Any, ...]) -> int:
         )
     lengths = {x.shape[0] for x in arrays}
     if len(lengths) > 1:
-        named = [(jtu.keystr(path), x) for path, x in jtu.tree_leaves_with_path(inputs)]
-        shapes = ", ".join(f"inputs{path} has shape {list(x.shape)}" for path, x in named if eqx.is_array(x))
         raise ValueError(
-            f"The leading time axes of the inputs of `scan` differ: {shapes}. `scan` takes many steps: every array has "
-            "a time axis first, of one length. For a single step call the transform itself."
+            f"The leading time axes of the inputs of `scan` differ: {_shapes(inputs)}. `scan` takes many steps: every "
+            "array has a time axis first, of one length. For a single step call the transform itself."
         )
     if lengths == {0}:
         raise ValueError("The inputs of `scan` have a leading time axis of length 0; there is no step to take.")
     return lengths.pop()
+
+
+def _shapes(inputs: tuple[Any, ...]) -> str:
+    arrays = [(jtu.keystr(path), x.shape) for path, x in jtu.tree_leaves_with_path(inputs) if eqx.is_array(x)]
+    return ", ".join(f"inputs{path} has shape {list(shape)}" for path, shape in arrays)
 
 
 def split_cotangents(arrays: Arrays, layout: Layout, given: PyTree, what: str) -> Arrays:

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from .._carry import TraceLayout, Transition
 from ._call import Arrays, Call, Carry, Inputs
 from ._closed_step import is_closed, take_closed_step
 from ._evaluate import Aside, window_function
@@ -54,17 +55,25 @@ def one_step(call: Call, values: Values, window: int) -> Estimate:
     if window == 0:
         advanced = advance(call, values, step.transition)
         gradient = at_window_0(call, step, advanced)(own, on_out, on_new)
-    else:
-        gradient = at_window_1(call, own, on_old, values)
+        left = _left(call, gradient, step.transition)
+        return Estimate(step.out[0], _aux(step.aside), gradient, step.new, lambda _: advanced, left)
 
     def after(first: Arrays) -> Values:
-        return advanced if window == 0 else advance(call, values, step.transition.after(first))
+        return advance(call, values, step.transition.after(first))
 
+    gradient = at_window_1(call, own, on_old, values)
+    left = _left(call, gradient, step.transition)
+    return Estimate(step.out[0], _aux(step.aside), gradient, step.new, after, left)
+
+
+def _left(call: Call, gradient: Gradient, transition: Transition) -> dict[int, Left]:
+    """What one step leaves to be multiplied later, of factored traces."""
     left = {}
     for number, share in gradient.factored.items():
-        drive = step.transition.drive(call.plan.keepers[number].layout)
-        left[number] = Left(share.rows, *share.discount(drive))
-    return Estimate(step.out[0], _aux(step.aside), gradient, step.new, after, left)
+        layout = call.plan.keepers[number].layout
+        assert isinstance(layout, TraceLayout), "an influence on blocks has no factors"
+        left[number] = Left(share.rows, *share.discount(transition.drive(layout)))
+    return left
 
 
 def many_steps(call: Call, values: Values, window: int, length: int) -> Estimate:

@@ -29,7 +29,7 @@ def zero_influence(layout: BlockLayout) -> Any:
 
 def advance_influence(layout: BlockLayout, value: Any, drive: BlockDrive) -> Any:
     """After one more step."""
-    if not isinstance(value, Stored) or drive.x is None:
+    if drive.x is None:
         return apply_blocks(drive.jacobian, value) + drive.response
     first = layout.lanes[:, :1]
     lanes = take(lane_status(drive.x).reshape(-1), first if (layout.lanes == first).all() else layout.lanes)

@@ -31,7 +31,11 @@ class AbstractPositionRule(AbstractRule):
 
     @abc.abstractmethod
     def advance(self, layout: TraceLayout, value: PyTree[Array], drive: Drive) -> PyTree[Array]:
-        """The trace after one more step."""
+        """The trace after one more step.
+
+        What the step itself adds must be dh/dy (x) x, as it is: window 0, which has the exact gradient of the step
+        already, takes just that off again.
+        """
 
     @abc.abstractmethod
     def advance_window(self, layout: TraceLayout, value: PyTree[Array], window: Window) -> PyTree[Array] | None:

@@ -97,4 +97,4 @@ def _sum_of_products(left: Array, right: Array, eqn: Equation, dtype: Any) -> Ar
     a, b = (jnp.moveaxis(x, -1, 0) for x in parted)
     wide = widest(left.dtype, right.dtype, dtype)
     terms = [p[:, :, None].astype(wide) * q[:, None].astype(wide) for p, q in zip(a, b, strict=True)]
-    return sum(terms[1:], terms[0]).astype(dtype).reshape(contraction.output)
+    return jnp.asarray(sum(terms[1:], terms[0])).astype(dtype).reshape(contraction.output)

@@ -18,7 +18,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
-from ..primitives import Flow
 from ..program import agree, either, Equation, MANY, meets_data, merge, Mixing, NONE, Positions, union
 from ..step import Step
 from ._hidden_group import Arrivals, HiddenGroup
@@ -57,9 +56,7 @@ class Site:
 
     @property
     def kind(self) -> str:
-        if self.output is None:
-            return "elementwise"
-        return "dense" if self.equation.traits.flow is Flow.CONTRACTED else "convolution"
+        return "elementwise" if self.output is None else self.equation.traits.head
 
     @property
     def features(self) -> int | None:

@@ -38,6 +38,11 @@ def _moved(flow: Flow, parameters: str, move: Any = None) -> Traits:
     return Traits(flow, parameters, linear=_ALL, is_holomorphic=True, move=move)
 
 
+def _product(flow: Flow, parameters: str, head: str, weights: tuple[int, ...]) -> Traits:
+    """Sums of products, in which an effective weight may meet data."""
+    return Traits(flow, parameters, is_multilinear=True, is_holomorphic=True, head=head, weights=weights)
+
+
 _SCATTER = "dimension_numbers mode update_jaxpr update_consts"
 _WINDOWS = "window_strides padding lhs_dilation rhs_dilation dimension_numbers feature_group_count batch_group_count"
 _SCAN = "jaxpr length reverse unroll num_consts num_carry linear ft_in ft_out _split_transpose"
@@ -94,8 +99,8 @@ _ROWS = {
     "scatter_add": Traits(Flow.MIXED, _SCATTER, linear=slice(0, None, 2)),
     "reduce_max reduce_min reduce_prod": Traits(Flow.REDUCED, "axes"),
     "reduce_sum": Traits(Flow.REDUCED, "axes", linear=_ALL, is_holomorphic=True),
-    "dot_general": Traits(Flow.CONTRACTED, "dimension_numbers", is_multilinear=True, is_holomorphic=True),
-    "conv_general_dilated": Traits(Flow.CONVOLVED, _WINDOWS, is_multilinear=True, is_holomorphic=True),
+    "dot_general": _product(Flow.CONTRACTED, "dimension_numbers", "dense", (0, 1)),
+    "conv_general_dilated": _product(Flow.CONVOLVED, _WINDOWS, "convolution", (1,)),
     "cumlogsumexp cummax cummin cumprod": Traits(Flow.LINES, "axis reverse", axis="axis"),
     "cumsum": Traits(Flow.LINES, "axis reverse", linear=_ALL, axis="axis"),
     "sort": Traits(Flow.LINES, "dimension num_keys", axis="dimension"),

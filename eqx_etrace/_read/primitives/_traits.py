@@ -73,6 +73,10 @@ class Traits:
     """The parameter that names the axis of the lines that it mixes."""
     move: Callable[..., Any] | None = None
     """What it does to NumPy arrays, as a function of the operands and its parameters; None if JAX must be asked."""
+    head: str = ""
+    """The kind of head that it is, where an effective weight meets data in it; nothing if it is none."""
+    weights: tuple[int, ...] = ()
+    """The operands that may be that weight; the other one is the data."""
     runs: Runs | None = None
     """What it does with the programs that it runs."""
     asks_if_finite: bool = False

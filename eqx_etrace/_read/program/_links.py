@@ -26,9 +26,8 @@ def has_no_derivative(program: Program, eqn: Equation) -> bool:
 
 def meets_data(eqn: Equation, operand: int) -> bool:
     """Is a weight that is this operand the weight of a head: that of a contraction, or the kernel of a convolution?"""
-    if eqn.traits.flow is Flow.CONVOLVED:
-        return operand == 1 and eqn.params["batch_group_count"] == 1
-    return eqn.traits.flow is Flow.CONTRACTED
+    # With groups of examples every group has a kernel of its own: no lanes share it.
+    return operand in eqn.traits.weights and eqn.params.get("batch_group_count", 1) == 1
 
 
 class Links:

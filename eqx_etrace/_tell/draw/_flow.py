@@ -72,8 +72,8 @@ def find_flow(analysis: Analysis) -> Flow:
 
 def _walk(analysis: Analysis, starts: _Starts, *, differentiable: bool) -> tuple[dict[int, int], dict[Node, int]]:
     """Bits of every variable, read as itself where it is a new state; and of what each node reads."""
-    step, bits, arrived = analysis.step, dict(starts.start), {}
-    program = step.program
+    step, program, bits = analysis.step, analysis.step.program, dict(starts.start)
+    arrived: dict[int, int] = {}
     for eqn in program.equations:
         for j, output in enumerate(eqn.outputs):
             reads = [v for i, v in enumerate(eqn.inputs) if not differentiable or program.links(eqn, i, j) is not None]
