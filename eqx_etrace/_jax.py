@@ -17,10 +17,10 @@ import jax.numpy as jnp
 from jax.extend import core as _core
 from jax.extend.core import primitives as _primitives
 
-ClosedJaxpr = _core.ClosedJaxpr
-Jaxpr = _core.Jaxpr
 Literal = _core.Literal
 Primitive = _core.Primitive
+Staged = Any
+"""What `jax.make_jaxpr` gives: a closed jaxpr, which from JAX 0.11 on has the type of an open one."""
 
 
 def primitives(names: str) -> list[Primitive]:
@@ -88,7 +88,7 @@ def is_inexact_reference(aval: Any) -> bool:
     return hasattr(aval, "inner_aval") and bool(jnp.issubdtype(aval.inner_aval.dtype, jnp.inexact))
 
 
-def written_out(eqn: Any) -> ClosedJaxpr | None:
+def written_out(eqn: Any) -> Staged | None:
     """What an equation computes, if its primitive is a function of JAX's others (as Equinox's are); else None."""
     operands = [jax.ShapeDtypeStruct(v.aval.shape, v.aval.dtype) for v in eqn.invars if hasattr(v.aval, "dtype")]
     try:

@@ -77,14 +77,14 @@ def _kinds(program: Program, eqn: Equation, operands: list[int], backward: Progr
     return kinds_of_outputs(backward, inputs, is_known_linear=is_transposed)
 
 
-def _stage_tangents(program: Program, eqn: Equation, operands: list[int]) -> _jax.ClosedJaxpr:
+def _stage_tangents(program: Program, eqn: Equation, operands: list[int]) -> _jax.Staged:
     def forward(primals: list[jax.Array], tangents: list[jax.Array]) -> list[Any]:  # a known zero is no `jax.Array`
         return jax.jvp(_of(eqn, operands, primals), [primals[i] for i in operands], tangents)[1]
 
     return jax.make_jaxpr(forward)(_shaped(program, eqn.inputs), _shaped(program, [eqn.inputs[i] for i in operands]))
 
 
-def _stage_backward(program: Program, eqn: Equation, operands: list[int], outputs: list[int]) -> _jax.ClosedJaxpr:
+def _stage_backward(program: Program, eqn: Equation, operands: list[int], outputs: list[int]) -> _jax.Staged:
     def backward(primals: list[jax.Array], cotangents: list[jax.Array]) -> tuple[Any, ...]:
         run = _of(eqn, operands, primals)
 

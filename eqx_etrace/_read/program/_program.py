@@ -253,9 +253,7 @@ class _Inliner:
         return result
 
 
-def flatten(
-    closed: _jax.ClosedJaxpr | _jax.Jaxpr, table: type[Table] | None = None, *, by_value: bool = False
-) -> Program:
+def flatten(closed: _jax.Staged, table: type[Table] | None = None, *, by_value: bool = False) -> Program:
     """Inline a staged function. With a table, what its equations broadcast is written out.
 
     With `by_value`, calls with a derivative rule of their own are inlined, too, and primitives that are functions of
