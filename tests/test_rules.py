@@ -77,6 +77,26 @@ def test_rule(rule, name):
     assert any(jnp.abs(a).max() > 0 for a in jax.tree.leaves(traces[1].values)) or not arrays
 
 
+@pytest.mark.parametrize("rule", RULES)
+def test_the_first_step_at_window_0(rule):
+    """What a step itself adds is dh/dy (x) x, and is taken off: what is left is the exact gradient of the step."""
+    loss_step, model, state, inputs = CASES["gru"].build()
+    first = [x[0] for x in inputs]
+    online = etr.etrace_grad(loss_step, RULES[rule](), window=0)
+    found, _, _ = eqx.filter_jit(online)(model, state, online.init(model, state, *first), *first)
+    wanted = bptt(loss_step, model, state, *(x[:1] for x in inputs))
+    for path, gradient in by_path(found).items():
+        assert relative(gradient, by_path(wanted)[path]) < 1e-6, path
+
+
+def test_a_rule_that_holds_an_array():
+    """It cannot be hashed: what it keeps is counted all the same."""
+    loss_step, model, state, inputs = CASES["gru"].build()
+    rule = written_outside()["RFLO"](jnp.asarray(0.8))
+    report = etr.compile_graph(loss_step, model, state, *(x[0] for x in inputs)).report(rule)
+    assert report.trace_bytes == graph_of("gru").report(RULES["RFLO"]()).trace_bytes > 0
+
+
 def spiking(m, v, x):
     v = 0.9 * v + m["w"] @ x + m["b"]
     soft = jax.nn.sigmoid(4 * (v - 1))

@@ -50,9 +50,13 @@ class Ledger:
         return self._size(keeper)[1]
 
     def _size(self, keeper: AbstractKeeper) -> tuple[Sequence[tuple[int, ...]], int]:
-        if keeper.alike not in self._sizes:
-            self._sizes[keeper.alike] = keeper.shapes, keeper.bytes
-        return self._sizes[keeper.alike]
+        try:
+            size = self._sizes.get(keeper.alike)
+        except TypeError:  # a rule of the user's that holds an array cannot be hashed
+            return keeper.shapes, keeper.bytes
+        if size is None:
+            size = self._sizes[keeper.alike] = keeper.shapes, keeper.bytes
+        return size
 
 
 class Account:
