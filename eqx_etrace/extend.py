@@ -13,3 +13,4 @@ from ._carry import Transition as Transition
 from ._carry import Transitions as Transitions
 from ._carry import Weight as Weight
 from ._carry import Window as Window
+from ._read import Cut as Cut

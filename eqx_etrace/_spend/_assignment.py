@@ -22,15 +22,20 @@ class Part:
     @functools.cached_property
     def keepers(self) -> tuple[AbstractKeeper, ...]:
         """In the order of the sites, or of the sources."""
-        return tuple(self.rule.keep(self.weight))
+        kept = self.rule.keep(self.weight)
+        if not isinstance(kept, Sequence) or not all(isinstance(keeper, AbstractKeeper) for keeper in kept):
+            raise TypeError(
+                f"`{type(self.rule).__name__}.keep` must return a list of keepers, empty for none; for the weight of "
+                f"{' and '.join(self.weight.names)} it returned {kept!r}."
+            )
+        return tuple(kept)
 
     @property
-    def titles(self) -> tuple[str, ...]:
-        """What is kept, in words; of a rule that keeps nothing, where."""
-        if self.keepers:
-            return tuple(keeper.title for keeper in self.keepers)
+    def titles_of_nothing(self) -> tuple[str, ...]:
+        """Of a rule that keeps nothing, where it keeps that."""
         groups, names = self.weight.analysis.groups, " and ".join(self.weight.names)
-        return tuple(f"{names} in {list(groups[site.group].paths)} by {self.rule}" for site in self.weight.sites)
+        sites = () if self.keepers else self.weight.sites
+        return tuple(f"{names} in {list(groups[site.group].paths)} by {self.rule}" for site in sites)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -51,12 +56,18 @@ class Assignment:
         every = [keeper for part in self.parts for keeper in part.keepers]
         return tuple(sorted(every, key=lambda k: (isinstance(k.layout, BlockLayout), k.layout.number)))
 
+    @property
+    def titles_of_nothing(self) -> list[str]:
+        """Where rules that keep nothing were chosen: they, too, tell one assignment from another."""
+        return [title for part in self.parts for title in part.titles_of_nothing]
+
     def parts_of(self, weight: int) -> Sequence[Part]:
         """The parts of one effective weight; of one without a rule none."""
-        return self._by_weight.get(weight, [])
+        return self.by_weight.get(weight, [])
 
     @functools.cached_property
-    def _by_weight(self) -> Mapping[int, Sequence[Part]]:
+    def by_weight(self) -> Mapping[int, Sequence[Part]]:
+        """The parts of every effective weight that has a rule."""
         parts: dict[int, list[Part]] = {}
         for part in self.parts:
             parts.setdefault(part.weight.variable, []).append(part)
@@ -109,7 +120,21 @@ def assign(layouts: Layouts, rule: RuleOrChoice) -> Assignment:
             mine[0][2].append(number)
         else:
             parts.append((site.weight, found, [number]))
-    return Assignment(layouts, tuple(Part(_weight(layouts, w, sites), found) for w, found, sites in parts))
+    assignment = Assignment(layouts, tuple(Part(_weight(layouts, w, sites), found) for w, found, sites in parts))
+    _check_shared_weights(assignment)
+    return assignment
+
+
+def _check_shared_weights(assignment: Assignment) -> None:
+    """The same, by what is kept: a rule may hide another one."""
+    for parts in assignment.by_weight.values():
+        keepers = [keeper for part in parts for keeper in part.keepers] if len(parts) > 1 else []
+        if any(isinstance(keeper.layout, BlockLayout) for keeper in keepers):
+            rules = " and ".join(str(part.rule) for part in parts)
+            raise ValueError(
+                f"The rule function returned {rules} for relations of one weight ({', '.join(parts[0].weight.names)}). "
+                "An influence on blocks is all that a weight does, in every group; return one rule for all of them."
+            )
 
 
 def _weight(layouts: Layouts, weight: int, sites: Sequence[int] | None = None) -> Weight:

@@ -18,7 +18,7 @@ from jaxtyping import Array
 from .._read import evaluate, union
 from ._call import Arrays, Call, Carry
 from ._evaluate import Aside, step_function
-from ._gradient import factors_of, Gradient
+from ._gradient import factors_of, Gradient, multiplied
 from ._hand_over import hand_over, same_signal
 from ._plan import places, Plan
 from ._transition import advance, pull_from_new_state, transition_of, Values
@@ -45,7 +45,8 @@ def take_closed_step(call: Call, values: Values) -> ClosedStep:
     transition = transition_of(call, call.plan.keepers, pull_new, aside.taps)
     out, own, on_new = _read_out(call, new, aside)
     advanced = advance(call, values, transition)
-    gradient = hand_over(call, own, advanced, same_signal(on_new))
+    # A share as factors is that of the trace before a step elsewhere, and here of the trace after it.
+    gradient = multiplied(call, hand_over(call, own, advanced, same_signal(on_new)))
     return ClosedStep(out, Carry(new, aside.state_rest), aside, gradient, advanced)
 
 

@@ -143,6 +143,15 @@ def _leaves(tree: PyTree) -> list[tuple[tuple[int, ...], str]]:
     return [(tuple(x.shape), str(x.dtype)) for x in jtu.tree_leaves(tree)]
 
 
+def check_kept(method: str, before: PyTree, after: PyTree) -> None:
+    """Has what a rule's method gives the structure, the shapes and the dtypes of what it was given?"""
+    if not _same_arrays(after, before):
+        raise TypeError(
+            f"`{method}` must return a trace like the one it is given, {_show(before)} in the same structure; it "
+            f"returned {_show(after)}."
+        )
+
+
 def _same_arrays(held: PyTree, wanted: PyTree) -> bool:
     return jtu.tree_structure(held) == jtu.tree_structure(wanted) and _leaves(held) == _leaves(wanted)
 

@@ -72,10 +72,16 @@ def settle(call: Call, gradient: Gradient) -> Arrays:
     for use in call.plan.analysis.body.heads:
         if use.output in gradient.heads:
             total[use.weight] = total[use.weight] + _pulled(use, call.fixed[use.weight], gradient.heads[use.output])
+    return multiplied(call, Gradient(list(total.values()), factored=gradient.factored)).direct
+
+
+def multiplied(call: Call, gradient: Gradient) -> Gradient:
+    """With the shares of factored traces multiplied out."""
+    total = dict(zip(call.plan.analysis.body.weights, gradient.direct, strict=True))
     for number, share in gradient.factored.items():
         layout = call.plan.keepers[number].layout
         total[layout.weight] = total[layout.weight] + as_dtype(layout.head.pull(share), total[layout.weight].dtype)
-    return list(total.values())
+    return Gradient(list(total.values()), gradient.heads)
 
 
 def as_dtype(share: Inexact[Array, "..."], dtype: np.dtype) -> Inexact[Array, "..."]:

@@ -6,7 +6,11 @@ Over a window of K steps from the state s_0 with the influence J_0 of all the pa
     gradient        =  g_theta  +  g_s . J_0                                hand-over
 """
 
-from .._carry import FactoredShare, Signal, Transition
+from typing import Any
+
+from jax import Array
+
+from .._carry import AbstractKeeper, FactoredShare, Signal, Transition
 from ._call import Arrays, Call
 from ._gradient import as_dtype, Gradient
 from ._transition import Values
@@ -25,11 +29,22 @@ def hand_over(call: Call, gradient: Gradient, values: Values, signal: Signal) ->
     factored: dict[int, FactoredShare] = {}
     for number, (keeper, share) in enumerate(zip(keepers, shares, strict=True)):
         weight = keeper.layout.weight
-        if isinstance(share, FactoredShare):
+        if isinstance(share, FactoredShare) and keeper.layout.output is not None:
             factored[number] = share
         elif share is not None:
+            _check_share(keeper, share, direct[weight])
             direct[weight] = direct[weight] + as_dtype(share, direct[weight].dtype)
     return Gradient(list(direct.values()), gradient.heads, factored)
+
+
+def _check_share(keeper: AbstractKeeper, share: Any, weight: Array) -> None:
+    if not isinstance(share, Array) or share.shape != weight.shape:
+        shown = f"shape {list(share.shape)}" if isinstance(share, Array) else f"a `{type(share).__name__}`"
+        raise TypeError(
+            f"`{type(keeper.rule).__name__}.contract` must return a cotangent of the effective weight, an array of "
+            f"shape {list(weight.shape)}, or a `FactoredShare` where the weight meets data, or None; for the weight of "
+            f"{' and '.join(keeper.weight.names)} it returned {shown}."
+        )
 
 
 def with_entered(call: Call, gradient: Gradient, transition: Transition, signal: Signal) -> Gradient:

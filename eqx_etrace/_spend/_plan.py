@@ -49,7 +49,7 @@ class Plan:
     @functools.cached_property
     def purpose(self) -> Purpose:
         """What its traces are made for."""
-        titles = [title for part in self.assignment.parts for title in part.titles]
+        titles = [*(keeper.title for keeper in self.keepers), *self.assignment.titles_of_nothing]
         return Purpose(tuple(titles), inputs_of(self.analysis.step))
 
     def init(self) -> ETrace:

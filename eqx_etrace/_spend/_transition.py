@@ -7,6 +7,7 @@ import jax
 
 from .._carry import AbstractKeeper, block_drives, for_each, linearise, PullNew, Transition, Transitions
 from ._call import Arrays, Call, Carry, Inputs
+from ._etrace import check_kept
 from ._evaluate import Aside, new_state_function
 from ._plan import places
 
@@ -44,7 +45,18 @@ def transitions_of(call: Call, taps: Arrays, first: Arrays) -> Transitions:
 
 def advance(call: Call, values: Values, transition: Transition) -> Values:
     """All that is kept, through one step."""
-    return tuple(k.advance(value, transition) for k, value in zip(call.plan.keepers, values, strict=True))
+    return tuple(_advanced(call.plan.keepers, values, transition))
+
+
+def _advanced(keepers: Sequence[AbstractKeeper], values: Sequence[Any], transition: Transition) -> list[Any]:
+    advanced = [keeper.advance(value, transition) for keeper, value in zip(keepers, values, strict=True)]
+    _check(keepers, values, advanced, "advance")
+    return advanced
+
+
+def _check(keepers: Sequence[AbstractKeeper], values: Sequence[Any], advanced: Sequence[Any], method: str) -> None:
+    for keeper, before, after in zip(keepers, values, advanced, strict=True):
+        check_kept(f"{type(keeper.rule).__name__}.{method}", before, after)
 
 
 def advance_window(call: Call, values: Values, taps: Arrays, first: Arrays) -> Values:
@@ -56,6 +68,7 @@ def advance_window(call: Call, values: Values, taps: Arrays, first: Arrays) -> V
     if rolled:
         for i, value in zip(rolled, _rolled(call, rolled, [values[i] for i in rolled]), strict=True):
             advanced[i] = value
+    _check(keepers, values, advanced, "advance_window")
     return tuple(advanced)
 
 
@@ -68,7 +81,6 @@ def _rolled(call: Call, which: list[int], values: list[Any]) -> list[Any]:
         here = call.at(state, inputs)
         new, pull_new, aside = pull_from_new_state(here)
         transition = transition_of(here, keepers, pull_new, aside.taps)
-        advanced = [k.advance(value, transition) for k, value in zip(keepers, values, strict=True)]
-        return (Carry(new, aside.state_rest), advanced), None
+        return (Carry(new, aside.state_rest), _advanced(keepers, values, transition)), None
 
     return jax.lax.scan(body, (call.state, values), call.inputs)[0][1]

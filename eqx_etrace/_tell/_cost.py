@@ -50,13 +50,11 @@ class Ledger:
         return self._size(keeper)[1]
 
     def _size(self, keeper: AbstractKeeper) -> tuple[Sequence[tuple[int, ...]], int]:
-        try:
-            size = self._sizes.get(keeper.alike)
-        except TypeError:  # a rule of the user's that holds an array cannot be hashed
+        if not keeper.is_ours:  # what a rule of the user's keeps may depend on anything
             return keeper.shapes, keeper.bytes
-        if size is None:
-            size = self._sizes[keeper.alike] = keeper.shapes, keeper.bytes
-        return size
+        if keeper.alike not in self._sizes:
+            self._sizes[keeper.alike] = keeper.shapes, keeper.bytes
+        return self._sizes[keeper.alike]
 
 
 class Account:

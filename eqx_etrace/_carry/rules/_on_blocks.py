@@ -108,8 +108,11 @@ class TraceTooLargeError(ValueError):
 def check_limits(keepers: Sequence[AbstractKeeper]) -> None:
     """**Raises** `TraceTooLargeError` if the influences of one rule together take more bytes than it allows."""
     blocks = [keeper for keeper in keepers if isinstance(keeper, BlockKeeper)]
-    for rule in dict.fromkeys(keeper.rule for keeper in blocks):
-        mine = [keeper for keeper in blocks if keeper.rule == rule]
+    rules: list[AbstractBlockRule] = []
+    for keeper in blocks:
+        rules += [] if any(rule is keeper.rule or rule == keeper.rule for rule in rules) else [keeper.rule]
+    for rule in rules:
+        mine = [keeper for keeper in blocks if keeper.rule is rule or keeper.rule == rule]
         needed, largest = sum(keeper.bytes for keeper in mine), max(mine, key=lambda keeper: keeper.bytes)
         if needed > rule.most_bytes:
             names, shape = " and ".join(largest.weight.names), largest.layout.shape
@@ -117,14 +120,15 @@ def check_limits(keepers: Sequence[AbstractKeeper]) -> None:
                 f"{rule} needs {needed:,} bytes for its traces, more than its limit of {rule.most_bytes:,}. The "
                 f"largest is that of {names}, {shape}: each of its elements influences {shape[1]} scalars of the "
                 "state.",
-                f"Raise the limit (`{_with_limit(rule, needed)}`), or use {'' if rule.steps == 1 else '`SnAp(1)`, '}"
+                f"Raise the limit{_with_limit(rule, needed)}, or use {'' if rule.steps == 1 else '`SnAp(1)`, '}"
                 "`DRTRL()` or `PPProp(decay)`, which approximate; `ETraceGraph.report` gives the memory of each.",
             )
 
 
 def _with_limit(rule: AbstractBlockRule, limit: int) -> str:
+    """How to raise it, of a rule of this package."""
     steps = "" if rule.steps is None else f"{rule.steps}, "
-    return f"{type(rule).__name__}({steps}limit={limit})"
+    return f" (`{type(rule).__name__}({steps}limit={limit})`)" if isinstance(rule, RTRL | SnAp) else ""
 
 
 class RTRL(AbstractBlockRule):

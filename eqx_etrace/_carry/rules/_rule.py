@@ -101,6 +101,12 @@ class AbstractKeeper(abc.ABC):
         return self.rule, self.layout.alike
 
     @property
+    def is_ours(self) -> bool:
+        """Is it one of this package, under a rule of this package?"""
+        package = __name__.partition(".")[0]
+        return all(type(one).__module__.partition(".")[0] == package for one in (self, self.rule))
+
+    @property
     def arrays(self) -> list[jax.ShapeDtypeStruct]:
         """All that it keeps."""
         return jtu.tree_leaves(jax.eval_shape(self.init))
