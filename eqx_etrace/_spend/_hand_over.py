@@ -32,12 +32,13 @@ def hand_over(call: Call, gradient: Gradient, values: Values, signal: Signal) ->
         if isinstance(share, FactoredShare) and keeper.layout.output is not None:
             factored[number] = share
         elif share is not None:
-            _check_share(keeper, share, direct[weight])
+            share = _checked(keeper, share, direct[weight])
             direct[weight] = direct[weight] + as_dtype(share, direct[weight].dtype)
     return Gradient(list(direct.values()), gradient.heads, factored)
 
 
-def _check_share(keeper: AbstractKeeper, share: Any, weight: Array) -> None:
+def _checked(keeper: AbstractKeeper, share: Any, weight: Array) -> Array:
+    """A share that is multiplied out, if it is a cotangent of the weight."""
     if not isinstance(share, Array) or share.shape != weight.shape:
         shown = f"shape {list(share.shape)}" if isinstance(share, Array) else f"a `{type(share).__name__}`"
         raise TypeError(
@@ -45,6 +46,7 @@ def _check_share(keeper: AbstractKeeper, share: Any, weight: Array) -> None:
             f"shape {list(weight.shape)}, or a `FactoredShare` where the weight meets data, or None; for the weight of "
             f"{' and '.join(keeper.weight.names)} it returned {shown}."
         )
+    return share
 
 
 def with_entered(call: Call, gradient: Gradient, transition: Transition, signal: Signal) -> Gradient:
