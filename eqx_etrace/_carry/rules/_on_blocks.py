@@ -107,14 +107,10 @@ class TraceTooLargeError(ValueError):
 
 def check_limits(keepers: Sequence[AbstractKeeper]) -> None:
     """**Raises** `TraceTooLargeError` if the influences of one rule together take more bytes than it allows."""
-    blocks = [keeper for keeper in keepers if isinstance(keeper, BlockKeeper)]
-    rules: list[AbstractBlockRule] = []
-    for keeper in blocks:
-        rules += [] if any(rule is keeper.rule or rule == keeper.rule for rule in rules) else [keeper.rule]
-    for rule in rules:
-        mine = [keeper for keeper in blocks if keeper.rule is rule or keeper.rule == rule]
-        needed, largest = sum(keeper.bytes for keeper in mine), max(mine, key=lambda keeper: keeper.bytes)
+    for mine in _by_rule([keeper for keeper in keepers if isinstance(keeper, BlockKeeper)]):
+        rule, needed = mine[0].rule, sum(keeper.bytes for keeper in mine)
         if needed > rule.most_bytes:
+            largest = max(mine, key=lambda keeper: keeper.bytes)
             names, shape = " and ".join(largest.weight.names), largest.layout.shape
             raise TraceTooLargeError(
                 f"{rule} needs {needed:,} bytes for its traces, more than its limit of {rule.most_bytes:,}. The "
@@ -123,6 +119,18 @@ def check_limits(keepers: Sequence[AbstractKeeper]) -> None:
                 f"Raise the limit{_with_limit(rule, needed)}, or use {'' if rule.steps == 1 else '`SnAp(1)`, '}"
                 "`DRTRL()` or `PPProp(decay)`, which approximate; `ETraceGraph.report` gives the memory of each.",
             )
+
+
+def _by_rule(keepers: Sequence[BlockKeeper]) -> list[list[BlockKeeper]]:
+    """Those of equal rules together; a rule of the user's need not be hashable."""
+    parted: list[list[BlockKeeper]] = []
+    for keeper in keepers:
+        alike = [mine for mine in parted if mine[0].rule is keeper.rule or mine[0].rule == keeper.rule]
+        if alike:
+            alike[0].append(keeper)
+        else:
+            parted.append([keeper])
+    return parted
 
 
 def _with_limit(rule: AbstractBlockRule, limit: int) -> str:
