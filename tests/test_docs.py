@@ -28,6 +28,7 @@ def run(cell, namespace):
     return None if last is None else eval(compile(last, "cell", "eval"), namespace)
 
 
+@pytest.mark.outside_sample  # the documentation is built on the second interpreter, and that runs the page
 def test_the_page_of_the_three_networks(monkeypatch, capsys):
     """Every cell runs; each network has its text, report and picture, and learns both ways, here in 30 updates."""
     matplotlib.use("Agg")
