@@ -43,7 +43,9 @@ def _rows(shape: tuple[int, ...], axes: Sequence[SupportsIndex]) -> Positions:
 
 def _rearranged(program: Program, eqn: Equation, operand: int, output: int) -> Link:
     del output
-    return Moved(_run(eqn, [indices(program.shape(eqn.inputs[operand]))]))
+    return Moved(
+        np.asarray(_run(eqn, [indices(program.shape(eqn.inputs[operand]))]))
+    )  # of no axes NumPy makes a scalar
 
 
 def _parted(program: Program, eqn: Equation, operand: int, output: int) -> Link:
