@@ -158,7 +158,7 @@ def test_the_recipe_of_e_prop(executed):
 
     v, a, heard, z, slope = np.zeros(units), np.zeros(units), np.zeros(units), np.zeros(units), np.zeros(units)
     by_v = {"in": np.zeros((units, 3)), "rec": np.zeros((units, units))}
-    by_a, filtered = ({name: np.zeros_like(e) for name, e in by_v.items()} for _ in range(2))
+    by_a, filtered = {name: np.zeros_like(e) for name, e in by_v.items()}, dict.fromkeys(by_v, 0.0)
     gradient = {name: np.zeros_like(value) for name, value in w.items()}
     for x, y in zip(xs, ys, strict=True):
         slope = 0.3 * np.maximum(0, 1 - np.abs(threshold_distance(v, a)))

@@ -86,15 +86,16 @@ def test_every_relation_has_a_source(name):
         assert relation.source.startswith((f"{module}.py:", "table.py:")), relation
 
 
+def named(keys):
+    return tuple(getattr(k, "name", getattr(k, "key", getattr(k, "idx", None))) for k in keys)
+
+
 @pytest.mark.parametrize("name", table())
 def test_the_report_has_a_row_for_every_parameter(name):
     _, model, _, _ = CASES[name].build()
     rows = graph_of(name).report(RULE).rows
-    assert {row.path for row in rows} == {
-        tuple(getattr(k, "name", getattr(k, "key", getattr(k, "idx", None))) for k in keys)
-        for keys, leaf in jax.tree_util.tree_flatten_with_path(model)[0]
-        if eqx.is_inexact_array(leaf)
-    }
+    leaves, _ = jax.tree_util.tree_flatten_with_path(model)
+    assert {row.path for row in rows} == {named(keys) for keys, leaf in leaves if eqx.is_inexact_array(leaf)}
     for row in rows:
         assert (row.group is None) == (row.rule == "") == (row.trace_shape == ())
 
@@ -131,11 +132,13 @@ def test_text(capsys):
     rest = printed.removeprefix(TEXT)
     assert "without a trace" in rest
     line = small_step.__code__.co_firstlineno + 1
-    untraced = {path: next(li for li in rest.splitlines() if str(path) in li) for path in (("encoder",), ("readout",))}
-    assert f"test_graph.py:{line} (small_step)" in untraced[("encoder",)]
-    assert "hidden group 0" in untraced[("encoder",)]
-    assert f"{3 * 10 * 8} B" in untraced[("encoder",)]  # states times parameters
-    assert "exact" in untraced[("readout",)]
+    encoder, readout = (
+        next(filter(lambda li, path=path: str(path) in li, rest.splitlines())) for path in (("encoder",), ("readout",))
+    )
+    assert f"test_graph.py:{line} (small_step)" in encoder
+    assert "hidden group 0" in encoder
+    assert f"{3 * 10 * 8} B" in encoder  # states times parameters
+    assert "exact" in readout
     assert "1 hidden groups" in repr(graph) or "1 hidden group" in repr(graph)
 
 

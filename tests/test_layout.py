@@ -72,15 +72,10 @@ def test_zero_times_anything_is_nothing_in_blocks(size):
     rng = np.random.default_rng(size)
     kinds = np.array([0.0, 0.5, np.inf, np.nan])
     jacobian, value = rng.choice(kinds, (6, size, size), p=[0.5, 0.4, 0.05, 0.05]), rng.choice(kinds, (6, size, 2))
-    products = np.array(
-        [
-            [
-                [[0 if d == 0 or v == 0 else d * v for d, v in zip(row, column, strict=True)] for column in e.T]
-                for row in j
-            ]
-            for j, e in zip(jacobian, value, strict=True)
-        ]
-    )
+    products = np.zeros((6, size, 2, size))
+    for g, i, q, j in np.ndindex(products.shape):
+        d, v = jacobian[g, i, j], value[g, j, q]
+        products[g, i, q, j] = 0 if d == 0 or v == 0 else d * v
     wanted = products.sum(-1)
     found = jax.jit(apply_blocks)(jacobian, value)
     np.testing.assert_array_equal(np.isfinite(found), np.isfinite(wanted))
@@ -149,12 +144,12 @@ def test_contract(lanes):
     """Lanes one by one in blocks, and as whole blocks where there are too many: two traces at once."""
     rng, shape = np.random.default_rng(lanes), (2, lanes, 3, 4)
     head = Head(shape, (), True, lambda y: y, lambda x: x, lambda w: w)
-    g, e = ([rng.standard_normal(s) for _ in range(2)] for s in (shape[:-1], shape))
+    g, e = list(rng.standard_normal((2, *shape[:-1]))), list(rng.standard_normal((2, *shape)))
     g[0][0, 0, 0] = np.inf
     status = [np.ones(shape[:-1]), np.ones(shape[:-1])]
     status[0][0, 0, 0] = e[0][0, 0, 0] = g[1][1, 0, 2] = 0  # an infinite signal meets nothing, and none what is spoiled
     status[1][1, 0, 2], status[1][1, 0, 1] = np.nan, np.nan
-    found = head.contract(*([jnp.asarray(a) for a in arrays] for arrays in (g, e, status)))
+    found = head.contract(*(list(map(jnp.asarray, arrays)) for arrays in (g, e, status)))
     g[0][0, 0, 0] = 0
     g[1][1, 0, 1] = np.nan
     wanted = sum(np.einsum("bmn,bmnk->bnk", a, b) for a, b in zip(g, e, strict=True))

@@ -8,6 +8,7 @@ from .rules import (
     AbstractKeeper,
     AbstractPositionRule,
     AbstractRule,
+    as_bytes,
     check_limits,
     DRTRL,
     Layouts,

@@ -7,11 +7,9 @@ parameters) whose gradient is exact (`_knapsack`).
 
 import dataclasses
 import math
-import operator
 from collections.abc import Collection, Sequence
-from typing import Any
 
-from .._carry import AbstractRule, DRTRL, PPProp, RTRL, shown, SnAp
+from .._carry import AbstractRule, as_bytes, DRTRL, PPProp, RTRL, shown, SnAp
 from .._read import Analysis, ParamRelation, Path, PatternTooLargeError
 from .._spend import assign, RuleOrChoice
 from ._cost import all_rows, Ledger, Row
@@ -72,7 +70,7 @@ def choose_rule(
     **Raises** `ValueError` for a memory that is negative, `TypeError` for one that is no integer, for what is no graph,
     and for an `among` that holds no rules.
     """
-    most = _check_memory(memory)
+    most = as_bytes("memory", memory)
     if not isinstance(graph, ETraceGraph):
         raise TypeError(
             f"The first argument is `{type(graph).__name__}`; it must be a graph: `compile_graph(step, model, state, "
@@ -89,15 +87,6 @@ def choose_rule(
     for unit, offer in zip(units, fill(units, most), strict=True):
         rule_of |= dict.fromkeys(unit.weights, offer.rule)
     return ChosenRule(tuple((_key(r), rule_of[analysis.sites[r.site].weight]) for r in analysis.relations))
-
-
-def _check_memory(memory: Any) -> int:
-    if isinstance(memory, bool) or not hasattr(memory, "__index__"):
-        raise TypeError(f"`memory` is {memory!r}; it must be an integer, a number of bytes.")
-    most = operator.index(memory)
-    if most < 0:
-        raise ValueError(f"`memory` is {most}; it is a number of bytes and must not be negative.")
-    return most
 
 
 def _check_ranked(among: Sequence[AbstractRule]) -> tuple[AbstractRule, ...]:

@@ -129,6 +129,10 @@ RECURRENCES: dict[str, Callable[..., Any]] = {
 }
 
 
+def megabytes(tree: Any) -> float:
+    return sum(x.nbytes for x in jax.tree.leaves(tree) if eqx.is_array(x)) / 1e6
+
+
 def compare(name: str, n: int, batch: int, steps: int, rounds: int, history: History) -> str:
     keys = iter(jax.random.split(jax.random.key(0), 20))
     cell, advance, contract, model, shape = RECURRENCES[name](
@@ -160,7 +164,7 @@ def compare(name: str, n: int, batch: int, steps: int, rounds: int, history: His
             times[k].append((time.perf_counter() - began) / steps * 1e3)
     history.append(f"{name}, n = {n}, batch {batch}", "RTRL window 1", times["ours"], "by hand", times["hand"])
     a, b = (statistics.median(times[k]) for k in ("ours", "hand"))
-    size = {k: sum(x.nbytes for x in jax.tree.leaves(carries[k][1]) if eqx.is_array(x)) / 1e6 for k in runs}
+    size = {k: megabytes(carries[k][1]) for k in runs}
     spread = f"{min(times['ours']):.3f} to {max(times['ours']):.3f}"
     return (
         f"{name:<18}{n:>6}{a:>10.4f}{b:>10.4f}{a / b:>8.2f}{spread:>20}{size['ours']:>10.3f}{size['hand']:>10.3f}"

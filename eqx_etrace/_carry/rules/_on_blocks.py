@@ -165,7 +165,7 @@ class RTRL(AbstractBlockRule):
     Computation 1989, equation 7, restricted to where it is not zero.
     """
 
-    limit: int = eqx.field(default=2**30, static=True, converter=lambda limit: _as_limit(limit))
+    limit: int = eqx.field(default=2**30, static=True, converter=lambda limit: as_bytes("limit", limit))
 
     @property
     def steps(self) -> None:
@@ -195,7 +195,7 @@ class SnAp(AbstractBlockRule):
     """
 
     n: int = eqx.field(static=True, converter=lambda n: _as_steps(n))
-    limit: int = eqx.field(default=2**30, static=True, converter=lambda limit: _as_limit(limit))
+    limit: int = eqx.field(default=2**30, static=True, converter=lambda limit: as_bytes("limit", limit))
 
     @property
     def steps(self) -> int:
@@ -208,12 +208,13 @@ class SnAp(AbstractBlockRule):
         return self.limit
 
 
-def _as_limit(limit: Any) -> int:
-    if isinstance(limit, bool) or not hasattr(limit, "__index__"):
-        raise TypeError(f"`limit` is {limit!r}; it must be an integer, a number of bytes.")
-    if operator.index(limit) < 0:
-        raise ValueError(f"`limit` is {limit}; it is a number of bytes and must not be negative.")
-    return operator.index(limit)
+def as_bytes(name: str, given: Any) -> int:
+    """An argument that is a number of bytes."""
+    if isinstance(given, bool) or not hasattr(given, "__index__"):
+        raise TypeError(f"`{name}` is {given!r}; it must be an integer, a number of bytes.")
+    if operator.index(given) < 0:
+        raise ValueError(f"`{name}` is {given}; it is a number of bytes and must not be negative.")
+    return operator.index(given)
 
 
 def _as_steps(n: Any) -> int:
