@@ -59,14 +59,15 @@ def find_zero(step: Step, bits: Bits) -> tuple[str | None, ...]:
     reasons: list[str | None] = []
     for p, var in enumerate(step.parameters):
         credit = with_later_states(step, bits, 1 << p)
-        why = _why_zero(step, bits, credit) if var in step.program.read else "is used by no step"
-        reasons.append(None if needed & credit else why)
+        reasons.append(None if needed & credit else _why_zero(step, bits, var, credit))
     return tuple(reasons)
 
 
-def _why_zero(step: Step, bits: Bits, credit: int) -> str:
+def _why_zero(step: Step, bits: Bits, parameter: int, credit: int) -> str:
     """With the first operation that the credit ends at, such as the comparison of a spike without a surrogate."""
     program = step.program
+    if parameter not in program.read:
+        return "is used by no step"
     silent = (e for e in program.equations if not e.traits.stops_gradient and has_no_derivative(program, e))
     first = next((eqn for eqn in silent if union(bits, eqn.inputs) & credit), None)
     why = "reaches the output of no step by a path that has a derivative"

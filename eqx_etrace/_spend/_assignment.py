@@ -5,7 +5,17 @@ import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from .._carry import AbstractKeeper, AbstractRule, BlockLayout, check_limits, Layouts, shown, TraceTooLargeError, Weight
+from .._carry import (
+    AbstractKeeper,
+    AbstractRule,
+    BlockLayout,
+    check_limits,
+    Layouts,
+    shown,
+    TraceLayout,
+    TraceTooLargeError,
+    Weight,
+)
 from .._read import Analysis, ParamRelation
 
 RuleOrChoice = AbstractRule | Callable[[ParamRelation], AbstractRule]
@@ -110,17 +120,22 @@ def assign(layouts: Layouts, rule: RuleOrChoice) -> Assignment:
     """Give every effective weight what the rule keeps of it."""
     if isinstance(rule, AbstractRule):
         weights = layouts.analysis.body.weights
-        return Assignment(layouts, tuple(Part(_weight(layouts, w), rule) for w in weights))
+        whole = [Weight(w, tuple(layouts.sites.get(w, [])), layouts) for w in weights]
+        return Assignment(layouts, tuple(Part(weight, rule) for weight in whole))
     chosen = _by_site(layouts.analysis, rule)
     _check_whole_weights(layouts.analysis, chosen)
-    parts: list[tuple[int, AbstractRule, list[int]]] = []
-    for number, (site, found) in enumerate(zip(layouts.analysis.sites, chosen, strict=True)):
-        mine = [part for part in parts if part[0] == site.weight and _is_among(found, [part[1]])]
-        if mine:
-            mine[0][2].append(number)
-        else:
-            parts.append((site.weight, found, [number]))
-    assignment = Assignment(layouts, tuple(Part(_weight(layouts, w, sites), found) for w, found, sites in parts))
+    parts: list[Part] = []
+    for weight, sites in layouts.sites.items():
+        by_rule: list[tuple[AbstractRule, list[TraceLayout]]] = []
+        for site in sites:
+            rule = chosen[site.number]
+            mine = next((served for other, served in by_rule if _is_among(rule, [other])), None)
+            if mine is None:
+                by_rule.append((rule, [site]))
+            else:
+                mine.append(site)
+        parts += [Part(Weight(weight, tuple(served), layouts), rule) for rule, served in by_rule]
+    assignment = Assignment(layouts, tuple(parts))
     _check_shared_weights(assignment)
     return assignment
 
@@ -135,12 +150,6 @@ def _check_shared_weights(assignment: Assignment) -> None:
                 f"The rule function returned {rules} for relations of one weight ({', '.join(parts[0].weight.names)}). "
                 "An influence on blocks is all that a weight does, in every group; return one rule for all of them."
             )
-
-
-def _weight(layouts: Layouts, weight: int, sites: Sequence[int] | None = None) -> Weight:
-    """At these of its sites; at all for None."""
-    mine = [site for site in layouts.by_position if site.weight == weight]
-    return Weight(weight, tuple(site for site in mine if sites is None or site.number in sites), layouts)
 
 
 def _check_whole_weights(analysis: Analysis, chosen: Sequence[AbstractRule]) -> None:

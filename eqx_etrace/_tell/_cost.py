@@ -50,11 +50,13 @@ class Ledger:
         return self._size(keeper)[1]
 
     def _size(self, keeper: AbstractKeeper) -> tuple[Sequence[tuple[int, ...]], int]:
-        if not keeper.is_ours:  # what a rule of the user's keeps may depend on anything
-            return keeper.shapes, keeper.bytes
-        if keeper.alike not in self._sizes:
-            self._sizes[keeper.alike] = keeper.shapes, keeper.bytes
-        return self._sizes[keeper.alike]
+        if keeper not in self._sizes:
+            # What a rule of the user's keeps may depend on anything.
+            alike = keeper.alike if keeper.is_ours else keeper
+            if alike not in self._sizes:
+                self._sizes[alike] = keeper.shapes, keeper.bytes
+            self._sizes[keeper] = self._sizes[alike]
+        return self._sizes[keeper]
 
 
 class Account:

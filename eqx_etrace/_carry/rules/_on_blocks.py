@@ -16,6 +16,8 @@ from ..on_blocks import advance_influence, BlockLayout, contract_influence, ente
 from ._drtrl import DRTRL
 from ._rule import AbstractKeeper, AbstractRule, Weight
 
+_DIAGONAL = DRTRL()
+
 
 class AbstractBlockRule(AbstractRule):
     """A rule that keeps influence on chosen scalars of the state, with the full Jacobian between them."""
@@ -35,7 +37,7 @@ class AbstractBlockRule(AbstractRule):
     def keep(self, weight: Weight) -> Sequence[AbstractKeeper]:
         """One influence for every source; where all credit stays in its position, the trace of `DRTRL` instead."""
         if self._is_by_position(weight):
-            return DRTRL().keep(weight)
+            return _DIAGONAL.keep(weight)
         return [BlockKeeper(self, weight, layout) for layout in weight.blocks(self.steps)]
 
     def _is_by_position(self, weight: Weight) -> bool:
@@ -44,7 +46,7 @@ class AbstractBlockRule(AbstractRule):
     def drops(self, weight: Weight, parameter: int) -> tuple[Cut, ...]:
         """What no Jacobian follows, and what is reached in more steps."""
         if self._is_by_position(weight):
-            return DRTRL().drops(weight, parameter)
+            return _DIAGONAL.drops(weight, parameter)
         cuts = list(weight.analysis.unfollowed[parameter])
         for keeper in self.keep(weight):
             if isinstance(keeper, BlockKeeper) and not keeper.layout.is_whole:
@@ -60,7 +62,7 @@ class AbstractBlockRule(AbstractRule):
     def holds_all(self, weight: Weight) -> bool:
         """Every influence is whole, and all that it goes through is followed."""
         if self._is_by_position(weight):
-            return DRTRL().holds_all(weight)
+            return _DIAGONAL.holds_all(weight)
         is_whole = all(layout.is_whole for layout in weight.blocks(self.steps))
         return is_whole and not any(weight.analysis.unfollowed[p] for p in weight.parameters)
 

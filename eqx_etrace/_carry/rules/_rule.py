@@ -15,7 +15,7 @@ lives outside, in the `ETrace` that the user carries.
 import abc
 import dataclasses
 import functools
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import equinox as eqx
@@ -83,11 +83,11 @@ class AbstractKeeper(abc.ABC):
         """Does window 0 miss credit of the states that it lies in?"""
         return any(self.missed_at_window_0 >> leaf & 1 for leaf in self.layout.leaves)
 
-    @property
+    @functools.cached_property
     def groups(self) -> frozenset[int]:
         """The hidden groups that it lies in."""
-        groups = self.weight.analysis.groups
-        return frozenset(g.index for g in groups if not set(g.leaves).isdisjoint(self.layout.leaves))
+        leaves = frozenset(self.layout.leaves)
+        return frozenset(g.index for g in self.weight.analysis.groups if not leaves.isdisjoint(g.leaves))
 
     @property
     def title(self) -> str:
@@ -106,10 +106,14 @@ class AbstractKeeper(abc.ABC):
         package = __name__.partition(".")[0]
         return all(type(one).__module__.partition(".")[0] == package for one in (self, self.rule))
 
+    @functools.cached_property
+    def _like(self) -> PyTree[jax.ShapeDtypeStruct]:
+        return jax.eval_shape(self.init)
+
     @property
     def arrays(self) -> list[jax.ShapeDtypeStruct]:
         """All that it keeps."""
-        return jtu.tree_leaves(jax.eval_shape(self.init))
+        return jtu.tree_leaves(self._like)
 
     @property
     def bytes(self) -> int:
@@ -119,7 +123,7 @@ class AbstractKeeper(abc.ABC):
     @property
     def shapes(self) -> list[tuple[int, ...]]:
         """The shapes of the trace itself, without what is counted or noted beside it."""
-        value = jax.eval_shape(self.init)
+        value = self._like
         arrays = jtu.tree_leaves(value.e if isinstance(value, Stored) else value)
         return [tuple(array.shape) for array in arrays if jnp.issubdtype(array.dtype, jnp.inexact)]
 
@@ -140,13 +144,29 @@ class Layouts:
     def _zeros(self) -> Zeros:
         return Zeros(self.analysis.step.program)
 
+    @functools.cached_property
+    def sites(self) -> Mapping[int, list[TraceLayout]]:
+        """The same, by weight."""
+        return _by_weight(self.by_position)
+
+    @functools.cached_property
+    def _sources(self) -> Mapping[int, list[Source]]:
+        return _by_weight(self.analysis.structure.sources)
+
     def on_blocks(self, weight: int, steps: int | None) -> tuple[BlockLayout, ...]:
         """One for every source of a weight, on what it reaches in so many steps; for None, in any number."""
-        sources = [source for source in self.analysis.structure.sources if source.weight == weight]
+        sources = self._sources.get(weight, [])
         for source in sources:
             if (source, steps) not in self._blocks:
                 self._blocks[source, steps] = make_block_layout(self.analysis, source, steps, self._zeros)
         return tuple(self._blocks[source, steps] for source in sources)
+
+
+def _by_weight(places: Iterable[Any]) -> dict[int, list[Any]]:
+    parted: dict[int, list[Any]] = {}
+    for place in places:
+        parted.setdefault(place.weight, []).append(place)
+    return parted
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -7,6 +7,7 @@ knows of complex hidden states.
 
 import collections
 import dataclasses
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -82,7 +83,7 @@ class Layout:
             in_halves=in_halves,
         )
 
-    @property
+    @functools.cached_property
     def inexact_paths(self) -> tuple[Path, ...]:
         """The path of every inexact array as `split` gives them; `real` and `imag` are attributes."""
         paths: list[Path] = []
