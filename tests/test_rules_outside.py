@@ -82,7 +82,7 @@ def test_all_that_a_weight_influences_is_kept_once(other):
     """Twice would count its credit twice."""
     state = (jnp.zeros(4), jnp.zeros(2))
     online = etr.etrace_grad(two_groups, lambda r: Hiding(etr.RTRL()) if r.group == 0 else Hiding(other))
-    with pytest.raises(ValueError, match=r"relations of one weight.*return one rule for all of them"):
+    with pytest.raises(ValueError, match=r"relations of one weight.*Hiding keeps all that a weight"):
         online.init({"w": MODEL["v"]}, state, XS[0])
 
 

@@ -123,7 +123,6 @@ def assign(layouts: Layouts, rule: RuleOrChoice) -> Assignment:
         whole = [Weight(w, tuple(layouts.sites.get(w, [])), layouts) for w in weights]
         return Assignment(layouts, tuple(Part(weight, rule) for weight in whole))
     chosen = _by_site(layouts.analysis, rule)
-    _check_whole_weights(layouts.analysis, chosen)
     parts: list[Part] = []
     for weight, sites in layouts.sites.items():
         by_rule: list[tuple[AbstractRule, list[TraceLayout]]] = []
@@ -141,29 +140,20 @@ def assign(layouts: Layouts, rule: RuleOrChoice) -> Assignment:
 
 
 def _check_shared_weights(assignment: Assignment) -> None:
-    """The same, by what is kept: a rule may hide another one."""
+    """An influence on blocks holds all that a weight does, whatever the group: beside another trace it counts twice."""
     for parts in assignment.by_weight.values():
-        keepers = [keeper for part in parts for keeper in part.keepers] if len(parts) > 1 else []
-        if any(isinstance(keeper.layout, BlockLayout) for keeper in keepers):
-            rules = " and ".join(str(part.rule) for part in parts)
+        whole = next(filter(_is_on_blocks, parts), None)
+        other = next((part for part in parts if part is not whole), None)
+        if whole is not None and other is not None:
             raise ValueError(
-                f"The rule function returned {rules} for relations of one weight ({', '.join(parts[0].weight.names)}). "
-                "An influence on blocks is all that a weight does, in every group; return one rule for all of them."
+                f"The rule function returned {whole.rule} and {other.rule} for relations of one weight "
+                f"({', '.join(sorted(whole.weight.names))}). {type(whole.rule).__name__} keeps all that a weight "
+                "influences, in every group; return it for all of them."
             )
 
 
-def _check_whole_weights(analysis: Analysis, chosen: Sequence[AbstractRule]) -> None:
-    """A keeper of some rules holds all that a weight does, whatever the group."""
-    whole = {s.weight: rule for s, rule in zip(analysis.sites, chosen, strict=True) if rule.keeps_whole_weights}
-    for site, rule in zip(analysis.sites, chosen, strict=True):
-        if site.weight in whole and not _is_among(rule, [whole[site.weight]]):
-            relations = [r for r in analysis.relations if analysis.sites[r.site].weight == site.weight]
-            names = ", ".join(sorted({shown(relation.path) for relation in relations}))
-            raise ValueError(
-                f"The rule function returned {whole[site.weight]} and {rule} for relations of one weight ({names}). "
-                f"{type(whole[site.weight]).__name__} keeps all that a weight influences, in every group; return it "
-                "for all of them."
-            )
+def _is_on_blocks(part: Part) -> bool:
+    return any(isinstance(keeper.layout, BlockLayout) for keeper in part.keepers)
 
 
 def _by_site(analysis: Analysis, choose: Callable[[ParamRelation], AbstractRule]) -> list[AbstractRule]:

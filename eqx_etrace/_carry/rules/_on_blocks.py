@@ -5,7 +5,7 @@ import dataclasses
 import math
 import operator
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import equinox as eqx
 from jaxtyping import Array, Inexact, PyTree
@@ -21,8 +21,6 @@ _DIAGONAL = DRTRL()
 
 class AbstractBlockRule(AbstractRule):
     """A rule that keeps influence on chosen scalars of the state, with the full Jacobian between them."""
-
-    keeps_whole_weights: ClassVar[bool] = True
 
     @property
     @abc.abstractmethod

@@ -16,7 +16,7 @@ import abc
 import dataclasses
 import functools
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -223,9 +223,6 @@ def shown(path: Sequence[Any], whole: str = "the model") -> str:
 
 class AbstractRule(eqx.Module):
     """What is kept of the influence of the past."""
-
-    keeps_whole_weights: ClassVar[bool] = False
-    """Does a keeper hold all that a weight influences, in every group? Then all relations of a weight need one rule."""
 
     @abc.abstractmethod
     def keep(self, weight: Weight) -> Sequence[AbstractKeeper]:
