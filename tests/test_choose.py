@@ -9,6 +9,8 @@ import pytest
 
 import eqx_etrace as etr
 
+pytestmark = pytest.mark.outside_sample  # of traces, and not of how this JAX writes a step
+
 
 def graph_of(n=4):
     """A mixing layer, and a leaky one above it whose own weights are exact by position."""

@@ -132,6 +132,7 @@ def test_what_is_said_of_reports(executed, capsys):
     assert behind.count("False") == 2 and before.count("False") == 0
 
 
+@pytest.mark.outside_sample
 def test_the_recipes(executed, capsys):
     found = executed("recipes.md")
     printed = capsys.readouterr().out

@@ -151,6 +151,7 @@ def test_quickstart_runs_on_a_small_budget(tmp_path):
     assert picture.stat().st_size > 20_000
 
 
+@pytest.mark.outside_sample
 def test_the_figure_against_length(tmp_path):
     picture = tmp_path / "figure.svg"
     text = run("against_length.py", "--lengths", "16", "64", "--rounds", "1", "--out", str(picture))

@@ -11,6 +11,8 @@ from oracle import by_path, rollout
 
 import eqx_etrace as etr
 
+pytestmark = pytest.mark.outside_sample  # of traces, and not of how this JAX writes a step
+
 
 def probed(name, rule, every, stretch):
     """The fidelity after every step, the gradients, and the states."""

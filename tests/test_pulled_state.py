@@ -10,6 +10,8 @@ from oracle import bptt, relative
 
 import eqx_etrace as etr
 
+pytestmark = pytest.mark.outside_sample  # of traces, and not of how this JAX writes a step
+
 N, F, T = 4, 3, 6
 
 

@@ -14,6 +14,8 @@ import eqx_etrace as etr
 from eqx_etrace._spend._gradient import steps_to_keep
 from eqx_etrace._spend._plan import make_plan
 
+pytestmark = pytest.mark.outside_sample  # of traces, and not of how this JAX writes a step
+
 B, N, F = 16, 128, 200
 AS_SHIPPED = {"xla_cpu_use_fusion_emitters": True} if jax.__version__.startswith("0.10.") else {}
 """What the other tests switch off to compile quickly (`conftest`), and might change where memory is used."""

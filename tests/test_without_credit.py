@@ -14,6 +14,8 @@ from oracle import assert_close, bptt
 
 import eqx_etrace as etr
 
+pytestmark = pytest.mark.outside_sample  # of traces, and not of how this JAX writes a step
+
 N, T = 3, 4
 RULES = [etr.DRTRL(), etr.RTRL()]
 

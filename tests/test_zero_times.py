@@ -9,6 +9,8 @@ from oracle import bptt
 
 import eqx_etrace as etr
 
+pytestmark = pytest.mark.outside_sample  # of traces, and not of how this JAX writes a step
+
 N, F, T = 4, 3, 9
 RULES = [etr.DRTRL(), etr.PPProp(0.9), etr.RTRL(), etr.SnAp(2)]
 KEYS = jax.random.split(jax.random.key(0), 4)
