@@ -169,6 +169,8 @@ class Doubled(etr.AbstractPositionRule):
     """Another rule, with traces of the same shape."""
 
     trace_dtype: None = None
+    filters: bool = False
+    follow = etr.DRTRL.follow
     init, advance, advance_window = etr.DRTRL.init, etr.DRTRL.advance, etr.DRTRL.advance_window
     contract, approximates, work = etr.DRTRL.contract, etr.DRTRL.approximates, etr.DRTRL.work
 

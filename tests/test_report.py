@@ -84,7 +84,7 @@ def test_counts_are_those_of_the_layout(name, rule):
     for i in sources:
         features = [i.head.shape[-1] if i.columns is None else i.columns.shape[-1]] if i.head.has_features else []
         assert i.shape == (*i.slots.shape, i.rows.shape[1], *features)
-        assert {int(i.structure.leaf[s]) for s in i.slots.ravel() if s >= 0} == i.leaves
+        assert {int(i.structure.leaf[s]) for s in i.slots.ravel() if s >= 0} == i.own
 
 
 def random_sets(rng, shape, density):

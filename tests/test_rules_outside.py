@@ -22,6 +22,9 @@ class Inputs(etr.AbstractPositionRule):
 
     leak: float = 0.8
 
+    def follow(self, weight):
+        return weight.by_position
+
     def init(self, layout):
         return jnp.zeros(layout.features_shape, layout.dtype)
 

@@ -1,6 +1,6 @@
+from .._times import times
 from ._head import FactoredShare
-from ._status import times
-from ._transition import Signal, Transition, Transitions
+from ._transition import filter_signals, Signal, Transition, Transitions
 from .by_position import Drive, Jacobians, linearise, taps_of, TraceLayout, Window
 from .on_blocks import block_drives, BlockDrive, BlockLayout, PullNew
 from .rules import (

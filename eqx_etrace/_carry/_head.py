@@ -28,7 +28,8 @@ import numpy as np
 from jaxtyping import Array, Inexact
 
 from .._read import Contraction, Equation, Program
-from ._status import met, times, without_idle_lanes
+from .._times import times
+from ._status import met, without_idle_lanes
 
 _MOST_BLOCKS, _MOST_LANES = 32, 8
 """A contraction is a loop over blocks of lanes because XLA on the CPU would otherwise fuse the arithmetic that makes

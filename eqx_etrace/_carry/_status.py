@@ -99,19 +99,6 @@ def not_a_number(status: Inexact[Array, "..."], dtype: np.dtype) -> Inexact[Arra
 
 
 @jax.custom_jvp
-def times(first: Inexact[Array, "..."], second: Inexact[Array, "..."]) -> Inexact[Array, "..."]:
-    """The product of arrays of one size, for which zero times anything is nothing."""
-    return jnp.where((first == 0) | (second == 0), 0, first * second)
-
-
-@times.defjvp
-def _(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Array, Array]:
-    """That of the product: where a factor is zero, too, it depends on it."""
-    (first, second), (d_first, d_second) = primals, tangents
-    return times(first, second), d_first * second + first * d_second
-
-
-@jax.custom_jvp
 def scaled(rows: Inexact[Array, "..."], e: Inexact[Array, "..."]) -> Inexact[Array, "..."]:
     """Finite rows times a trace, and nothing where the rows are zero, though the trace has overflowed.
 

@@ -5,13 +5,15 @@ By position it is D, dh/dy and x of a site; on blocks of the state it is J, dh/d
 
 import dataclasses
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Inexact
 
-from .._read import Analysis
+from .._read import Analysis, pick
 from .by_position import compose, Drive, Jacobians, TraceLayout, Window
 from .on_blocks import as_scalars, BlockDrive, BlockLayout
 from .xla import after
@@ -65,7 +67,7 @@ class Transitions:
 
     @functools.cached_property
     def _whole(self) -> Jacobians:
-        whole = compose(self.analysis.groups, self.sites, self._all_steps)
+        whole = compose(self.analysis.tail, self.sites, self._all_steps)
         return Jacobians(after(self.first, whole.decay), whole.response, whole.x)
 
 
@@ -77,6 +79,22 @@ class Signal:
     """What traces by position meet: at window 0 each with the other states of its group held fixed."""
     alone: Sequence[Inexact[Array, "..."]]
     """What influences on the whole state meet: at window 0 each with all other states held fixed."""
+    by_tail: Mapping[int, Sequence[Inexact[Array, "..."]]] = dataclasses.field(default_factory=dict)
+    """What traces with filters meet, where that differs: each with all states held fixed that the trace tells of."""
+    on_filter: Callable[[Sequence[Inexact[Array, "..."]], int], Inexact[Array, "..."]] | None = None
+    """From cotangents of every array of the state to that of a filter, by its number; None if no trace has filters."""
+
+    def of(self, layout: TraceLayout) -> tuple[Inexact[Array, "..."], ...]:
+        """What one trace by position meets: one array per state of the trace, by row."""
+        on_states = self.by_tail.get(layout.group, self.on_states)
+
+        def one(number: int) -> Inexact[Array, "..."]:
+            if number < len(on_states):
+                return on_states[number]
+            assert self.on_filter is not None, "a trace with filters, and nothing to pull a signal back to them"
+            return self.on_filter(on_states, number)
+
+        return layout.signal([one(number) for number in layout.leaves])
 
     @functools.cached_property
     def on_scalars(self) -> Inexact[Array, " n"]:
@@ -86,5 +104,33 @@ class Signal:
     @property
     def negative(self) -> "Signal":
         """Its negative, for what is taken off."""
-        on_states, alone = jax.tree.map(lambda g: -g, (list(self.on_states), list(self.alone)))
-        return Signal(on_states, alone)
+        parts = list(self.on_states), list(self.alone), {tail: list(gs) for tail, gs in self.by_tail.items()}
+        on_states, alone, by_tail = jax.tree.map(lambda g: -g, parts)
+        return Signal(on_states, alone, by_tail, self.on_filter)
+
+
+def filter_signals(
+    analysis: Analysis, fixed: Mapping[Any, Any]
+) -> Callable[[Sequence[Inexact[Array, "..."]], int], Inexact[Array, "..."]]:
+    """From cotangents of the states to that of a filter: g_r pulled back through L."""
+    filters = {one.number: one for tail in analysis.filtered.tails for one in tail.filters}
+    program = analysis.step.program
+
+    def on_filter(on_states: Sequence[Inexact[Array, "..."]], number: int) -> Inexact[Array, "..."]:
+        if number < len(on_states):
+            return on_states[number]
+        one = filters[number]
+        eqn, operand = one.entrance.equation, one.entrance.operand
+
+        def made(z: Inexact[Array, "..."]) -> Inexact[Array, "..."]:
+            others = {v: fixed.get(v) for v in eqn.inputs}
+            empty = {v: jnp.zeros(program.shape(v), program.avals[v].dtype) for v in eqn.inputs if others[v] is None}
+            operands = [{**others, **empty}[v] for v in eqn.inputs]
+            operands[operand] = z
+            return eqn.bind(operands)[0]
+
+        z, y = (program.avals[v] for v in (one.entrance.source, one.entrance.output))
+        on_y = pick(on_filter(on_states, one.state), one.reads).astype(y.dtype)
+        return jax.vjp(made, jnp.zeros(z.shape, z.dtype))[1](on_y)[0]
+
+    return on_filter

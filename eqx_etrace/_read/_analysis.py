@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from ._dead_ends import without_dead_ends, without_still_states
 from ._effective_weights import Body, find_body, find_fixed
 from ._exactness import cut_before_the_output, find_dropped, find_unfollowed, find_zero
+from ._filters import Filtered, find_filtered
 from ._new_states import find_read_out, ReadOut
 from .by_position import Cut, find_arrivals, find_hidden_groups, find_tail, HiddenGroup, Knowledge, Site, Tail
 from .on_blocks import find_structure, PatternTooLargeError, Structure
@@ -45,6 +46,7 @@ class Analysis:
     """What each variable depends on, differentiably: one bit per parameter, then one per hidden state."""
     fixed: frozenset[int]
     body: Body
+    known: Knowledge
     groups: tuple[HiddenGroup, ...]
     tails: tuple[Tail, ...]
     sites: tuple[Site, ...]
@@ -70,6 +72,30 @@ class Analysis:
             return find_structure(self.step, self.body)
         except PatternTooLargeError as error:
             return error
+
+    @functools.cached_property
+    def filtered(self) -> Filtered:
+        """The groups with their filters; found when a rule asks."""
+        return find_filtered(self.step, self.known, self.groups, self.tails)
+
+    @functools.cached_property
+    def dropped_but_for_filters(self) -> tuple[tuple[Cut, ...], ...]:
+        """For each parameter, the credit that a position-diagonal trace with filters drops."""
+        if not self.filtered.tails and self.filtered.every == self.tails:
+            return self.dropped
+        return find_dropped(self.step, self.bits, self.filtered.every)
+
+    def tail(self, number: int) -> Tail:
+        """Of a group; beyond these, of a group with filters."""
+        return self.tails[number] if number < len(self.tails) else self.filtered.tails[number - len(self.tails)]
+
+    def site(self, number: int) -> Site:
+        """Of a group, in data-flow order; beyond these, of the groups with filters, one after the other."""
+        return self.sites[number] if number < len(self.sites) else self._filtered_sites[number - len(self.sites)]
+
+    @functools.cached_property
+    def _filtered_sites(self) -> list[Site]:
+        return [site for tail in self.filtered.tails for site in tail.sites]
 
     @functools.cached_property
     def read_out(self) -> ReadOut:
@@ -116,11 +142,12 @@ def analyse(step: Step) -> Analysis:
         bits=bits,
         fixed=fixed,
         body=find_body(step, bits, fixed),
+        known=known,
         groups=groups,
         tails=tails,
         sites=sites,
         relations=tuple(_relations(step, bits, sites)),
-        dropped=find_dropped(step, bits, tails, sites),
+        dropped=find_dropped(step, bits, tails),
     )
 
 

@@ -19,7 +19,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from ._dead_ends import live_parts, with_later_states
 from ._effective_weights import Body
 from ._new_states import read_as_new
-from .by_position import Cut, Site, Tail
+from .by_position import Cut, Tail
 from .on_blocks import unfollowed_edges
 from .program import Equation, has_no_derivative, is_collective, leading_to, union
 from .step import Step
@@ -27,15 +27,16 @@ from .step import Step
 Bits = Mapping[int, int]
 
 
-def find_dropped(step: Step, bits: Bits, tails: Sequence[Tail], sites: Sequence[Site]) -> tuple[tuple[Cut, ...], ...]:
-    """For each parameter, the cut edges that carry its credit."""
-    live = live_parts(step, bits, union(bits, step.pulled), [tail.group.leaves for tail in tails])
+def find_dropped(step: Step, bits: Bits, tails: Sequence[Tail]) -> tuple[tuple[Cut, ...], ...]:
+    """For each parameter, the cut edges that carry its credit, if it has a trace at every site of these tails."""
+    parts = [tail.group.leaves or tail.followed for tail in tails]
+    live = live_parts(step, bits, union(bits, step.pulled), parts)
     cuts = [(cut.operand, cut) for i in live for cut in tails[i].cuts]
     credit = [1 << p for p in range(len(step.parameters))]
-    for site in sites:
-        for p in range(len(credit)):
-            if bits[site.weight] >> p & 1:
-                credit[p] |= step.state_bits(tails[site.group].group.leaves)
+    for tail in tails:
+        held = step.state_bits(tail.followed)
+        for site in tail.sites:
+            credit = [mine | held if bits[site.weight] >> p & 1 else mine for p, mine in enumerate(credit)]
     return tuple(_carried(bits, cuts, mine) for mine in credit)
 
 

@@ -87,7 +87,7 @@ class Assignment:
         """Does what is kept of a weight hold all that it does to any new state, now and later?"""
         parts = self.parts_of(weight)
         if not parts:
-            return Weight(weight, (), self.layouts).is_whole_by_position
+            return Weight(weight, (), self.layouts).by_position.is_whole
         return all(part.rule.holds_all(part.weight) for part in parts)
 
     @functools.cached_property

@@ -6,6 +6,7 @@ once (`Call.pull_to_parameters`).
 """
 
 import dataclasses
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,8 +15,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
+from .._carry import filter_signals
 from .._read import evaluate, Step
-from ._plan import Plan
+from ._plan import places, Plan
 
 Arrays = list[Any]
 Env = Mapping[Any, Any]
@@ -67,6 +69,12 @@ class Call:
     def step(self) -> Step:
         """The step, staged."""
         return self.plan.analysis.step
+
+    @functools.cached_property
+    def on_filter(self) -> Any:
+        """From cotangents of the states to that of a filter; None if no trace has filters."""
+        sites, _ = places(self.plan.keepers)
+        return filter_signals(self.plan.analysis, self.fixed) if any(site.filters for site in sites) else None
 
     @property
     def weights(self) -> Arrays:

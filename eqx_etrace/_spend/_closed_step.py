@@ -46,7 +46,7 @@ def take_closed_step(call: Call, values: Values) -> ClosedStep:
     out, own, on_new = _read_out(call, new, aside)
     advanced = advance(call, values, transition)
     # A share as factors is that of the trace before a step elsewhere, and here of the trace after it.
-    gradient = multiplied(call, hand_over(call, own, advanced, same_signal(on_new)))
+    gradient = multiplied(call, hand_over(call, own, advanced, same_signal(call, on_new)))
     return ClosedStep(out, Carry(new, aside.state_rest), aside, gradient, advanced)
 
 

@@ -16,9 +16,9 @@ from ._gradient import as_dtype, Gradient
 from ._transition import Values
 
 
-def same_signal(on_states: Arrays) -> Signal:
+def same_signal(call: Call, on_states: Arrays) -> Signal:
     """Cotangents of the first state of a window, which every keeper meets as they are."""
-    return Signal(on_states, on_states)
+    return Signal(on_states, on_states, on_filter=call.on_filter)
 
 
 def hand_over(call: Call, gradient: Gradient, values: Values, signal: Signal) -> Gradient:

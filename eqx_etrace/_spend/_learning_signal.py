@@ -28,14 +28,17 @@ def new_state_signal(call: Call, new_state: Arrays) -> Callable[[Arrays, Arrays]
     so that no credit is counted twice. Influence on the whole state needs every new state with all others held fixed,
     whatever their group.
     """
-    _, sources = places(call.plan.keepers)
+    sites, sources = places(call.plan.keepers)
     by_group = _pulled(call, new_state, _passes(call.plan))
+    followed = {s.group: s.followed for s in sites if s.filters}
+    by_tail = {group: _pulled(call, new_state, [(list(leaves), True)]) for group, leaves in followed.items()}
     alone = _pulled(call, new_state, [(list(range(len(new_state))), True)]) if sources else by_group
 
     def signal(on_out: Arrays, on_new: Arrays) -> Signal:
         on_new = on_new if call.step.pulls_state else []
         on_states = by_group(on_out, on_new)
-        return Signal(on_states, alone(on_out, on_new) if sources else on_states)
+        together = {group: pull(on_out, on_new) for group, pull in by_tail.items()}
+        return Signal(on_states, alone(on_out, on_new) if sources else on_states, together, call.on_filter)
 
     return signal
 
@@ -67,7 +70,8 @@ def _pulled(call: Call, new_state: Arrays, passes: list[Pass]) -> Callable[[Arra
         on_variables: dict[int, Array] = {}
         for one in pulls:
             on_variables |= one((on_out, on_new))[0]
-        return read_out.by_leaf(on_variables, new_state)
+        nothing = {state.variable: jnp.zeros_like(values[state.variable]) for state in read_out.states}
+        return read_out.by_leaf({**nothing, **on_variables}, new_state)
 
     return pull
 

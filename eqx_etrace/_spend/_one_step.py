@@ -57,7 +57,7 @@ def take_step(call: Call, *, by_inputs: bool = False) -> OneStep:
 
 def at_window_1(call: Call, own: Gradient, on_old: Arrays, values: Values) -> Gradient:
     """g_theta + g_s . J_0"""
-    return hand_over(call, own, values, same_signal(on_old))
+    return hand_over(call, own, values, same_signal(call, on_old))
 
 
 def at_window_0(call: Call, step: OneStep, advanced: Values) -> Callable[[Gradient, Arrays, Arrays], Gradient]:

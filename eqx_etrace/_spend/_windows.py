@@ -94,7 +94,7 @@ def _one_window(call: Call, values: Values, size: int) -> Estimate:
     (out, new), pull, aside = jax.vjp(window_function(call), *variables, has_aux=True)
     direct, on_old, on_heads = pull(([jnp.ones_like(out[0])], [jnp.zeros_like(s) for s in new]))
     own = Gradient(direct, factors_of(call, aside.taps, on_heads))
-    gradient = hand_over(call, own, values, same_signal(on_old))
+    gradient = hand_over(call, own, values, same_signal(call, on_old))
 
     def after(first: Arrays) -> Values:
         return advance_window(call, values, aside.taps, first)
@@ -114,7 +114,7 @@ def _step_by_step(call: Call, start: Values, window: int) -> Estimate:
 
     begin = ([jnp.zeros_like(w) for w in call.weights], call.state, start)
     (direct, state, values), (losses, aux, heads, left) = jax.lax.scan(body, begin, call.inputs)
-    nothing = same_signal([jnp.zeros_like(s) for s in state.inexact])
+    nothing = same_signal(call, [jnp.zeros_like(s) for s in state.inexact])
     before = hand_over(call, Gradient(direct), start, nothing).factored
     gradient = unrolled(call, Gradient(direct, heads), left, before, advanced=window == 0)
     return Estimate(losses, aux, gradient, state, lambda _: values)

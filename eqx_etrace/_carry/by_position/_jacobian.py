@@ -17,10 +17,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Inexact
 
-from ..._read import HiddenGroup, Positions
+from ..._read import elements, pick, Positions, Tail
+from ..._times import times
 from .._dtype import widest
-from .._status import any_unit, times
-from ._layout import elements, pick, TraceLayout
+from .._status import any_unit
+from ._layout import TraceLayout
 
 Matrix = tuple[tuple[Inexact[Array, "..."] | None, ...], ...]
 """[s][s'], in the layout of the state s' or by row; None where it is zero by structure."""
@@ -104,11 +105,11 @@ class Window:
         return jax.vmap(lambda step: step.drive(self.layout))(self.all_steps())
 
 
-def compose(groups: Sequence[HiddenGroup], layouts: Sequence[TraceLayout], steps: Jacobians) -> Jacobians:
+def compose(tail_of: Callable[[int], Tail], layouts: Sequence[TraceLayout], steps: Jacobians) -> Jacobians:
     """Of a window, from those of its steps, stacked along time."""
     length = jax.tree.leaves(steps)[0].shape[0] if layouts else 0
     dtypes = {group: _dtype(layouts, group) for group in steps.decay}
-    composed = {g: _products(groups[g], decay, dtypes[g], length) for g, decay in steps.decay.items()}
+    composed = {g: _products(tail_of(g), decay, dtypes[g], length) for g, decay in steps.decay.items()}
     response = {
         layout.number: _carried(layout, composed[layout.group][1], steps.response[layout.number]) for layout in layouts
     }
@@ -131,9 +132,9 @@ def _carried(layout: TraceLayout, onward: Matrix, response: Rows) -> Rows:
     return tuple(end(s) for s in layout.states)
 
 
-def _products(group: HiddenGroup, decay: Matrix, dtype: np.dtype, length: int) -> tuple[Matrix, Matrix]:
+def _products(tail: Tail, decay: Matrix, dtype: np.dtype, length: int) -> tuple[Matrix, Matrix]:
     """D_K ... D_1, and D_K ... D_{t+1} for every t."""
-    positions, states = group.positions, range(group.num_states)
+    positions, states = tail.positions, range(len(tail.numbers))
     reach = _reachable(decay)
 
     def before(onward: Matrix, now: Matrix) -> tuple[Matrix, Matrix]:

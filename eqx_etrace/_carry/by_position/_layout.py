@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Inexact
 
-from ..._read import Analysis, HiddenGroup, holomorphic_pairs, NONE, Positions, Site
+from ..._read import Analysis, elements, holomorphic_pairs, pick, Positions, Site, Tail
 from .._dtype import widest
 from .._head import Head, make_head
 
@@ -24,9 +24,13 @@ class TraceLayout:
     number: int
     """The number of the site."""
     group: int
-    """The number of its hidden group."""
+    """The number of the tail of its hidden group."""
     leaves: tuple[int, ...]
-    """The states of the group, by their numbers among the real arrays of the state."""
+    """The states of the group, then its filters, by number: states by theirs among the real arrays of the state."""
+    filters: tuple[int, ...]
+    """The filters among these."""
+    followed: tuple[int, ...]
+    """The states of the group, then those that its filters stand for."""
     weight: int
     """The effective weight, as a variable of the step."""
     features: int | None
@@ -36,7 +40,7 @@ class TraceLayout:
     head: Head
     """How w~ and x make y."""
     states: tuple[int, ...]
-    """The states of the group that the site can reach, now or later; of a holomorphic pair the real part."""
+    """The states and filters that the site can reach, now or later; of a holomorphic pair the real part."""
     partners: tuple[int | None, ...]
     """For each of those, the imaginary part that it stands for: e_q = -i e_p."""
     couplings: tuple[tuple[bool, ...], ...]
@@ -44,10 +48,15 @@ class TraceLayout:
     enters: tuple[bool, ...]
     """[s]: does the site enter that state in the same step?"""
     elements: tuple[Positions, ...]
-    """For each state of the group: which of its elements each row belongs to, NONE if none."""
+    """For each state and filter: which of its elements each row belongs to, NONE if none."""
     dtype: np.dtype
     """The dtype of its arithmetic. The trace of a weight that is complex, or meets complex data, is complex, in JAX's
     convention of cotangents: it stands for dh = Re(e dw)."""
+
+    @property
+    def own(self) -> tuple[int, ...]:
+        """The states of the group; if it has none, those that its filters stand for."""
+        return self.leaves[: len(self.leaves) - len(self.filters)] or self.followed
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -90,9 +99,8 @@ class TraceLayout:
         """sum_s g_s e_s, a cotangent of the effective weight. `status` is that of `_status`, if the trace has one."""
         return self.head.contract(signal, e, status)
 
-    def signal(self, on_states: Sequence[Inexact[Array, "..."]]) -> tuple[Inexact[Array, "..."], ...]:
-        """The learning signal of each state of the trace, by row, from a cotangent of every state."""
-        mine = [on_states[leaf] for leaf in self.leaves]
+    def signal(self, mine: Sequence[Inexact[Array, "..."]]) -> tuple[Inexact[Array, "..."], ...]:
+        """The learning signal of each state of the trace, by row, from a cotangent of every state and filter."""
         folded = [self.folded(mine.__getitem__, s) for s in self.states]
         return tuple(signal for signal in folded if signal is not None)
 
@@ -110,47 +118,29 @@ class TraceLayout:
         return None if values is None else pick(values, self.elements[state]).astype(self.dtype)
 
 
-def pick(values: Inexact[Array, "..."], index: Positions) -> Inexact[Array, "..."]:
-    """The elements of `values` that `index` names, zero where it names none; without a gather where it can be."""
-    flat = values.reshape(-1)
-    times = index.size // max(flat.size, 1)
-    if _is_tiled(index, flat.size, times):
-        *lead, last = index.shape or (1,)
-        once = flat.reshape(*lead, 1, last // times)
-        return jnp.broadcast_to(once, (*lead, times, last // times)).reshape(index.shape)
-    picked = flat[np.maximum(index, 0)]
-    return jnp.where(index == NONE, 0, picked) if (index == NONE).any() else picked
-
-
-def _is_tiled(index: Positions, size: int, times: int) -> bool:
-    """Are the elements 0 ... size-1 there in order, each row of the last axis repeated `times` times?"""
-    *lead, last = index.shape or (1,)
-    if times == 0 or index.size != times * size or last % times:
-        return False
-    once = np.arange(size).reshape(*lead, 1, last // times)
-    return bool((index.reshape(*lead, times, last // times) == once).all())
-
-
-def elements(positions: Positions, frame: Positions) -> Positions:
-    """For each entry of `frame`, the element of a state with these `positions` that shares its position."""
-    inverse = np.full(1 + max(int(positions.max(initial=-1)), int(frame.max(initial=-1))), NONE)
-    inverse[positions.ravel()] = np.arange(positions.size)
-    return np.where(frame >= 0, inverse[np.maximum(frame, 0)], NONE)
-
-
 def make_trace_layouts(analysis: Analysis) -> tuple[TraceLayout, ...]:
     """The layout of the trace of every site, in order."""
     pairs = [holomorphic_pairs(analysis.step, tail) for tail in analysis.tails]
-    return tuple(_make_layout(analysis, number, pairs[site.group]) for number, site in enumerate(analysis.sites))
+    return tuple(
+        _make_layout(analysis, number, site.group, pairs[site.group]) for number, site in enumerate(analysis.sites)
+    )
 
 
-def _make_layout(analysis: Analysis, number: int, pairs: dict[int, int]) -> TraceLayout:
-    site, step = analysis.sites[number], analysis.step
-    tail = analysis.tails[site.group]
+def make_filtered_layouts(analysis: Analysis) -> tuple[TraceLayout, ...]:
+    """The layout of the trace of every site of the groups with filters, in order."""
+    tails = analysis.filtered.tails
+    where = [len(analysis.tails) + i for i, tail in enumerate(tails) for _ in tail.sites]
+    pairs = {len(analysis.tails) + i: holomorphic_pairs(analysis.step, tail) for i, tail in enumerate(tails)}
+    return tuple(_make_layout(analysis, len(analysis.sites) + n, tail, pairs[tail]) for n, tail in enumerate(where))
+
+
+def _make_layout(analysis: Analysis, number: int, group: int, pairs: dict[int, int]) -> TraceLayout:
+    site, step = analysis.site(number), analysis.step
+    tail = analysis.tail(group)
     couplings, enters = tail.couplings(step), tail.entries(step, tail.sites.index(site))
     head = make_head(step.program, site.weight, None if site.output is None else site.equation)
     frame = head.to_rows(site.frame)
-    dtype = _dtype(analysis, site)
+    dtype = _dtype(analysis, site, tail)
     pairs = pairs if jnp.issubdtype(dtype, jnp.complexfloating) else {}
     kept = tuple(sorted(_reached(couplings, enters) - set(pairs.values())))
 
@@ -159,8 +149,10 @@ def _make_layout(analysis: Analysis, number: int, pairs: dict[int, int]) -> Trac
 
     return TraceLayout(
         number=number,
-        group=site.group,
-        leaves=tail.group.leaves,
+        group=group,
+        leaves=tail.numbers,
+        filters=tuple(one.number for one in tail.filters),
+        followed=tail.followed,
         weight=site.weight,
         features=site.features,
         output=site.output,
@@ -169,7 +161,7 @@ def _make_layout(analysis: Analysis, number: int, pairs: dict[int, int]) -> Trac
         partners=tuple(pairs.get(s) for s in kept),
         couplings=_matrix(is_coupled, kept),
         enters=tuple(enters[s] for s in kept),
-        elements=tuple(elements(positions, frame) for positions in tail.group.positions),
+        elements=tuple(elements(positions, frame) for positions in tail.positions),
         dtype=dtype,
     )
 
@@ -193,15 +185,16 @@ def _reached(couplings: tuple[tuple[bool, ...], ...], enters: tuple[bool, ...]) 
         states |= more
 
 
-def _dtype(analysis: Analysis, site: Site) -> np.dtype:
+def _dtype(analysis: Analysis, site: Site, tail: Tail) -> np.dtype:
     """The dtype that holds the states of the group, the weight, and what it meets and makes."""
     program = analysis.step.program
     met = [*site.equation.inputs, *([] if site.output is None else [site.output])]
     held = [program.avals[v].dtype for v in met if program.is_inexact(v)]
-    return widest(state_dtype(analysis, analysis.groups[site.group]), *held)
+    return widest(state_dtype(analysis, tail), *held)
 
 
-def state_dtype(analysis: Analysis, group: HiddenGroup) -> np.dtype:
-    """The dtype that holds every state of a group."""
+def state_dtype(analysis: Analysis, tail: Tail) -> np.dtype:
+    """The dtype that holds every state of a group, and what its filters read."""
     step = analysis.step
-    return widest(*(step.program.avals[step.states[leaf]].dtype for leaf in group.leaves))
+    held = [*(step.states[leaf] for leaf in tail.group.leaves), *tail.read]
+    return widest(*(step.program.avals[var].dtype for var in held))

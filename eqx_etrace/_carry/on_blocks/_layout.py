@@ -56,9 +56,14 @@ class BlockLayout:
         return self.shape, self.dtype
 
     @functools.cached_property
-    def leaves(self) -> frozenset[int]:
+    def own(self) -> frozenset[int]:
         """The arrays of the state that the scalars belong to, by number."""
         return self.reach.leaves(self.order, self.structure.leaf)
+
+    @property
+    def followed(self) -> frozenset[int]:
+        """The same: what it tells of is what it is kept on."""
+        return self.own
 
     @functools.cached_property
     def shape(self) -> tuple[int, ...]:

@@ -10,11 +10,11 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Inexact, PyTree
 
 from ..._read import Cut
+from ..._times import times
 from .._head import FactoredShare
-from .._status import times
 from .._transition import Signal, Transition, Transitions
 from ..by_position import Drive, TraceLayout, Window
-from ._rule import AbstractKeeper, AbstractRule, Share, Weight
+from ._rule import AbstractKeeper, AbstractRule, Followed, Share, Weight
 
 
 class AbstractPositionRule(AbstractRule):
@@ -24,6 +24,13 @@ class AbstractPositionRule(AbstractRule):
     how the trace of one site starts, how a step advances it, and how a learning signal meets it. The `TraceLayout` says
     of what shape it is, the `Drive` what the step does: D and dh/dy of its states, and x.
     """
+
+    @abc.abstractmethod
+    def follow(self, weight: Weight) -> Followed:
+        """What its traces follow: `weight.by_position`, what stays in its position, or `weight.filtered`.
+
+        The latter is also what others make of a group by fixed linear maps: a group has their filters as states, too.
+        """
 
     @abc.abstractmethod
     def init(self, layout: TraceLayout) -> PyTree[Array]:
@@ -61,20 +68,22 @@ class AbstractPositionRule(AbstractRule):
 
     def keep(self, weight: Weight) -> "tuple[PositionKeeper, ...]":
         """One trace for every site."""
-        return tuple(PositionKeeper(self, weight, site) for site in weight.sites)
+        return tuple(PositionKeeper(self, weight, site) for site in self.follow(weight).sites)
 
     def drops(self, weight: Weight, parameter: int) -> tuple[Cut, ...]:
         """What mixes positions, and what the rule itself gives up."""
-        given_up = [cut for site in weight.sites if (cut := self._given_up(weight, site)) is not None]
-        return (*weight.analysis.dropped[parameter], *given_up)
+        followed = self.follow(weight)
+        given_up = [cut for site in followed.sites if (cut := self._given_up(weight, site)) is not None]
+        return (*followed.dropped(parameter), *given_up)
 
     def _given_up(self, weight: Weight, site: TraceLayout) -> Cut | None:
-        what, where = self.approximates(site), weight.analysis.sites[site.number]
+        what, where = self.approximates(site), weight.analysis.site(site.number)
         return None if what is None else Cut(where.group, where.weight, what, where.equation.source)
 
     def holds_all(self, weight: Weight) -> bool:
         """Nothing mixes, nothing is given up, and nothing is rounded."""
-        if any(self.approximates(site) is not None for site in weight.sites) or not weight.is_whole_by_position:
+        followed = self.follow(weight)
+        if any(self.approximates(site) is not None for site in followed.sites) or not followed.is_whole:
             return False
         return not any(keeper.is_rounded for keeper in self.keep(weight))
 
@@ -96,10 +105,10 @@ class PositionKeeper(AbstractKeeper):
         return self.rule.advance_window(self.layout, value, transitions.window(self.layout))
 
     def contract(self, value: PyTree[Array], signal: Signal) -> Share | None:
-        return self.rule.contract(self.layout, value, self.layout.signal(signal.on_states))
+        return self.rule.contract(self.layout, value, signal.of(self.layout))
 
     def rows(self, transition: Transition, signal: Signal) -> Inexact[Array, "..."]:
-        pairs = zip(self.layout.signal(signal.on_states), transition.drive(self.layout).response, strict=True)
+        pairs = zip(signal.of(self.layout), transition.drive(self.layout).response, strict=True)
         terms = [times(g, d) for g, d in pairs if d is not None]
         return sum(terms[1:], terms[0])
 

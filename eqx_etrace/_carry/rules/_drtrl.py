@@ -13,6 +13,7 @@ from .._status import finite, kept_finite, lane_status, Stored
 from ..by_position import Drive, TraceLayout, Window
 from ._by_position import AbstractPositionRule, as_dtype, stored
 from ._recursion import fold, next_status, roll, roll_in_place
+from ._rule import Followed, Weight
 
 
 class DRTRL(AbstractPositionRule):
@@ -42,6 +43,10 @@ class DRTRL(AbstractPositionRule):
     """
 
     trace_dtype: DTypeLike | None = eqx.field(default=None, static=True, converter=as_dtype)
+    filters: bool = eqx.field(default=True, static=True)
+
+    def follow(self, weight: Weight) -> Followed:
+        return weight.filtered if self.filters else weight.by_position
 
     def init(self, layout: TraceLayout) -> Stored:
         dtype = stored(self.trace_dtype, layout)

@@ -22,7 +22,7 @@ class NoTrace(AbstractRule):
         """All credit that a trace would hold, and what mixes positions."""
         sites = [weight.analysis.sites[site.number] for site in weight.sites]
         given_up = [Cut(site.group, site.weight, "no trace is kept", site.equation.source) for site in sites]
-        return (*weight.analysis.dropped[parameter], *given_up)
+        return (*weight.by_position.dropped(parameter), *given_up)
 
     def holds_all(self, weight: Weight) -> bool:
         """Nothing is held."""

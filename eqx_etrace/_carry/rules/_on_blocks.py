@@ -48,7 +48,7 @@ class AbstractBlockRule(AbstractRule):
         cuts = list(weight.analysis.unfollowed[parameter])
         for keeper in self.keep(weight):
             if isinstance(keeper, BlockKeeper) and not keeper.layout.is_whole:
-                cuts += weight.analysis.dropped[parameter] or [self._beyond(keeper)]
+                cuts += weight.by_position.dropped(parameter) or [self._beyond(keeper)]
         return tuple(cuts)
 
     def _beyond(self, keeper: "BlockKeeper") -> Cut:

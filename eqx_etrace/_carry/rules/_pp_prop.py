@@ -13,11 +13,13 @@ from jax.core import Tracer
 from jax.typing import DTypeLike
 from jaxtyping import Array, Inexact, Int
 
+from ..._times import times
 from .._head import FactoredShare
-from .._status import times, without_idle_lanes
+from .._status import without_idle_lanes
 from ..by_position import Drive, TraceLayout, Window
 from ._by_position import AbstractPositionRule, as_dtype, stored
 from ._recursion import roll, Value
+from ._rule import Followed, Weight
 
 
 class FactoredTrace(NamedTuple):
@@ -65,6 +67,10 @@ class PPProp(AbstractPositionRule):
 
     decay: tuple[Any, Any] = eqx.field(converter=lambda decay: _as_pair(decay))
     trace_dtype: DTypeLike | None = eqx.field(default=None, static=True, converter=as_dtype)
+    filters: bool = eqx.field(default=False, static=True)
+
+    def follow(self, weight: Weight) -> Followed:
+        return weight.filtered if self.filters else weight.by_position
 
     def init(self, layout: TraceLayout) -> FactoredTrace:
         dtype = stored(self.trace_dtype, layout)

@@ -12,8 +12,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Inexact
 
+from ..._times import times
 from .._head import Head
-from .._status import entering, finite, lane_status, scaled, Stored, through, times, worst
+from .._status import entering, finite, lane_status, scaled, Stored, through, worst
 from ..by_position import Drive, Matrix
 from ..xla import after
 

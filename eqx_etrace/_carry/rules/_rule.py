@@ -24,11 +24,11 @@ import jax.numpy as jnp
 import jax.tree_util as jtu
 from jaxtyping import Array, Inexact, PyTree
 
-from ..._read import Analysis, Cut, Source, Zeros
+from ..._read import Analysis, Cut, Source, Tail, Zeros
 from .._head import FactoredShare
 from .._status import Stored
 from .._transition import Signal, Transition, Transitions
-from ..by_position import make_trace_layouts, TraceLayout
+from ..by_position import make_filtered_layouts, make_trace_layouts, TraceLayout
 from ..on_blocks import BlockLayout, make_block_layout
 
 Share = Inexact[Array, "..."] | FactoredShare
@@ -81,12 +81,12 @@ class AbstractKeeper(abc.ABC):
     @property
     def is_missed_at_window_0(self) -> bool:
         """Does window 0 miss credit of the states that it lies in?"""
-        return any(self.missed_at_window_0 >> leaf & 1 for leaf in self.layout.leaves)
+        return any(self.missed_at_window_0 >> leaf & 1 for leaf in self.layout.followed)
 
     @functools.cached_property
     def groups(self) -> frozenset[int]:
-        """The hidden groups that it lies in."""
-        leaves = frozenset(self.layout.leaves)
+        """The hidden groups that it lies in; of a filter without a group of its own, those that it stands for."""
+        leaves = frozenset(self.layout.own)
         return frozenset(g.index for g in self.weight.analysis.groups if not leaves.isdisjoint(g.leaves))
 
     @property
@@ -153,6 +153,16 @@ class Layouts:
     def _sources(self) -> Mapping[int, list[Source]]:
         return _by_weight(self.analysis.structure.sources)
 
+    @functools.cached_property
+    def filtered(self) -> Mapping[int, list[TraceLayout]]:
+        """The same with the filters of their groups, by weight; groups without filters are as they are."""
+        found, analysis = make_filtered_layouts(self.analysis), self.analysis
+        if not found:
+            return self.sites
+        held = {n for tail in analysis.filtered.tails for n in tail.group.leaves}
+        as_it_was = [site for site in self.by_position if held.isdisjoint(site.leaves)]
+        return _by_weight(sorted([*as_it_was, *found], key=lambda layout: layout.number))
+
     def on_blocks(self, weight: int, steps: int | None) -> tuple[BlockLayout, ...]:
         """One for every source of a weight, on what it reaches in so many steps; for None, in any number."""
         sources = self._sources.get(weight, [])
@@ -201,18 +211,47 @@ class Weight:
         return tuple(shown(paths[p]) for p in self.parameters)
 
     @property
-    def is_exact_by_position(self) -> bool:
-        """Does the part of the Jacobian that stays in its position hold all credit that matters?"""
-        return not any(self.analysis.dropped[p] for p in self.parameters)
+    def by_position(self) -> "Followed":
+        """The part of the Jacobian that stays in its position."""
+        return Followed(self, self.sites, self.analysis.dropped, self.analysis.tails)
 
     @property
-    def is_whole_by_position(self) -> bool:
-        """Does that part hold all that it does to any new state, whether the state matters or not?"""
-        analysis, count = self.analysis, len(self.analysis.step.parameters)
-        credit = analysis.bits[self.variable]
+    def filtered(self) -> "Followed":
+        """That, and what others make of it by fixed linear maps. Of a weight that several rules share, that alone."""
+        if len(self.sites) < len(self.layouts.sites.get(self.variable, [])):
+            return self.by_position
+        analysis, sites = self.analysis, tuple(self.layouts.filtered.get(self.variable, []))
+        return Followed(self, sites, analysis.dropped_but_for_filters, analysis.filtered.every)
+
+    @property
+    def is_exact_by_position(self) -> bool:
+        """Does the part of the Jacobian that stays in its position hold all credit that matters?"""
+        return not any(map(self.by_position.dropped, self.parameters))
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Followed:
+    """The part of the Jacobian that traces by position follow."""
+
+    weight: Weight
+    sites: tuple[TraceLayout, ...]
+    """Where the weight enters it."""
+    cuts: Sequence[Sequence[Cut]]
+    """By parameter, the credit that is dropped."""
+    tails: Sequence[Tail]
+
+    def dropped(self, parameter: int) -> Sequence[Cut]:
+        """The credit of one parameter that is dropped."""
+        return self.cuts[parameter]
+
+    @property
+    def is_whole(self) -> bool:
+        """Does it hold all that the weight does to any new state, whether the state matters or not?"""
+        analysis = self.weight.analysis
+        credit = analysis.bits[self.weight.variable]
         for site in self.sites:
-            credit |= sum(1 << (count + leaf) for leaf in site.leaves)
-        cuts = [cut for tail in analysis.tails for cut in tail.cuts]
+            credit |= analysis.step.state_bits(site.followed)
+        cuts = [cut for tail in self.tails for cut in tail.cuts]
         return not any(analysis.bits.get(cut.operand, 0) & credit for cut in cuts)
 
 

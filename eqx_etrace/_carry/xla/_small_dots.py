@@ -14,8 +14,9 @@ import jax.tree_util as jtu
 from jaxtyping import Array, Inexact
 
 from ..._read import Contraction, DOT, Equation, evaluate, flatten
+from ..._times import times
 from .._dtype import widest
-from .._status import any_unit, finite, not_a_number, scaled, through, times, worst
+from .._status import any_unit, finite, not_a_number, scaled, through, worst
 
 _FEW = 8
 """From so many terms on a `dot_general` is as fast."""

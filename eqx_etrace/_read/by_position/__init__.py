@@ -1,3 +1,7 @@
-from ._hidden_group import find_arrivals, find_hidden_groups, HiddenGroup
+from ._filter import Edge, Entrance, Filter
+from ._hidden_group import find_arrivals, find_hidden_groups, groups_with, HiddenGroup
 from ._holomorphic import holomorphic_pairs
-from ._tail import Cut, Edge, find_tail, Knowledge, Site, Tail
+from ._pace import Pace
+from ._passes import read_by
+from ._rows import Rows, rows_of
+from ._tail import Cut, find_tail, Knowledge, Site, Tail

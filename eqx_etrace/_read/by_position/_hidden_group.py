@@ -7,7 +7,7 @@ adaptation current that only the excitatory half owns occupies half the position
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -47,19 +47,40 @@ Arrivals = Mapping[int, Mapping[int, Positions]]
 
 def find_hidden_groups(step: Step, arrivals: Arrivals) -> tuple[HiddenGroup, ...]:
     """Group the hidden states, in the order in which the step computes them."""
-    members = {leaf: {leaf: indices(step.program.shape(var))} for leaf, var in enumerate(step.states)}
-    home = list(members)
-    for target, new in enumerate(step.new_states):
-        for start, labels in arrivals.get(new, {}).items():
+    order = {var: i for i, eqn in enumerate(step.program.equations) for var in eqn.outputs}
+
+    def made(group: HiddenGroup) -> int:
+        return min(order[step.new_states[leaf]] for leaf in group.leaves)
+
+    groups = sorted((group for group, _ in groups_with(step, arrivals, ())), key=made)
+    return tuple(dataclasses.replace(group, index=index) for index, group in enumerate(groups))
+
+
+def groups_with(step: Step, arrivals: Arrivals, read: Sequence[int]) -> list[tuple[HiddenGroup, dict[int, Positions]]]:
+    """The groups, where these variables are taken for new values of states, too; each with the positions of its own.
+
+    What no state reaches aligned is a group without states.
+    """
+    targets = {**dict(enumerate(step.new_states)), **{~i: var for i, var in enumerate(read)}}
+    shapes = {n: step.program.shape(step.states[n] if n >= 0 else var) for n, var in targets.items()}
+    members = {n: {n: indices(shape)} for n, shape in shapes.items()}
+    home = {n: n for n in members}
+    for target, var in targets.items():
+        for start, labels in _reaching(step, arrivals, target, var).items():
             gone, kept = home[start], home[target]
             if gone != kept and _is_unique(labels):
                 renamed = _rename(labels, members[kept][target], members[gone], start, _extent(members[kept]))
                 members[kept] |= renamed
-                home = [kept if h == gone else h for h in home]
-    order = {var: i for i, eqn in enumerate(step.program.equations) for var in eqn.outputs}
-    by_time = sorted(members, key=lambda leaf: order[step.new_states[leaf]])
-    groups = dict.fromkeys(home[leaf] for leaf in by_time)
-    return tuple(_as_group(step, index, members[h]) for index, h in enumerate(groups))
+                home = {n: kept if h == gone else h for n, h in home.items()}
+    whole = [members[h] for h in dict.fromkeys(home.values())]
+    return [(_as_group(step, of), {read[~n]: p for n, p in of.items() if n < 0}) for of in whole]
+
+
+def _reaching(step: Step, arrivals: Arrivals, target: int, var: int) -> Mapping[int, Positions]:
+    """The states that reach a variable aligned; a new state that is read is that state."""
+    if target < 0 and var in step.new_states:
+        return {step.new_states.index(var): indices(step.program.shape(var))}
+    return arrivals.get(var, {})
 
 
 def find_arrivals(step: Step) -> Arrivals:
@@ -104,12 +125,12 @@ def _rename(
     return {leaf: np.asarray(rename[positions]) for leaf, positions in group.items()}
 
 
-def _as_group(step: Step, index: int, members: dict[int, Positions]) -> HiddenGroup:
-    leaves = tuple(sorted(members))
+def _as_group(step: Step, members: dict[int, Positions]) -> HiddenGroup:
+    leaves = tuple(sorted(n for n in members if n >= 0))
     extent = _extent(members)
     full = [p.shape for p in members.values() if p.size == extent]
     return HiddenGroup(
-        index=index,
+        index=0,
         paths=tuple(step.state.inexact_paths[leaf] for leaf in leaves),
         shape=full[0] if full else (extent,),
         leaves=leaves,

@@ -13,17 +13,16 @@ it, the output is that operation's.
 """
 
 import dataclasses
+import functools
 import heapq
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
 from ..program import agree, either, Equation, MANY, meets_data, merge, Mixing, NONE, Positions, union
 from ..step import Step
+from ._filter import Edge, Entrance, Filter
 from ._hidden_group import Arrivals, HiddenGroup
-
-Edge = tuple[int, int]
-"""(the first output of an equation, the number of its operand)"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,9 +35,14 @@ class Cut:
     source: str
     is_followed: bool = False
     """Does credit go on, though not exactly?"""
+    why: str = ""
+    """Why no filter carries the credit on."""
+    edge: Edge | None = dataclasses.field(default=None, repr=False, compare=False)
+    """Which edge it is."""
 
     def __str__(self) -> str:
-        return f"{self.what} at {self.source}" if self.source else self.what
+        where = f"{self.what} at {self.source}" if self.source else self.what
+        return f"{where} ({self.why})" if self.why else where
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,7 +70,7 @@ class Site:
         return next(v for v in self.equation.inputs if v != self.weight)
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Tail:
     """The position-preserving remainder of the step, from the sites and old states of a group to its new states."""
 
@@ -76,25 +80,56 @@ class Tail:
     sites: tuple[Site, ...]
     cuts: tuple[Cut, ...]
     reach: Mapping[int, int]
-    """For each variable, bits: which of the group's old states, then which of its sites, it depends on."""
+    """For each variable, bits: of the group's old states, of its sites, then of its entrances, those it depends on."""
+    entrances: tuple[Entrance, ...] = ()
+    """Where filters of other groups enter."""
+    filters: tuple[Filter, ...] = ()
+    """What others make of the group, as more states of it."""
+
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        """The states of the group and its filters, by number."""
+        return (*self.group.leaves, *(one.number for one in self.filters))
+
+    @property
+    def positions(self) -> tuple[Positions, ...]:
+        """Of each of these, the position of each of its elements."""
+        return (*self.group.positions, *(one.positions for one in self.filters))
+
+    @property
+    def followed(self) -> tuple[int, ...]:
+        """The states that its traces tell of: its own, then those that its filters stand for."""
+        return tuple(dict.fromkeys((*self.group.leaves, *(one.leaf for one in self.filters))))
+
+    @functools.cached_property
+    def read(self) -> tuple[int, ...]:
+        """The variables z of its filters."""
+        return tuple(dict.fromkeys(one.entrance.source for one in self.filters))
 
     def recomputes(self, edge: Edge, var: int) -> bool:
         """Does this use of a variable see the recomputed value, and not the one that the step left behind?"""
         return edge in self.kept and var in self.reach
 
     def couplings(self, step: Step) -> tuple[tuple[bool, ...], ...]:
-        """[s][s']: does the new state s depend on the old state s'?"""
-        bits = [self.reach.get(step.new_states[leaf], 0) for leaf in self.group.leaves]
-        return tuple(_flags(b, range(self.group.num_states)) for b in bits)
+        """[s][s']: does the new state s depend on the old state s'? States, then filters."""
+        old = range(self.group.num_states)
 
-    def entries(self, step: Step, site: int) -> tuple[bool, ...]:
-        """[s]: does the new state s depend on this site in the same step?"""
-        bit = self.group.num_states + site
-        return tuple(bool(self.reach.get(step.new_states[leaf], 0) >> bit & 1) for leaf in self.group.leaves)
+        def row(bits: int, one: Filter | None) -> tuple[bool, ...]:
+            beside = (one is not None and one.is_fed_by(other) for other in self.filters)
+            return (*(bool(bits >> s & 1) for s in old), *beside)
 
+        return tuple(row(bits, one) for bits, one in self._rows(step))
 
-def _flags(bits: int, which: Iterable[int]) -> tuple[bool, ...]:
-    return tuple(bool(bits >> i & 1) for i in which)
+    def entries(self, step: Step, shift: int) -> tuple[bool, ...]:
+        """[s]: does the new state s depend in the same step on this site, or, after them, this entrance?"""
+        bit = self.group.num_states + shift
+        return tuple(bool(bits >> bit & 1) for bits, _ in self._rows(step))
+
+    def _rows(self, step: Step) -> list[tuple[int, Filter | None]]:
+        """Of every state, then filter, what it is made of in the same step."""
+        states = [(self.reach.get(step.new_states[leaf], 0), None) for leaf in self.group.leaves]
+        made = [(self.reach.get(one.entrance.source, 0) if one.is_entered else 0, one) for one in self.filters]
+        return [*states, *made]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,8 +147,10 @@ class Knowledge:
 class _Search:
     """One walk backward through the tail of one group."""
 
-    def __init__(self, step: Step, known: Knowledge, group: HiddenGroup):
+    def __init__(self, step: Step, known: Knowledge, group: HiddenGroup, filters: Sequence[Filter]):
         self.step, self.known, self.group = step, known, group
+        self.ends = [(step.new_states[leaf], p) for leaf, p in zip(group.leaves, group.positions, strict=True)]
+        self.ends += [(one.entrance.source, one.positions) for one in filters]
         self.own = {step.states[leaf]: p for leaf, p in zip(group.leaves, group.positions, strict=True)}
         self.proposals: dict[int, list[tuple[Edge | None, Positions]]] = {}
         self.frames: dict[int, Positions] = {}
@@ -127,8 +164,8 @@ class _Search:
     def run(self) -> None:
         """Visit every equation of the tail, and settle every frame."""
         equations = self.step.program.equations
-        for leaf, positions in zip(self.group.leaves, self.group.positions, strict=True):
-            self._propose(self.step.new_states[leaf], None, positions)
+        for var, positions in self.ends:
+            self._propose(var, None, positions)
         last = -1
         while self._queue:
             # The latest comes first: all uses of what it makes are known then. Its other proposals queued it again.
@@ -225,7 +262,7 @@ class _Search:
         eqn = self.step.program.producer[edge[0]]
         link = self.step.program.links(eqn, edge[1], 0) if len(eqn.outputs) == 1 else None
         how = "mixes positions" if isinstance(link, Mixing) else how
-        self.cuts.append(Cut(self.group.index, operand, f"{eqn.name} {how}", eqn.source))
+        self.cuts.append(Cut(self.group.index, operand, f"{eqn.name} {how}", eqn.source, edge=edge))
 
     def sites(self) -> Iterator[Site]:
         for (operand, _), uses in self.elementwise.items():
@@ -234,13 +271,25 @@ class _Search:
         yield from self.heads
 
 
-def find_tail(step: Step, known: Knowledge, group: HiddenGroup) -> Tail:
-    """Walk backward from the new states of a group."""
-    search = _Search(step, known, group)
+def find_tail(
+    step: Step,
+    known: Knowledge,
+    group: HiddenGroup,
+    filters: Sequence[Filter] = (),
+    enters: Callable[[Edge], bool] = lambda _: False,
+) -> Tail:
+    """Walk backward from the new states of a group, and from what its filters read.
+
+    At the cuts that `enters` names filters of other groups may enter.
+    """
+    search = _Search(step, known, group, filters)
     search.run()
     sites = sorted(search.sites(), key=lambda site: known.order[site.equation.outputs[0]])
-    equations, reach = _recomputed(step, group, search, sites)
     cuts = sorted(search.cuts, key=lambda cut: known.order.get(cut.operand, -1))
+    edges = dict.fromkeys(cut.edge for cut in cuts if cut.edge is not None and enters(cut.edge))
+    producer = step.program.producer
+    entrances = tuple(Entrance(producer[first], i, search.frames[first]) for first, i in edges)
+    equations, reach = _recomputed(step, group, search, [*_shifted(sites), *_entered(entrances)])
     return Tail(
         group=group,
         equations=equations,
@@ -248,20 +297,31 @@ def find_tail(step: Step, known: Knowledge, group: HiddenGroup) -> Tail:
         sites=tuple(sites),
         cuts=tuple(cuts),
         reach=reach,
+        entrances=entrances,
+        filters=tuple(filters),
     )
 
 
+def _shifted(sites: Iterable[Site]) -> list[tuple[int | None, frozenset[Edge]]]:
+    """Where sites enter: at a variable, or over edges."""
+    return [(site.output, site.edges) for site in sites]
+
+
+def _entered(entrances: Iterable[Entrance]) -> list[tuple[int | None, frozenset[Edge]]]:
+    return [(entrance.output, frozenset()) for entrance in entrances]
+
+
 def _recomputed(
-    step: Step, group: HiddenGroup, search: _Search, sites: Sequence[Site]
+    step: Step, group: HiddenGroup, search: _Search, shifted: Sequence[tuple[int | None, frozenset[Edge]]]
 ) -> tuple[tuple[Equation, ...], dict[int, int]]:
-    """The equations that depend on the group's old states or its sites by kept edges alone."""
+    """The equations that depend on the group's old states, or on what is shifted, by kept edges alone."""
     reach = {step.states[leaf]: 1 << s for s, leaf in enumerate(group.leaves)}
     entering: dict[Edge, int] = {}
-    for number, site in enumerate(sites):
+    for number, (output, edges) in enumerate(shifted):
         bit = 1 << (group.num_states + number)
-        if site.output is not None:
-            reach[site.output] = reach.get(site.output, 0) | bit
-        entering |= dict.fromkeys(site.edges, bit)
+        if output is not None:
+            reach[output] = reach.get(output, 0) | bit
+        entering |= {edge: entering.get(edge, 0) | bit for edge in edges}
     equations = []
     for eqn in search.visited:
         edges = [(eqn.outputs[0], i) for i in range(len(eqn.inputs))]

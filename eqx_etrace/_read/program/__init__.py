@@ -1,6 +1,9 @@
 from ._constant import constant_value
 from ._dependence import carries_into, dependence, fixed_by, leading_to, union
+from ._linear import is_fixed_map
 from ._link import agree, Aligned, indices, MANY, merge, Merged, Mixing, Moved, NONE, Positions
 from ._links import has_no_derivative, is_collective, Links, meets_data
+from ._pick import elements, pick
 from ._program import Equation, evaluate, flatten, Program, Runnable, with_fresh_outputs, without_derivative
 from ._propagate import by_edge, either, propagate
+from ._sameness import classes, sameness

@@ -92,6 +92,15 @@ def _is_linear(
     return set(together).issuperset(hit) and all(kind is Kind.ZERO for kind in others)
 
 
+def is_fixed_map(eqn: Equation, operand: int, fixed: Callable[[int], bool]) -> bool:
+    """Is it a linear map of this operand, the same one whenever what is `fixed` is?"""
+    together = range(len(eqn.inputs))[_linear_operands(eqn)]
+    if eqn.traits.runs is not None or not (eqn.traits.is_multilinear or operand in together):
+        return False
+    others = [i for i in range(len(eqn.inputs)) if i != operand and (eqn.traits.is_multilinear or i not in together)]
+    return all(fixed(eqn.inputs[i]) for i in others)
+
+
 def _linear_operands(eqn: Equation) -> slice:
     """The operands that it is linear in together."""
     if eqn.params.get("fill_value"):  # what a `gather` reads out of bounds

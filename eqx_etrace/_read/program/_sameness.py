@@ -1,0 +1,82 @@
+"""Which elements of a variable are equal, whatever the numbers.
+
+A scalar that is broadcast is the same everywhere, a row that is broadcast the same along the new axis. Labels say it:
+elements with equal labels are equal. What is not known to be equal has labels of its own.
+"""
+
+import functools
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+from jax.core import Tracer
+
+from ... import _jax
+from ..primitives import Flow
+from ._link import indices, Positions
+from ._program import Equation, Program
+from ._propagate import propagate
+
+_LARGE = 100_000
+"""Constants with more elements are not looked at."""
+_BY_ELEMENT = (Flow.ALIGNED, Flow.STOPPED)
+_MOVEMENTS = (Flow.REARRANGED, Flow.PARTED, Flow.JOINED)
+
+
+def sameness(program: Program, wanted: Iterable[int], known: Mapping[int, Positions]) -> dict[int, Positions]:
+    """The labels of these variables, as far as anything is known of them. `known` are those of the inputs."""
+    equations = _leading_to(program, wanted)
+
+    def transfer(eqn: Equation, operands: Sequence[Positions | None]) -> list[Positions] | None:
+        labels = [_own(program, v) if own is None else own for v, own in zip(eqn.inputs, operands, strict=True)]
+        return _through(program, eqn, labels)
+
+    return propagate(equations, known, transfer, lambda first, _: first)
+
+
+def _leading_to(program: Program, wanted: Iterable[int]) -> list[Equation]:
+    """The equations that hand equal elements on to these variables."""
+    needed, equations = set(wanted), []
+    for eqn in reversed(program.equations):
+        if needed.intersection(eqn.outputs) and _hands_on(program, eqn):
+            equations.append(eqn)
+            needed.update(eqn.inputs)
+    return equations[::-1]
+
+
+def _own(program: Program, var: int) -> Positions:
+    """Of a variable that nothing is known of: only a constant has equal elements."""
+    shape, value = program.shape(var), program.constants.get(var)
+    if value is None or isinstance(value, Tracer) or _jax.is_key(value) or np.size(value) > _LARGE:
+        return indices(shape)
+    return np.unique(np.broadcast_to(np.asarray(value), shape), return_inverse=True)[1].reshape(shape)
+
+
+def _hands_on(program: Program, eqn: Equation) -> bool:
+    flow, shapes = eqn.traits.flow, [program.shape(v) for v in eqn.inputs]
+    if flow in _BY_ELEMENT:
+        return "axes" not in eqn.params and all(shape in ((), program.shape(eqn.outputs[0])) for shape in shapes)
+    return flow is Flow.PAIRED or (flow in _MOVEMENTS and eqn.traits.move is not None)
+
+
+def _through(program: Program, eqn: Equation, labels: list[Positions]) -> list[Positions]:
+    if eqn.traits.flow is Flow.PAIRED:
+        return labels
+    if eqn.traits.flow in _BY_ELEMENT:
+        return [functools.reduce(_both, labels, np.zeros(program.shape(eqn.outputs[0]), int))]
+    apart = np.cumsum([0, *(int(of.max(initial=-1)) + 1 for of in labels)])
+    assert eqn.traits.move is not None
+    moved = eqn.traits.move(*(of + start for of, start in zip(labels, apart, strict=False)), **eqn.params)
+    return [np.asarray(one) for one in (moved if eqn.traits.flow is Flow.PARTED else [moved])]
+
+
+def _both(first: Positions, second: Positions) -> Positions:
+    """Equal where both are."""
+    if second.size <= 1 or not second.any():
+        return first
+    pairs = first * (int(second.max()) + 1) + second
+    return np.unique(pairs, return_inverse=True)[1].reshape(first.shape)
+
+
+def classes(labels: Sequence[Positions]) -> Positions:
+    """The labels of what has several parts, each of one shape: equal where all parts are."""
+    return functools.reduce(_both, [of - of.min(initial=0) for of in labels[1:]], labels[0] - labels[0].min(initial=0))
