@@ -320,8 +320,8 @@ CASES: dict[Callable[..., Any], tuple[tuple[tuple[int, ...], ...], set[str], set
 def test_what_is_called_exact_is_that_of_bptt(step):
     shapes, with_filters, without = CASES[step]
     m = parameters()
-    state = tuple(0.3 * normal(20 + i, *shape) for i, shape in enumerate(shapes))
-    state = state if len(state) > 1 else state[0]
+    every = [0.3 * normal(20 + i, *shape) for i, shape in enumerate(shapes)]
+    state = tuple(every) if len(every) > 1 else every[0]
     inputs = normal(30, T, B, K), normal(31, T, B, OUT)
     first = [x[0] for x in inputs]
     graph = etr.compile_graph(step, m, state, *first)
