@@ -81,7 +81,7 @@ class ETraceVJP(eqx.Module):
 
         def pull(on_out: Arrays, on_new: Arrays) -> tuple[Arrays, Arrays]:
             own, on_old, on_inputs = done.pull(on_out, on_new)
-            total = at_window_1(call, own, on_old, trace.values) if at_0 is None else at_0(own, on_out, on_new)
+            total, _ = at_window_1(call, own, on_old, trace.values) if at_0 is None else at_0(own, on_out, on_new)
             return call.pull_to_parameters(settle(call, total.stacked)), on_inputs
 
         pullback = _as_pytree(pull, done.out, done.new.inexact, call)

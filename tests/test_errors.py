@@ -173,6 +173,7 @@ class Doubled(etr.AbstractPositionRule):
     follow = etr.DRTRL.follow
     init, advance, advance_window = etr.DRTRL.init, etr.DRTRL.advance, etr.DRTRL.advance_window
     contract, approximates, work = etr.DRTRL.contract, etr.DRTRL.approximates, etr.DRTRL.work
+    follows_d = etr.DRTRL.follows_d
 
 
 FOREIGN = {

@@ -41,6 +41,9 @@ class Inputs(etr.AbstractPositionRule):
         one = jnp.ones(drive.x.shape[:-1])
         return self.leak * one, one
 
+    def follows_d(self, layout):
+        return False
+
     def approximates(self, layout):
         return None
 

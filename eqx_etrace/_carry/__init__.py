@@ -1,7 +1,7 @@
 from .._times import times
 from ._head import FactoredShare
 from ._transition import filter_signals, Signal, Transition, Transitions
-from .by_position import Drive, Jacobians, linearise, taps_of, TraceLayout, Window
+from .by_position import Drive, Jacobians, linearise, OfTail, taps_of, TraceLayout, When, Window
 from .on_blocks import block_drives, BlockDrive, BlockLayout, PullNew
 from .rules import (
     AbstractBlockRule,

@@ -29,7 +29,7 @@ from jaxtyping import Array, Inexact
 
 from .._read import Contraction, Equation, Program
 from .._times import times
-from ._status import met, without_idle_lanes
+from ._status import entering, finite, lane_status, met, without_idle_lanes
 
 _MOST_BLOCKS, _MOST_LANES = 32, 8
 """A contraction is a loop over blocks of lanes because XLA on the CPU would otherwise fuse the arithmetic that makes
@@ -100,6 +100,13 @@ class Head:
         """The head's own VJP; of a head that has features."""
         x = without_idle_lanes(factors.x, (factors.rows,))
         return self.to_weight(jnp.einsum("bmn,bmk->bnk", factors.rows, x))
+
+    def over_time(self, rows: Inexact[Array, "t ..."], x: Inexact[Array, "t b m k"] | None) -> Inexact[Array, "..."]:
+        """The same of many steps: sum_t rows_t (x) x_t. Zero times anything is nothing."""
+        if x is None:
+            return self.to_weight(rows.sum(0))
+        spoiled = entering(rows, lane_status(x)[..., None])
+        return self.to_weight(jnp.einsum("tbmn,tbmk->bnk", met(rows, spoiled), finite(x)))
 
 
 def _over_lanes(rows: Sequence[Rows], e: Sequence[Inexact[Array, "b m n k"]]) -> Inexact[Array, "b n k"]:

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Inexact
 
 from .._read import Analysis, pick
-from .by_position import compose, Drive, Jacobians, TraceLayout, Window
+from .by_position import carry_back, compose, Drive, Jacobians, OfTail, TraceLayout, When, Window
 from .on_blocks import as_scalars, BlockDrive, BlockLayout
 from .xla import after
 
@@ -54,20 +54,31 @@ class Transitions:
     """All sites of which a trace is kept."""
     find: Callable[[], Jacobians]
     """Of every step, stacked along time: found when a keeper asks first."""
-    first: Sequence[Inexact[Array, "..."]]
+    first: Sequence[Inexact[Array, "..."]] = ()
     """What must be known before a trace is written over."""
+
+    def after(self, first: Sequence[Inexact[Array, "..."]]) -> "Transitions":
+        """The same; what is advanced by them is written over in place, once all of `first` is known."""
+        return dataclasses.replace(self, find=lambda: self.all_steps, first=first)
 
     def window(self, layout: TraceLayout) -> Window:
         """What they do to one trace by position."""
-        return Window(layout, lambda: self._all_steps, lambda: self._whole)
+        return Window(layout, lambda: self.all_steps, lambda: self._whole)
+
+    def carry_back(
+        self, signals: Mapping[int, OfTail], when: When
+    ) -> tuple[dict[int, OfTail], dict[int, OfTail]]:
+        """Learning signals of every step, by the true D: at the first state, and at every new state, stacked."""
+        return carry_back(self.analysis.tail, self.sites, self.all_steps, signals, when)
 
     @functools.cached_property
-    def _all_steps(self) -> Jacobians:
+    def all_steps(self) -> Jacobians:
+        """By position, stacked along time."""
         return self.find()
 
     @functools.cached_property
     def _whole(self) -> Jacobians:
-        whole = compose(self.analysis.tail, self.sites, self._all_steps)
+        whole = compose(self.analysis.tail, self.sites, self.all_steps)
         return Jacobians(after(self.first, whole.decay), whole.response, whole.x)
 
 
@@ -83,9 +94,17 @@ class Signal:
     """What traces with filters meet, where that differs: each with all states held fixed that the trace tells of."""
     on_filter: Callable[[Sequence[Inexact[Array, "..."]], int], Inexact[Array, "..."]] | None = None
     """From cotangents of every array of the state to that of a filter, by its number; None if no trace has filters."""
+    carried: Mapping[int, OfTail] = dataclasses.field(default_factory=dict)
+    """By hidden group, what its traces meet, where that is known already: signals of many steps, carried back."""
 
     def of(self, layout: TraceLayout) -> tuple[Inexact[Array, "..."], ...]:
         """What one trace by position meets: one array per state of the trace, by row."""
+        return layout.signal(self.on_tail(layout))
+
+    def on_tail(self, layout: TraceLayout) -> OfTail:
+        """The same of every state and filter of its group, in their layout."""
+        if layout.group in self.carried:
+            return self.carried[layout.group]
         on_states = self.by_tail.get(layout.group, self.on_states)
 
         def one(number: int) -> Inexact[Array, "..."]:
@@ -94,7 +113,7 @@ class Signal:
             assert self.on_filter is not None, "a trace with filters, and nothing to pull a signal back to them"
             return self.on_filter(on_states, number)
 
-        return layout.signal([one(number) for number in layout.leaves])
+        return tuple(one(number) for number in layout.leaves)
 
     @functools.cached_property
     def on_scalars(self) -> Inexact[Array, " n"]:

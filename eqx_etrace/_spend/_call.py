@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
-from .._carry import filter_signals
+from .._carry import AbstractKeeper, filter_signals
 from .._read import evaluate, Step
 from ._plan import places, Plan
 
@@ -49,6 +49,8 @@ class Call:
     """The prologue, and the copies of weights that heads read: made once, outside every loop."""
     state: Carry
     inputs: Inputs
+    keepers: tuple[AbstractKeeper, ...]
+    """Those of the plan, or some of them: whose values there are."""
 
     @classmethod
     def bind(cls, plan: Plan, model: PyTree, state: PyTree, inputs: tuple[Any, ...]) -> "Call":
@@ -58,12 +60,22 @@ class Call:
         values = prologue(plan, parameters, model_rest)
         fixed = {**values, **plan.analysis.body.copies(values)}
         return cls(
-            plan, parameters, model_rest, fixed, Carry(*step.state.split(state)), Inputs(*step.inputs.split(inputs))
+            plan=plan,
+            parameters=parameters,
+            model_rest=model_rest,
+            fixed=fixed,
+            state=Carry(*step.state.split(state)),
+            inputs=Inputs(*step.inputs.split(inputs)),
+            keepers=plan.keepers,
         )
 
     def at(self, state: Carry, inputs: Inputs) -> "Call":
         """The same call at another step."""
         return dataclasses.replace(self, state=state, inputs=inputs)
+
+    def of(self, keepers: Sequence[AbstractKeeper]) -> "Call":
+        """The same call, as far as these keepers ask."""
+        return dataclasses.replace(self, keepers=tuple(keepers))
 
     @property
     def step(self) -> Step:

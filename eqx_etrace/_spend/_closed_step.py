@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from .._carry import Signal
 from .._read import evaluate, union
 from ._call import Arrays, Call, Carry
 from ._evaluate import Aside, step_function
@@ -31,23 +32,25 @@ class ClosedStep(NamedTuple):
     new: Carry
     aside: Aside
     gradient: Gradient
+    signal: Signal
     values: Values
 
 
 def take_closed_step(call: Call, values: Values) -> ClosedStep:
     """One step of a plan that is closed, with a real scalar as output."""
-    _, sources = places(call.plan.keepers)
+    _, sources = places(call.keepers)
     if sources:
         new, pull_new, aside = pull_from_new_state(call)
     else:
         (_, new), aside = step_function(call)(call.weights, call.state.inexact, call.no_shifts())
         pull_new = _never_pulled
-    transition = transition_of(call, call.plan.keepers, pull_new, aside.taps)
+    transition = transition_of(call, call.keepers, pull_new, aside.taps)
     out, own, on_new = _read_out(call, new, aside)
     advanced = advance(call, values, transition)
     # A share as factors is that of the trace before a step elsewhere, and here of the trace after it.
-    gradient = multiplied(call, hand_over(call, own, advanced, same_signal(call, on_new)))
-    return ClosedStep(out, Carry(new, aside.state_rest), aside, gradient, advanced)
+    signal = same_signal(call, on_new)
+    gradient = multiplied(call, hand_over(call, own, advanced, signal))
+    return ClosedStep(out, Carry(new, aside.state_rest), aside, gradient, signal, advanced)
 
 
 def _never_pulled(on_new: list[Array]) -> Any:

@@ -51,7 +51,7 @@ class Gradient(eqx.Module):
     heads: dict[int, HeadFactors] = eqx.field(default_factory=dict)
     """By the variable that a head makes."""
     factored: dict[int, FactoredShare] = eqx.field(default_factory=dict)
-    """By the number of a keeper."""
+    """By the number of a keeper of the call."""
 
     @property
     def stacked(self) -> "Gradient":
@@ -79,7 +79,7 @@ def multiplied(call: Call, gradient: Gradient) -> Gradient:
     """With the shares of factored traces multiplied out."""
     total = dict(zip(call.plan.analysis.body.weights, gradient.direct, strict=True))
     for number, share in gradient.factored.items():
-        layout = call.plan.keepers[number].layout
+        layout = call.keepers[number].layout
         total[layout.weight] = total[layout.weight] + as_dtype(layout.head.pull(share), total[layout.weight].dtype)
     return Gradient(list(total.values()), gradient.heads)
 
@@ -118,12 +118,21 @@ def unrolled(
         return on_past if advanced else on_past + now.rows, times(now.take[..., None], after)
 
     for number, rows in left.items():
-        layout = call.plan.keepers[number].layout
+        layout = call.keepers[number].layout
         assert layout.output is not None
         first, on_head = jax.lax.scan(back, jnp.zeros_like(rows.rows[0]), rows, reverse=True)
         factored[number] = FactoredShare(first, before[number].x, before[number].discount)
         heads[layout.output] = heads[layout.output].plus(jax.vmap(layout.head.from_rows)(on_head))
     return Gradient(gradient.direct, heads, factored)
+
+
+def steps_in_a_chunk(plan: Plan, window: int, length: int) -> int:
+    import os
+    if not any(k.follows_d for k in plan.keepers):
+        return window if window > 1 else steps_to_keep(plan, length)
+    c = int(os.environ.get("CHUNK", "64"))
+    w = max(window, 1)
+    return min(length, max(1, c // w) * w)
 
 
 def steps_to_keep(plan: Plan, length: int) -> int:

@@ -23,7 +23,7 @@ def same_signal(call: Call, on_states: Arrays) -> Signal:
 
 def hand_over(call: Call, gradient: Gradient, values: Values, signal: Signal) -> Gradient:
     """g_theta + g_s . J: a gradient with the shares of all that is kept."""
-    keepers = call.plan.keepers
+    keepers = call.keepers
     shares = [keeper.contract(value, signal) for keeper, value in zip(keepers, values, strict=True)]
     direct = dict(zip(call.plan.analysis.body.weights, gradient.direct, strict=True))
     factored: dict[int, FactoredShare] = {}
@@ -53,7 +53,7 @@ def with_entered(call: Call, gradient: Gradient, transition: Transition, signal:
     """The gradient of one step, with g_h . (dh/dy x) added: what this very step put into all that is kept."""
     direct = dict(zip(call.plan.analysis.body.weights, gradient.direct, strict=True))
     heads = dict(gradient.heads)
-    for keeper in call.plan.keepers:
+    for keeper in call.keepers:
         layout, rows = keeper.layout, keeper.rows(transition, signal)
         if layout.output is None:
             weight = layout.weight

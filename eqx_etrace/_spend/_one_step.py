@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from .._carry import Transition
+from .._carry import Signal, Transition
 from ._call import Arrays, Call, Carry
 from ._evaluate import Aside, step_function
 from ._gradient import factors_of, Gradient
@@ -51,21 +51,27 @@ def take_step(call: Call, *, by_inputs: bool = False) -> OneStep:
         on_weights, on_old, on_heads, *_ = back(([jnp.zeros_like(x) for x in out], on_new))
         return on_weights, on_old, on_heads
 
-    transition = transition_of(call, call.plan.keepers, pull_new, aside.taps)
+    transition = transition_of(call, call.keepers, pull_new, aside.taps)
     return OneStep(out, Carry(new, aside.state_rest), aside, pull, transition)
 
 
-def at_window_1(call: Call, own: Gradient, on_old: Arrays, values: Values) -> Gradient:
-    """g_theta + g_s . J_0"""
-    return hand_over(call, own, values, same_signal(call, on_old))
+def at_window_1(call: Call, own: Gradient, on_old: Arrays, values: Values) -> tuple[Gradient, Signal]:
+    """g_theta + g_s . J_0, and g_s."""
+    signal = same_signal(call, on_old)
+    return hand_over(call, own, values, signal), signal
 
 
-def at_window_0(call: Call, step: OneStep, advanced: Values) -> Callable[[Gradient, Arrays, Arrays], Gradient]:
-    """From a step's own gradient g_theta, and cotangents of (outputs, new state), to the estimator of window 0."""
+def at_window_0(
+    call: Call, step: OneStep, advanced: Values
+) -> Callable[[Gradient, Arrays, Arrays], tuple[Gradient, Signal]]:
+    """From a step's own gradient g_theta, and cotangents of (outputs, new state), to the estimator of window 0.
+
+    And its learning signal, g_h.
+    """
     signal_of = new_state_signal(call, step.new.inexact)
 
-    def estimate(own: Gradient, on_out: Arrays, on_new: Arrays) -> Gradient:
+    def estimate(own: Gradient, on_out: Arrays, on_new: Arrays) -> tuple[Gradient, Signal]:
         signal = signal_of(on_out, on_new)
-        return hand_over(call, with_entered(call, own, step.transition, signal.negative), advanced, signal)
+        return hand_over(call, with_entered(call, own, step.transition, signal.negative), advanced, signal), signal
 
     return estimate

@@ -32,20 +32,20 @@ def pull_from_new_state(call: Call, stops: frozenset[int] = frozenset()) -> tupl
     return jax.vjp(new_state_function(call, stops), *variables, has_aux=True)
 
 
-def transitions_of(call: Call, taps: Arrays, first: Arrays) -> Transitions:
-    """Of a window of steps, from their stacked taps; for traces that are written over once `first` is known."""
+def transitions_of(call: Call, taps: Arrays) -> Transitions:
+    """Of a window of steps, from their stacked taps."""
     plan = call.plan
-    sites, _ = places(plan.keepers)
+    sites, _ = places(call.keepers)
 
     def one(taps: Arrays) -> Any:
         return linearise(plan.analysis, sites, {**call.fixed, **dict(zip(plan.taps, taps, strict=True))})
 
-    return Transitions(plan.analysis, sites, lambda: for_each(one)(taps), first)
+    return Transitions(plan.analysis, sites, lambda: for_each(one)(taps))
 
 
 def advance(call: Call, values: Values, transition: Transition) -> Values:
     """All that is kept, through one step."""
-    return tuple(_advanced(call.plan.keepers, values, transition))
+    return tuple(_advanced(call.keepers, values, transition))
 
 
 def _advanced(keepers: Sequence[AbstractKeeper], values: Sequence[Any], transition: Transition) -> list[Any]:
@@ -59,10 +59,9 @@ def _check(keepers: Sequence[AbstractKeeper], values: Sequence[Any], advanced: S
         check_kept(f"{type(keeper.rule).__name__}.{method}", before, after)
 
 
-def advance_window(call: Call, values: Values, taps: Arrays, first: Arrays) -> Values:
-    """All that is kept, through the steps of a window, once `first` is known."""
-    transitions = transitions_of(call, taps, first)
-    keepers = call.plan.keepers
+def advance_window(call: Call, values: Values, transitions: Transitions) -> Values:
+    """All that is kept, through the steps of a window."""
+    keepers = call.keepers
     advanced = [k.advance_window(value, transitions) for k, value in zip(keepers, values, strict=True)]
     rolled = [i for i, value in enumerate(advanced) if value is None]
     if rolled:
@@ -74,7 +73,7 @@ def advance_window(call: Call, values: Values, taps: Arrays, first: Arrays) -> V
 
 def _rolled(call: Call, which: list[int], values: list[Any]) -> list[Any]:
     """These keepers through the steps of a window one by one, which are run again for that."""
-    keepers = [call.plan.keepers[i] for i in which]
+    keepers = [call.keepers[i] for i in which]
 
     def body(carry: tuple[Carry, list[Any]], inputs: Inputs) -> tuple[tuple[Carry, list[Any]], None]:
         state, values = carry

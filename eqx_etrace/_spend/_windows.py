@@ -7,7 +7,11 @@ Over a window of K steps from the state s_0 with trace J_0,
     J_K            = J_0 advanced through the K steps                      # the rule's recursion
 
 The window is a plain VJP of the step, so every parameter has its exact within-window gradient. Windows 0 and 1 go step
-by step; the factors of their products are kept over a chunk of steps.
+by step.
+
+Many windows make a chunk. What can wait until its end is done there, for all its steps at once: the products of heads,
+whose factors are kept (`_gradient`), and all that concerns a trace which follows D (`_at_once`). Other traces go
+through it window by window. At fixed parameters the length of a chunk changes no number.
 """
 
 from collections.abc import Callable
@@ -16,14 +20,15 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from .._carry import TraceLayout, Transition
+from .._carry import Signal, TraceLayout, Transition, When
+from ._at_once import meet_at_once, met, Met
 from ._call import Arrays, Call, Carry, Inputs
 from ._closed_step import is_closed, take_closed_step
 from ._evaluate import Aside, window_function
-from ._gradient import add, factors_of, Gradient, Left, settle, steps_to_keep, unrolled
+from ._gradient import add, factors_of, Gradient, Left, multiplied, settle, steps_in_a_chunk, unrolled
 from ._hand_over import hand_over, same_signal
 from ._one_step import at_window_0, at_window_1, take_step
-from ._transition import advance, advance_window, Values
+from ._transition import advance, advance_window, transitions_of, Values
 
 
 class Estimate(NamedTuple):
@@ -36,6 +41,8 @@ class Estimate(NamedTuple):
     state: Carry
     advance: Callable[[Arrays], Values]
     """The traces after it; to be called with arrays that must be known first, such as the sum of all gradients."""
+    met: Met
+    """What keepers that follow D must know; stacked along time, but for those of a single step."""
     left: dict[int, Left] | None = None
     """What a single step leaves to be multiplied later, by the number of a keeper; None for more steps."""
 
@@ -48,29 +55,29 @@ def one_step(call: Call, values: Values, window: int) -> Estimate:
     """The gradient of one loss, at window 0 or 1."""
     if is_closed(call.plan):
         done = take_closed_step(call, values)
-        return Estimate(done.out[0], _aux(done.aside), done.gradient, done.new, lambda _: done.values, {})
+        known = met(call.plan, done.aside.taps, done.signal)
+        return Estimate(done.out[0], _aux(done.aside), done.gradient, done.new, lambda _: done.values, known, {})
     step = take_step(call)
     on_out, on_new = [jnp.ones_like(step.out[0])], [jnp.zeros_like(s) for s in step.new.inexact]
     own, on_old, _ = step.pull(on_out, on_new)
-    if window == 0:
-        advanced = advance(call, values, step.transition)
-        gradient = at_window_0(call, step, advanced)(own, on_out, on_new)
-        left = _left(call, gradient, step.transition)
-        return Estimate(step.out[0], _aux(step.aside), gradient, step.new, lambda _: advanced, left)
 
     def after(first: Arrays) -> Values:
         return advance(call, values, step.transition.after(first))
 
-    gradient = at_window_1(call, own, on_old, values)
-    left = _left(call, gradient, step.transition)
-    return Estimate(step.out[0], _aux(step.aside), gradient, step.new, after, left)
+    if window == 0:
+        advanced = advance(call, values, step.transition)
+        (gradient, signal), then = at_window_0(call, step, advanced)(own, on_out, on_new), lambda _: advanced
+    else:
+        (gradient, signal), then = at_window_1(call, own, on_old, values), after
+    known, left = met(call.plan, step.aside.taps, signal), _left(call, gradient, step.transition)
+    return Estimate(step.out[0], _aux(step.aside), gradient, step.new, then, known, left)
 
 
 def _left(call: Call, gradient: Gradient, transition: Transition) -> dict[int, Left]:
     """What one step leaves to be multiplied later, of factored traces."""
     left = {}
     for number, share in gradient.factored.items():
-        layout = call.plan.keepers[number].layout
+        layout = call.keepers[number].layout
         assert isinstance(layout, TraceLayout), "an influence on blocks has no factors"
         left[number] = Left(share.rows, *share.discount(transition.drive(layout)))
     return left
@@ -78,14 +85,45 @@ def _left(call: Call, gradient: Gradient, transition: Transition) -> dict[int, L
 
 def many_steps(call: Call, values: Values, window: int, length: int) -> Estimate:
     """The gradient of the sum of `length` losses, at fixed parameters; inputs have a leading time axis."""
+
+    def chunk(here: Call, values: Values, size: int) -> tuple[Estimate, Arrays, Any]:
+        found = _chunk(here, values, window, size)
+        return found, settle(here, found.gradient), (found.loss, found.aux)
+
+    size = steps_in_a_chunk(call.plan, window, length)
+    (total, state, values), (losses, aux) = _in_pieces(call, values, size, length, chunk)
+    return Estimate(losses, aux, Gradient(total), state, lambda _: values, Met([], {}))
+
+
+def _chunk(call: Call, values: Values, window: int, length: int) -> Estimate:
+    """Windows, of which the last may be shorter; or steps, at window 0 or 1."""
+    if window > 1 and length <= window:
+        return _one_window(call, values, length)
+    follow = [keeper.follows_d for keeper in call.keepers]
+    at_once, others = ([i for i, follows in enumerate(follow) if follows == wanted] for wanted in (True, False))
+    run, rest = _step_by_step if window <= 1 else _windows, call.of([call.keepers[i] for i in others])
+    found = run(rest, tuple(values[i] for i in others), window, length)
+    mine, before = call.of([call.keepers[i] for i in at_once]), tuple(values[i] for i in at_once)
+    if not at_once:
+        return found
+    transitions = transitions_of(mine, found.met.taps)
+    gradient = meet_at_once(mine, found.gradient, before, transitions, found.met, _when(call, window))
+
+    def after(first: Arrays) -> Values:
+        advanced = dict(zip(others, found.advance(first), strict=True))
+        advanced |= dict(zip(at_once, advance_window(mine, before, transitions.after(first)), strict=True))
+        return tuple(advanced[i] for i in range(len(values)))
+
+    return found._replace(gradient=gradient, advance=after)
+
+
+def _when(call: Call, window: int) -> When:
+    """Which trace the learning signal of a step is for."""
     if window > 1:
-        return _chunked(call, values, window, length, _one_window)
-
-    def steps(chunk: Call, values: Values, size: int) -> Estimate:
-        del size
-        return _step_by_step(chunk, values, window)
-
-    return _chunked(call, values, steps_to_keep(call.plan, length), length, steps)
+        return When.BEFORE
+    if is_closed(call.plan):
+        return When.AFTER
+    return When.BEFORE if window == 1 else When.PAST
 
 
 def _one_window(call: Call, values: Values, size: int) -> Estimate:
@@ -93,53 +131,71 @@ def _one_window(call: Call, values: Values, size: int) -> Estimate:
     variables = call.weights, call.state.inexact, call.no_shifts(size)
     (out, new), pull, aside = jax.vjp(window_function(call), *variables, has_aux=True)
     direct, on_old, on_heads = pull(([jnp.ones_like(out[0])], [jnp.zeros_like(s) for s in new]))
-    own = Gradient(direct, factors_of(call, aside.taps, on_heads))
-    gradient = hand_over(call, own, values, same_signal(call, on_old))
+    own, signal = Gradient(direct, factors_of(call, aside.taps, on_heads)), same_signal(call, on_old)
+    gradient = hand_over(call, own, values, signal)
 
     def after(first: Arrays) -> Values:
-        return advance_window(call, values, aside.taps, first)
+        return advance_window(call, values, transitions_of(call, aside.taps).after(first))
 
-    return Estimate(out[0], _aux(aside), gradient, Carry(new, aside.state_rest), after)
+    def at_the_first_step(g: jax.Array) -> jax.Array:
+        return jnp.concatenate([g[None], jnp.zeros((size - 1, *g.shape), g.dtype)])
+
+    known = met(call.plan, aside.taps, signal)
+    known = known._replace(signals=jax.tree.map(at_the_first_step, known.signals))
+    return Estimate(out[0], _aux(aside), gradient, Carry(new, aside.state_rest), after, known)
 
 
-def _step_by_step(call: Call, start: Values, window: int) -> Estimate:
+def _windows(call: Call, values: Values, window: int, length: int) -> Estimate:
+    """One after the other; what stays factors is stacked along time."""
+
+    def one(here: Call, values: Values, size: int) -> tuple[Estimate, Arrays, Any]:
+        found = _one_window(here, values, size)
+        gradient = multiplied(here, found.gradient)
+        return found, gradient.direct, (found.loss, found.aux, gradient.heads, found.met)
+
+    (direct, state, values), (losses, aux, heads, known) = _in_pieces(call, values, window, length, one)
+    return Estimate(losses, aux, Gradient(direct, heads), state, lambda _: values, known)
+
+
+def _step_by_step(call: Call, start: Values, window: int, length: int) -> Estimate:
     """Windows 0 and 1; what stays factors is stacked along time."""
 
     def body(carry: tuple[Arrays, Carry, Values], now: Inputs) -> Any:
         direct, state, values = carry
         step = one_step(call.at(state, now), values, window)
         direct = add(direct, step.gradient.direct)
-        kept = step.loss, step.aux, step.gradient.heads, step.left
+        kept = step.loss, step.aux, step.gradient.heads, step.left, step.met
         return (direct, step.state, step.advance(direct)), kept
 
     begin = ([jnp.zeros_like(w) for w in call.weights], call.state, start)
-    (direct, state, values), (losses, aux, heads, left) = jax.lax.scan(body, begin, call.inputs)
+    (direct, state, values), (losses, aux, heads, left, known) = jax.lax.scan(body, begin, call.inputs, length)
     nothing = same_signal(call, [jnp.zeros_like(s) for s in state.inexact])
     before = hand_over(call, Gradient(direct), start, nothing).factored
     gradient = unrolled(call, Gradient(direct, heads), left, before, advanced=window == 0)
-    return Estimate(losses, aux, gradient, state, lambda _: values)
+    return Estimate(losses, aux, gradient, state, lambda _: values, known)
 
 
-def _chunked(
-    call: Call, values: Values, size: int, length: int, run: Callable[[Call, Values, int], Estimate]
-) -> Estimate:
-    """Chunk by chunk, gradients settled and summed; the last chunk may be shorter."""
+Pieces = Callable[[Call, Values, int], tuple[Estimate, Arrays, Any]]
+"""A piece of time of some length, the cotangents that it adds, and what is kept of every step."""
+
+
+def _in_pieces(call: Call, values: Values, size: int, length: int, run: Pieces) -> Any:
+    """Piece by piece, of which the last may be shorter; what is kept of every step is joined along time."""
     count, left = divmod(length, size)
 
-    def body(carry: tuple[Arrays, Carry, Values], start: jax.Array) -> Any:
+    def body(carry: tuple[Arrays, Carry, Values], start: jax.Array | int, size: int = size) -> Any:
         total, state, values = carry
         here = jax.tree.map(lambda x: jax.lax.dynamic_slice_in_dim(x, start, size), call.inputs)
-        chunk = run(call.at(state, here), values, size)
-        total = add(total, settle(call, chunk.gradient))
-        return (total, chunk.state, chunk.advance(total)), (chunk.loss, chunk.aux)
+        found, direct, kept = run(call.at(state, here), values, size)
+        total = add(total, direct)
+        return (total, found.state, found.advance(total)), kept
 
     begin = ([jnp.zeros_like(w) for w in call.weights], call.state, values)
-    (total, state, values), kept = jax.lax.scan(body, begin, jnp.arange(0, count * size, size))
-    losses, aux = jax.tree.map(lambda x: x.reshape(count * size, *x.shape[2:]), kept)
-    if not left:
-        return Estimate(losses, aux, Gradient(total), state, lambda _: values)
-    last = run(call.at(state, jax.tree.map(lambda x: x[count * size :], call.inputs)), values, left)
-    losses, aux = jax.tree.map(lambda x, y: jnp.concatenate([x, y]), (losses, aux), (last.loss, last.aux))
-    more = last.gradient
-    gradient = Gradient(add(total, more.direct), more.heads, more.factored)
-    return Estimate(losses, aux, gradient, last.state, last.advance)
+    if length == size:
+        return body(begin, 0)
+    carry, kept = jax.lax.scan(body, begin, jnp.arange(0, count * size, size))
+    kept = jax.tree.map(lambda x: x.reshape(count * size, *x.shape[2:]), kept)
+    if left:
+        carry, more = body(carry, count * size, left)
+        kept = jax.tree.map(lambda x, y: jnp.concatenate([x, y]), kept, more)
+    return carry, kept

@@ -4,12 +4,18 @@ D belongs to a hidden group and is shared by its traces; it is kept in the layou
 row by row. Over a window of K steps the recursion e <- D e + dh/dy (x) x is linear, so that it is one step of the same
 form, with
 
-    D  =  D_K ... D_1          dh_t/dy  <-  D_K ... D_{t+1} dh_t/dy   for every t.
+    D  =  D_K ... D_1          dh_t/dy  <-  D_K ... D_{t+1} dh_t/dy   for every t,
+
+and learning signals g_t of the states meet it as one signal of the first state, and one of every new state:
+
+    mu_t  =  g_t + mu_{t+1} D_{t+1}          sum_t g_t . J_t  =  mu_0 . J_0  +  sum_t (mu_t dh_t/dy) (x) x_t .
 """
 
 import dataclasses
+import enum
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -27,6 +33,18 @@ Matrix = tuple[tuple[Inexact[Array, "..."] | None, ...], ...]
 """[s][s'], in the layout of the state s' or by row; None where it is zero by structure."""
 Rows = tuple[Inexact[Array, "..."] | None, ...]
 """[s], by row; None where the site does not enter the state in the same step."""
+
+
+OfTail = tuple[Inexact[Array, "..."], ...]
+"""[s], of every state and filter of a group, in its layout."""
+
+
+class When(enum.Enum):
+    """Which trace the learning signal of a step meets."""
+
+    BEFORE = "that before the step"
+    AFTER = "that after it"
+    PAST = "that after it, but for what the step itself put in"
 
 
 class Drive(eqx.Module):
@@ -114,6 +132,48 @@ def compose(tail_of: Callable[[int], Tail], layouts: Sequence[TraceLayout], step
         layout.number: _carried(layout, composed[layout.group][1], steps.response[layout.number]) for layout in layouts
     }
     return Jacobians({group: whole for group, (whole, _) in composed.items()}, response, steps.x)
+
+
+def carry_back(
+    tail_of: Callable[[int], Tail],
+    layouts: Sequence[TraceLayout],
+    steps: Jacobians,
+    signals: Mapping[int, OfTail],
+    when: When,
+) -> tuple[dict[int, OfTail], dict[int, OfTail]]:
+    """Signals by hidden group, stacked along time: mu_0, and mu_t of every step, stacked."""
+    dtypes = {group: _dtype(layouts, group) for group in signals}
+
+    def back(later: dict[int, OfTail], now: tuple[Any, dict[int, OfTail]]) -> tuple[Any, dict[int, OfTail]]:
+        """From what later steps put on a new state to the same of the old state, and what is to meet dh/dy."""
+        decay, here = now[0], {group: _cast(g, dtypes[group]) for group, g in now[1].items()}
+        on_new = later if when is When.BEFORE else _sum(later, here)
+        on_old = {group: _pulled(tail_of(group).positions, on_new[group], decay[group]) for group in signals}
+        return _sum(on_old, here) if when is When.BEFORE else on_old, later if when is When.PAST else on_new
+
+    nothing = {g: tuple(jnp.zeros(p.shape, dtypes[g]) for p in tail_of(g).positions) for g in signals}
+    decay = {group: steps.decay[group] for group in signals}
+    return jax.lax.scan(back, nothing, (decay, dict(signals)), reverse=True)
+
+
+def _cast(arrays: OfTail, dtype: np.dtype) -> OfTail:
+    return tuple(array.astype(dtype) for array in arrays)
+
+
+def _sum(first: dict[int, OfTail], second: dict[int, OfTail]) -> dict[int, OfTail]:
+    return jax.tree.map(jnp.add, first, second)
+
+
+def _pulled(positions: Sequence[Positions], on_new: OfTail, decay: Matrix) -> OfTail:
+    """mu D, in the layout of every old state."""
+
+    def one(r: int) -> Array:
+        rows = [(s, row[r]) for s, row in enumerate(decay)]
+        pairs = [(_between(positions[s], positions[r], on_new[s]), d) for s, d in rows if d is not None]
+        terms = [times(m, d.astype(m.dtype)) for m, d in pairs]
+        return sum(terms[1:], terms[0]) if terms else jnp.zeros_like(on_new[r])
+
+    return tuple(map(one, range(len(positions))))
 
 
 def _dtype(layouts: Sequence[TraceLayout], group: int) -> np.dtype:

@@ -59,6 +59,14 @@ class AbstractPositionRule(AbstractRule):
         """The cotangent of the effective weight, or its factors, from a learning signal per state; None for none."""
 
     @abc.abstractmethod
+    def follows_d(self, layout: TraceLayout) -> bool:
+        """Is `advance` e <- D e + dh/dy (x) x with the true D of the model, `contract` sum_s g_s e_s, and no more?
+
+        Then `scan` carries the learning signals of many steps back by D, and contracts the trace with their sum. False
+        is always right, and slower: `contract` is called for every signal.
+        """
+
+    @abc.abstractmethod
     def approximates(self, layout: TraceLayout) -> str | None:
         """What it gives up beside the mixing of positions, in words; None if nothing."""
 
@@ -106,6 +114,10 @@ class PositionKeeper(AbstractKeeper):
 
     def contract(self, value: PyTree[Array], signal: Signal) -> Share | None:
         return self.rule.contract(self.layout, value, signal.of(self.layout))
+
+    @property
+    def follows_d(self) -> bool:
+        return self.rule.follows_d(self.layout)
 
     def rows(self, transition: Transition, signal: Signal) -> Inexact[Array, "..."]:
         pairs = zip(signal.of(self.layout), transition.drive(self.layout).response, strict=True)

@@ -73,6 +73,10 @@ class DRTRL(AbstractPositionRule):
     ) -> Inexact[Array, "..."]:
         return layout.contract(signal, value.e, value.status)
 
+    def follows_d(self, layout: TraceLayout) -> bool:
+        del layout
+        return True
+
     def approximates(self, layout: TraceLayout) -> str | None:
         del layout
         return None

@@ -82,6 +82,11 @@ class BlockKeeper(AbstractKeeper):
         """The product of a window's Jacobians is no smaller than the influence: step by step."""
         del value, transitions
 
+    @property
+    def follows_d(self) -> bool:
+        """It follows the whole Jacobian."""
+        return False
+
     def contract(self, value: PyTree[Array], signal: Signal) -> Inexact[Array, "..."]:
         return contract_influence(self.layout, value, signal.on_scalars)
 

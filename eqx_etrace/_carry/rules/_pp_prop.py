@@ -112,6 +112,11 @@ class PPProp(AbstractPositionRule):
         rows = cotangent * self._average(value.steps, cotangent.dtype)[..., None]
         return FactoredShare(rows, value.x.astype(layout.dtype), self._discount)
 
+    def follows_d(self, layout: TraceLayout) -> bool:
+        """Its own product of two recursions is as cheap as signals that are carried back."""
+        del layout
+        return False
+
     def approximates(self, layout: TraceLayout) -> str | None:
         return "the trace is a product of two factors" if layout.head.has_features else None
 

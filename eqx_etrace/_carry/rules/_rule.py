@@ -64,6 +64,15 @@ class AbstractKeeper(abc.ABC):
     def contract(self, value: PyTree[Array], signal: Signal) -> Share | None:
         """The cotangent of the effective weight, or its factors; None for none."""
 
+    @property
+    @abc.abstractmethod
+    def follows_d(self) -> bool:
+        """Is `advance` J <- D J + dh'/dw~ with the true D, by position, and `contract` g . J, and nothing else?
+
+        Then learning signals of many steps, carried back by D, meet the value as one. False is always right: each meets
+        it by itself.
+        """
+
     @abc.abstractmethod
     def rows(self, transition: Transition, signal: Signal) -> Inexact[Array, "..."]:
         """g . dh/dy, by the rows of the head: times x, what one step alone puts into the value."""

@@ -22,7 +22,7 @@ def after(first: Sequence[Inexact[Array, "..."]], then: Tree) -> Tree:
     would merge with the computation of what it reads.
     """
     read = [jax.lax.stop_gradient(array).reshape(-1) for array in first if array.size]
-    if not read:
+    if not read or not jax.tree.leaves(then):
         return then
 
     def look(i: int | Array, never: Bool[Array, ""]) -> Bool[Array, ""]:
