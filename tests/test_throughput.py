@@ -11,7 +11,7 @@ from cases import CASES
 from oracle import assert_close, bptt, relative
 
 import eqx_etrace as etr
-from eqx_etrace._spend._gradient import steps_to_keep
+from eqx_etrace._spend._chunk_length import chunks
 from eqx_etrace._spend._plan import make_plan
 
 pytestmark = pytest.mark.outside_sample  # of traces, and not of how this JAX writes a step
@@ -297,7 +297,7 @@ def sequence(rule, window):
 def test_a_chunk_of_steps_is_the_sum_of_its_steps(rule, window):
     """Products left for later are the products of every step, whatever the trace held before."""
     online, model, state, trace, xs = sequence(rule, window)
-    assert 1 < steps_to_keep(make_plan(loss_step, rule, model, state, (xs[0],)), 67) < 67
+    assert 1 < chunks(make_plan(loss_step, rule, model, state, (xs[0],)), window, 67).steps < 67
     _, state, trace = eqx.filter_jit(online.scan)(model, state, trace, xs[:5])
     found, last, last_trace = eqx.filter_jit(online.scan)(model, state, trace, xs)
     step, total = eqx.filter_jit(online), None

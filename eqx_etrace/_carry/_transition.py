@@ -65,9 +65,7 @@ class Transitions:
         """What they do to one trace by position."""
         return Window(layout, lambda: self.all_steps, lambda: self._whole)
 
-    def carry_back(
-        self, signals: Mapping[int, OfTail], when: When
-    ) -> tuple[dict[int, OfTail], dict[int, OfTail]]:
+    def carry_back(self, signals: Mapping[int, OfTail], when: When) -> tuple[dict[int, OfTail], dict[int, OfTail]]:
         """Learning signals of every step, by the true D: at the first state, and at every new state, stacked."""
         return carry_back(self.analysis.tail, self.sites, self.all_steps, signals, when)
 

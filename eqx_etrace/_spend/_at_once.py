@@ -18,32 +18,33 @@ from .._carry import AbstractKeeper, OfTail, Signal, TraceLayout, Transition, Tr
 from ._call import Arrays, Call
 from ._gradient import as_dtype, Gradient, multiplied
 from ._hand_over import hand_over
-from ._plan import Plan
 from ._transition import Values
 
 
 class Met(NamedTuple):
-    """What keepers that follow D must know of a step, or, stacked along time, of many."""
+    """What keepers that are told of many steps together must know of them: of one step, or stacked along time."""
 
     taps: Arrays
     signals: dict[int, OfTail]
     """By hidden group."""
 
 
-def met(plan: Plan, taps: Arrays, signal: Signal) -> Met:
-    """Of one step; nothing where no keeper follows D."""
-    layouts = [k.layout for k in plan.keepers if k.follows_d]
+def met(call: Call, taps: Arrays, signal: Signal) -> Met:
+    """Of one step, or of a window that its signal meets before."""
+    layouts = [keeper.layout for keeper in call.told]
     signals = {layout.group: signal.on_tail(layout) for layout in layouts if isinstance(layout, TraceLayout)}
     return Met(taps if signals else [], signals)
 
 
-def meet_at_once(call: Call, gradient: Gradient, values: Values, transitions: Transitions, found: Met, when: When) -> Gradient:
+def meet_at_once(
+    call: Call, gradient: Gradient, values: Values, transitions: Transitions, signals: dict[int, OfTail], when: When
+) -> Gradient:
     """A gradient of many steps, with what these signals add to it, of keepers that follow D.
 
     Where a head has a cotangent already, that of the trace joins it. A closed step has none of the heads that make its
     new state.
     """
-    start, along = transitions.carry_back(found.signals, when)
+    start, along = transitions.carry_back(signals, when)
     own = Gradient(gradient.direct, gradient.heads)
     handed = multiplied(call, hand_over(call, own, values, Signal([], [], carried=start)))
     direct, heads = dict(zip(call.plan.analysis.body.weights, handed.direct, strict=True)), dict(handed.heads)

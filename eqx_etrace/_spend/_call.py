@@ -51,6 +51,8 @@ class Call:
     inputs: Inputs
     keepers: tuple[AbstractKeeper, ...]
     """Those of the plan, or some of them: whose values there are."""
+    told: tuple[AbstractKeeper, ...] = ()
+    """Those whose values wait: they are told of many steps together."""
 
     @classmethod
     def bind(cls, plan: Plan, model: PyTree, state: PyTree, inputs: tuple[Any, ...]) -> "Call":
@@ -73,9 +75,9 @@ class Call:
         """The same call at another step."""
         return dataclasses.replace(self, state=state, inputs=inputs)
 
-    def of(self, keepers: Sequence[AbstractKeeper]) -> "Call":
+    def of(self, keepers: Sequence[AbstractKeeper], told: Sequence[AbstractKeeper] = ()) -> "Call":
         """The same call, as far as these keepers ask."""
-        return dataclasses.replace(self, keepers=tuple(keepers))
+        return dataclasses.replace(self, keepers=tuple(keepers), told=tuple(told))
 
     @property
     def step(self) -> Step:

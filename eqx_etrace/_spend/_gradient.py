@@ -5,7 +5,6 @@ made of factors as large as the activity. Factors are kept until `settle`: one p
 a window, or for a chunk of steps at fixed parameters.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 
 import equinox as eqx
@@ -18,10 +17,6 @@ from jaxtyping import Array, Inexact
 from .._carry import FactoredShare, times
 from .._read import Use
 from ._call import Arrays, Call
-from ._plan import Plan
-
-_MOST_STEPS = 32
-"""More steps side by side make a product no faster."""
 
 
 class HeadFactors(eqx.Module):
@@ -124,24 +119,3 @@ def unrolled(
         factored[number] = FactoredShare(first, before[number].x, before[number].discount)
         heads[layout.output] = heads[layout.output].plus(jax.vmap(layout.head.from_rows)(on_head))
     return Gradient(gradient.direct, heads, factored)
-
-
-def steps_in_a_chunk(plan: Plan, window: int, length: int) -> int:
-    import os
-    if not any(k.follows_d for k in plan.keepers):
-        return window if window > 1 else steps_to_keep(plan, length)
-    c = int(os.environ.get("CHUNK", "64"))
-    w = max(window, 1)
-    return min(length, max(1, c // w) * w)
-
-
-def steps_to_keep(plan: Plan, length: int) -> int:
-    """Over how many steps of `length` factors are kept: until they take twice the memory of the weights."""
-    avals, heads = plan.analysis.step.program.avals, plan.analysis.body.heads
-    kept = sum(avals[use.data].size + avals[use.output].size for use in heads)
-    kept += sum(math.prod(k.layout.head.shape[:-1]) for k in plan.keepers if k.layout.output is not None)
-    weights = dict.fromkeys(use.weight for use in heads)
-    worth = 2 * sum(avals[weight].size for weight in weights) // max(kept, 1)
-    most = max(1, min(length, _MOST_STEPS, worth))
-    whole = max(size for size in range(1, most + 1) if length % size == 0)
-    return whole if 2 * whole >= most else most

@@ -14,18 +14,19 @@ whose factors are kept (`_gradient`), and all that concerns a trace which follow
 through it window by window. At fixed parameters the length of a chunk changes no number.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from .._carry import Signal, TraceLayout, Transition, When
-from ._at_once import meet_at_once, met, Met
+from .._carry import TraceLayout, Transition, When
+from ._at_once import meet_at_once, Met, met
 from ._call import Arrays, Call, Carry, Inputs
+from ._chunk_length import chunks
 from ._closed_step import is_closed, take_closed_step
 from ._evaluate import Aside, window_function
-from ._gradient import add, factors_of, Gradient, Left, multiplied, settle, steps_in_a_chunk, unrolled
+from ._gradient import add, factors_of, Gradient, Left, multiplied, settle, unrolled
 from ._hand_over import hand_over, same_signal
 from ._one_step import at_window_0, at_window_1, take_step
 from ._transition import advance, advance_window, transitions_of, Values
@@ -55,7 +56,7 @@ def one_step(call: Call, values: Values, window: int) -> Estimate:
     """The gradient of one loss, at window 0 or 1."""
     if is_closed(call.plan):
         done = take_closed_step(call, values)
-        known = met(call.plan, done.aside.taps, done.signal)
+        known = met(call, done.aside.taps, done.signal)
         return Estimate(done.out[0], _aux(done.aside), done.gradient, done.new, lambda _: done.values, known, {})
     step = take_step(call)
     on_out, on_new = [jnp.ones_like(step.out[0])], [jnp.zeros_like(s) for s in step.new.inexact]
@@ -69,7 +70,7 @@ def one_step(call: Call, values: Values, window: int) -> Estimate:
         (gradient, signal), then = at_window_0(call, step, advanced)(own, on_out, on_new), lambda _: advanced
     else:
         (gradient, signal), then = at_window_1(call, own, on_old, values), after
-    known, left = met(call.plan, step.aside.taps, signal), _left(call, gradient, step.transition)
+    known, left = met(call, step.aside.taps, signal), _left(call, gradient, step.transition)
     return Estimate(step.out[0], _aux(step.aside), gradient, step.new, then, known, left)
 
 
@@ -86,35 +87,39 @@ def _left(call: Call, gradient: Gradient, transition: Transition) -> dict[int, L
 def many_steps(call: Call, values: Values, window: int, length: int) -> Estimate:
     """The gradient of the sum of `length` losses, at fixed parameters; inputs have a leading time axis."""
 
+    size, at_once = chunks(call.plan, window, length)
+
     def chunk(here: Call, values: Values, size: int) -> tuple[Estimate, Arrays, Any]:
-        found = _chunk(here, values, window, size)
+        found = _chunk(here, values, window, size, at_once)
         return found, settle(here, found.gradient), (found.loss, found.aux)
 
-    size = steps_in_a_chunk(call.plan, window, length)
     (total, state, values), (losses, aux) = _in_pieces(call, values, size, length, chunk)
     return Estimate(losses, aux, Gradient(total), state, lambda _: values, Met([], {}))
 
 
-def _chunk(call: Call, values: Values, window: int, length: int) -> Estimate:
+def _chunk(call: Call, values: Values, window: int, length: int, at_once: Sequence[bool]) -> Estimate:
     """Windows, of which the last may be shorter; or steps, at window 0 or 1."""
     if window > 1 and length <= window:
         return _one_window(call, values, length)
-    follow = [keeper.follows_d for keeper in call.keepers]
-    at_once, others = ([i for i, follows in enumerate(follow) if follows == wanted] for wanted in (True, False))
-    run, rest = _step_by_step if window <= 1 else _windows, call.of([call.keepers[i] for i in others])
-    found = run(rest, tuple(values[i] for i in others), window, length)
-    mine, before = call.of([call.keepers[i] for i in at_once]), tuple(values[i] for i in at_once)
-    if not at_once:
-        return found
+    run = _step_by_step if window <= 1 else _windows
+    if not any(at_once):
+        return run(call, values, window, length)
+    told, others = (_those(at_once, wanted) for wanted in (True, False))
+    mine, before = call.of(told(call.keepers)), told(values)
+    found = run(call.of(others(call.keepers), mine.keepers), others(values), window, length)
     transitions = transitions_of(mine, found.met.taps)
-    gradient = meet_at_once(mine, found.gradient, before, transitions, found.met, _when(call, window))
+    gradient = meet_at_once(mine, found.gradient, before, transitions, found.met.signals, _when(call, window))
 
     def after(first: Arrays) -> Values:
-        advanced = dict(zip(others, found.advance(first), strict=True))
-        advanced |= dict(zip(at_once, advance_window(mine, before, transitions.after(first)), strict=True))
-        return tuple(advanced[i] for i in range(len(values)))
+        advanced = iter(advance_window(mine, before, transitions.after(first))), iter(found.advance(first))
+        return tuple(next(advanced[0] if is_told else advanced[1]) for is_told in at_once)
 
     return found._replace(gradient=gradient, advance=after)
+
+
+def _those(at_once: Sequence[bool], wanted: bool) -> Callable[[Sequence[Any]], tuple[Any, ...]]:
+    """Of one thing per keeper, those of the keepers that are told at once, or of the others."""
+    return lambda things: tuple(thing for thing, is_told in zip(things, at_once, strict=True) if is_told == wanted)
 
 
 def _when(call: Call, window: int) -> When:
@@ -140,7 +145,7 @@ def _one_window(call: Call, values: Values, size: int) -> Estimate:
     def at_the_first_step(g: jax.Array) -> jax.Array:
         return jnp.concatenate([g[None], jnp.zeros((size - 1, *g.shape), g.dtype)])
 
-    known = met(call.plan, aside.taps, signal)
+    known = met(call, aside.taps, signal)
     known = known._replace(signals=jax.tree.map(at_the_first_step, known.signals))
     return Estimate(out[0], _aux(aside), gradient, Carry(new, aside.state_rest), after, known)
 
