@@ -45,8 +45,7 @@ def meet_at_once(
     new state.
     """
     start, along = transitions.carry_back(signals, when)
-    own = Gradient(gradient.direct, gradient.heads)
-    handed = multiplied(call, hand_over(call, own, values, Signal([], [], carried=start)))
+    handed = multiplied(call, hand_over(call, gradient, values, Signal([], [], carried=start)))
     direct, heads = dict(zip(call.plan.analysis.body.weights, handed.direct, strict=True)), dict(handed.heads)
     for keeper in call.keepers:
         layout, rows = keeper.layout, _rows(keeper, transitions, along)
@@ -56,7 +55,7 @@ def meet_at_once(
             x = transitions.all_steps.x[layout.number]
             share = layout.head.over_time(rows, x)
             direct[layout.weight] = direct[layout.weight] + as_dtype(share, direct[layout.weight].dtype)
-    return Gradient(list(direct.values()), heads, gradient.factored)
+    return Gradient(list(direct.values()), heads)
 
 
 def _rows(keeper: AbstractKeeper, transitions: Transitions, along: dict[int, OfTail]) -> Inexact[Array, "t ..."]:

@@ -106,9 +106,10 @@ def _chunk(call: Call, values: Values, window: int, length: int, at_once: Sequen
         return run(call, values, window, length)
     told, others = (_those(at_once, wanted) for wanted in (True, False))
     mine, before = call.of(told(call.keepers)), told(values)
-    found = run(call.of(others(call.keepers), mine.keepers), others(values), window, length)
-    transitions = transitions_of(mine, found.met.taps)
-    gradient = meet_at_once(mine, found.gradient, before, transitions, found.met.signals, _when(call, window))
+    rest = call.of(others(call.keepers), mine.keepers)
+    found = run(rest, others(values), window, length)
+    own, transitions = multiplied(rest, found.gradient), transitions_of(mine, found.met.taps)
+    gradient = meet_at_once(mine, own, before, transitions, found.met.signals, _when(call, window))
 
     def after(first: Arrays) -> Values:
         advanced = iter(advance_window(mine, before, transitions.after(first))), iter(found.advance(first))
