@@ -18,7 +18,7 @@ from eqx_etrace._spend._plan import make_plan
 
 pytestmark = pytest.mark.outside_sample  # of traces, and not of how this JAX writes a step
 
-T, N, F = 11, 4, 3
+T, N, F = 13, 4, 3
 RULE = etr.DRTRL()
 
 
@@ -35,8 +35,8 @@ def short(monkeypatch):
 
 
 def longer(inputs):
-    """A case, twice as long as it is, less one step."""
-    return [jnp.concatenate([x, x[::-1]])[:T] for x in inputs]
+    """A case, of more steps, and a prime number of them."""
+    return [jnp.concatenate([x, x[::-1], x])[:T] for x in inputs]
 
 
 def started(online, model, state, inputs):

@@ -51,6 +51,16 @@ STEPS = (
 )
 
 
+def single_calls(loss_step, rule, model, state, inputs):
+    """The sum of the gradients of single steps."""
+    online, total = etr.etrace_grad(loss_step, rule), None
+    step, trace = eqx.filter_jit(online), online.init(model, state, *(x[0] for x in inputs))
+    for t in range(T):
+        found, state, trace = step(model, state, trace, *(x[t] for x in inputs))
+        total = found if total is None else jax.tree.map(jnp.add, total, found)
+    return by_path(total)
+
+
 @pytest.mark.parametrize("name", STEPS)
 @pytest.mark.parametrize("rule", RULES)
 def test_rule(rule, name):
@@ -70,6 +80,8 @@ def test_rule(rule, name):
     for window in (3, T):  # the trace is that of single steps, whatever the window
         for a, b in zip(jax.tree.leaves(traces[window].values), jax.tree.leaves(traces[1].values), strict=True):
             np.testing.assert_allclose(a, b, rtol=rounding, atol=rounding)
+    for path, gradient in single_calls(loss_step, rule, model, state, inputs).items():
+        assert relative(gradients[1][path], gradient) < 10 * rounding, path
     for row in report.rows:
         assert relative(gradients[T][row.path], wanted[row.path]) < 1e-9
         for window in (1, 3) if row.exact else ():
