@@ -72,7 +72,7 @@ NAMES = [
     "tied_weight_in_two_groups",
     "delayed_states",
     "permutation_after_projection",
-    "outer_product_state",
+    "depthwise_conv2d",
     "two_spiking_layers",
 ]
 
