@@ -11,7 +11,7 @@ import jax
 import numpy as np
 
 from ..primitives import Contraction, Flow
-from ..program import classes, elements, flatten, MANY, merge, Mixing, NONE, Positions, Program, sameness
+from ..program import classes, elements, flatten, MANY, Mixing, NONE, Positions, Program, sameness
 from ..step import Step
 from ._filter import Entrance
 from ._passes import read_by
@@ -110,7 +110,7 @@ def _fallen(program: Program, at: Entrance, labels: Positions) -> Positions:
 
 def _together(labels: Positions) -> Positions:
     """The labels along the last axis as one: MANY where they differ."""
-    total = labels[..., :1]
-    for i in range(1, labels.shape[-1]):
-        total = merge(total, labels[..., i : i + 1])
-    return total
+    named = labels != NONE
+    first = np.max(labels, -1, where=named, initial=NONE, keepdims=True)
+    differ = (named & (labels != first)).any(-1, keepdims=True)
+    return np.where(differ, MANY, first)
