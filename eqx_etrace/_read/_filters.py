@@ -29,6 +29,8 @@ class Filtered:
     """Of all groups, without the cuts at which filters enter."""
 
 
+_RATES = "what reads it decays in every unit at a rate of its own: one rate for all would make it exact"
+_LOOP = "what reads it feeds itself: without that it would be exact"
 _Key = tuple[tuple[int, int], int]
 """An edge, and the first state or filter that it enters."""
 
@@ -40,7 +42,8 @@ class _Search:
         self.step, self.known, self.groups = step, known, groups
         self.filters: list[Filter] = []
         self.decided: dict[_Key, str | None] = {}
-        """Why no filter enters; None if filters do."""
+        """Why no filter enters, if there is more to say than the cut itself; None if filters do."""
+        self.paces: dict[int, Pace] = {}
         self.known_tails: dict[tuple[object, ...], Tail] = {}
         count = range(len(step.states))
         self.later = [with_later_states(step, known.bits, step.state_bits([leaf])) for leaf in count]
@@ -119,14 +122,20 @@ class _Search:
 
     def decide(self, tails: Sequence[Tail], tail: Tail, at: Entrance) -> None:
         key, reached = self.key(tail, at), self.reached(tail, at)
-        self.decided[key] = "nothing that matters follows"
-        if self.is_loop(tail, at):
-            self.decided[key] = "it is fed back"
-        elif not self.live.isdisjoint(self.stands_for(reached)):
-            lanes = Pace(self.step, tails, tail).lanes(at, reached)
-            self.decided[key] = "its units decay at rates of their own" if lanes is None else None
-            if lanes is not None:
-                self.add(tail, at, reached, lanes)
+        self.decided[key] = ""
+        is_alone = all(self.is_loop(tail, other) for other in tail.entrances)
+        if is_alone or self.live.isdisjoint(self.stands_for(reached)):
+            return
+        if id(tail) not in self.paces:
+            self.paces[id(tail)] = Pace(self.step, tails, tail)
+        lanes = self.paces[id(tail)].lanes(at, reached)
+        if lanes is None:
+            self.decided[key] = _RATES
+        elif self.is_loop(tail, at):
+            self.decided[key] = _LOOP
+        else:
+            self.decided[key] = None
+            self.add(tail, at, reached, lanes)
 
     def add(self, tail: Tail, at: Entrance, reached: Sequence[int], lanes: Positions) -> None:
         start = len(self.step.states) + len(self.filters)
@@ -168,7 +177,7 @@ class _Search:
 
 
 def _told(cut: Cut, why: str | None) -> Cut:
-    return cut if why is None else dataclasses.replace(cut, why=why)
+    return cut if not why else dataclasses.replace(cut, why=why)
 
 
 def _readers_first(tails: Sequence[Tail]) -> list[Tail]:

@@ -36,10 +36,14 @@ class DRTRL(AbstractPositionRule):
     - `trace_dtype`: the dtype in which the trace is stored, such as `jnp.bfloat16`; None for that of the step.
       Arithmetic is in the dtype of the step whatever this is; the trace is rounded once per step or window. The
       trace of a complex weight stays in the dtype of the step.
+    - `filters`: keep filtered traces, too? A readout r <- c r + W z that reads the units of a group and leaks at one
+      rate c for all of its outputs owes to their weights W ebar, with one more trace ebar <- c ebar + dz/dh e. So what
+      goes through it is exact. They are found by structure: c may be a parameter, differ between lanes, or be reset.
 
     Source: Wang et al., "Scalable online learning of recurrent and spiking networks" (brainscale), D-RTRL;
     Murray, "Local online learning in recurrent networks with random feedback", eLife 2019; the diagonal
-    approximation of Williams and Zipser, Neural Computation 1989.
+    approximation of Williams and Zipser, Neural Computation 1989. The filtered trace: Bellec et al., "A solution to the
+    learning dilemma for recurrent networks of spiking neurons", Nature Communications 2020, equation 28.
     """
 
     trace_dtype: DTypeLike | None = eqx.field(default=None, static=True, converter=as_dtype)
