@@ -24,7 +24,7 @@ class Filtered:
     """Every group with its filters."""
 
     tails: tuple[Tail, ...]
-    """The tails that read others through filters, or are read so; a tail comes after what reads it."""
+    """The tails that read others through filters, or are read so."""
     every: tuple[Tail, ...]
     """Of all groups, without the cuts at which filters enter."""
 
@@ -163,7 +163,7 @@ class _Search:
     def result(self, tails: Sequence[Tail]) -> Filtered:
         every = {id(tail): self.closed(tail) for tail in tails}
         used = [tail for tail in tails if tail.filters or any(self.is_open(tail, at) for at in tail.entrances)]
-        return Filtered(tuple(every[id(tail)] for tail in _readers_first(used)), tuple(every.values()))
+        return Filtered(tuple(every[id(tail)] for tail in used), tuple(every.values()))
 
     def is_open(self, tail: Tail, at: Entrance) -> bool:
         return self.decided[self.key(tail, at)] is None
@@ -178,22 +178,6 @@ class _Search:
 
 def _told(cut: Cut, why: str | None) -> Cut:
     return cut if not why else dataclasses.replace(cut, why=why)
-
-
-def _readers_first(tails: Sequence[Tail]) -> list[Tail]:
-    holding = {number: tail for tail in tails for number in tail.numbers}
-    ordered: dict[int, Tail] = {}
-
-    def visit(tail: Tail) -> None:
-        for one in tail.filters:
-            if id(holding[one.state]) not in ordered:
-                visit(holding[one.state])
-        ordered[id(tail)] = tail
-
-    for tail in tails:
-        if id(tail) not in ordered:
-            visit(tail)
-    return list(ordered.values())
 
 
 def find_filtered(step: Step, known: Knowledge, groups: Sequence[HiddenGroup], tails: Sequence[Tail]) -> Filtered:
