@@ -269,6 +269,30 @@ def permuted(m, s, x, y):
     return jnp.sum(r**2 * m["theta"]), (V, r)
 
 
+def last_activations(m, s, x, y):
+    """h is stored, and nobody reads it in the next step: what is cut on the way to it still counts."""
+    h, r = s
+    h = jnp.tanh(jnp.tanh(x @ m["w"].T) @ m["u"].T)
+    r = 0.8 * r + h @ m["o"].T
+    return out(r, y), (h, r)
+
+
+def half_of_a_product(m, s, x, y):
+    V, r = s
+    V = lif(m, V, x)
+    _, z = jnp.split(V @ m["u"], [2], axis=1)
+    r = 0.8 * r + z
+    return out(r, y), (V, r)
+
+
+def equal_and_not_the_same(m, s, x, y):
+    V, r = s
+    V = lif(m, V, x)
+    leak = jnp.arctan2(jnp.array([0.0, -0.0, 0.0]), -(m["kappa"] ** 2)) / 4
+    r = leak * r + V @ m["o"].T
+    return out(r, y), (V, r)
+
+
 def state_of_one(m, s, x, y):
     """The readout and the neurons keep the same number of units, and share no position."""
     V, r = s
@@ -312,6 +336,9 @@ CASES: dict[Callable[..., Any], tuple[tuple[tuple[int, ...], ...], set[str], set
     saturating: ((V, R), {"o"}, {"o"}),
     integrates_old_and_new: ((V, R), {"w", "o"}, {"o"}),
     permuted: ((V, V), {"w", "theta"}, {"w", "theta"}),
+    last_activations: ((V, R), {"u", "o"}, {"o"}),
+    half_of_a_product: ((V, R), {"u", "w"}, {"u"}),
+    equal_and_not_the_same: ((V, R), {"o"}, {"o"}),
     state_of_one: ((V, V), {"w", "u"}, {"u"}),
 }
 
@@ -383,7 +410,7 @@ def test_why_no_filter_carries_credit_on():
     def told(step):
         return str(etr.compile_graph(step, m, state, *first).report(etr.DRTRL()))
 
-    assert "one rate for all would make it exact" in told(leak_of_every_output)
+    assert "one rate for all of it would make it exact" in told(leak_of_every_output)
     assert "what reads it feeds itself" in told(outputs_that_feed_each_other)
     assert "what reads it" not in told(leaky) + told(recurrent)
 
@@ -492,3 +519,37 @@ def test_convolutions(step):
     for window in (0, 1, 3):
         gradient, *_ = online.scan(m, state, online.init(m, state, xs[0], ys[0]), xs, ys, window=window)
         assert all(relative(gradient[row.path[0]], expected[row.path[0]]) < 1e-10 for row in rows)
+
+
+def test_a_kernel_that_units_make():
+    """z is the kernel: every image meets all of it, whatever its leak."""
+    m = {"w": normal(0, 2, K), "images": normal(1, 2, 1, 5)}
+
+    def step(m, s, x):
+        V, r = s
+        V = 0.9 * V + jnp.tanh(m["w"] @ x)
+        q = jax.lax.conv_general_dilated(m["images"], V[:, None, None], (1,), "SAME")
+        r = jnp.array([0.6, 0.9])[:, None, None] * r + q
+        return jnp.sum(r**2), (V, r)
+
+    state, xs = (normal(2, 2), normal(3, 2, 2, 5)), normal(4, T, K)
+    online = etr.etrace_grad(step, etr.DRTRL())
+    rows = {row.path: row for row in online.graph(m, state, xs[0]).report(etr.DRTRL()).rows}
+    assert not rows[("w",)].exact
+
+
+def test_filters_do_not_grow_with_the_number_of_ways():
+    """Layers that skip layers: there are as many ways as there are sets of layers."""
+
+    def step(m, s, x):
+        V = 0.9 * s[0] + m["w"] @ x
+        new = [V]
+        for r in s[1:]:
+            new.append(0.8 * r + sum(m["u"] @ z for z in new))
+        return jnp.sum(new[-1] ** 2), tuple(new)
+
+    m, state = {"w": normal(0, N, K), "u": normal(1, N, N)}, tuple(jnp.zeros(N) for _ in range(9))
+    graph = etr.compile_graph(step, m, state, jnp.ones(K))
+    rows = graph.report(etr.DRTRL()).rows
+    assert max(len(row.trace_shape) for row in rows) <= 1 + 8 * 8
+    assert any("more than 8 states" in str(cut) for row in rows for cut in row.dropped)

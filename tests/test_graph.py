@@ -180,7 +180,7 @@ def test_batch_lanes_are_positions():
 
 
 def test_attention_encoder_before_a_cell():
-    """Attention mixes whatever it is given: it is window-only. What comes after it is exact: a norm, the cell's drive."""
+    """Attention mixes whatever it is given: it is window-only. A norm after it, and the cell's drive, are exact."""
     keys = jax.random.split(jax.random.key(0), 3)
     model = {
         "attention": eqx.nn.MultiheadAttention(2, 4, key=keys[0]),

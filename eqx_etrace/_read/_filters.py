@@ -29,8 +29,11 @@ class Filtered:
     """Of all groups, without the cuts at which filters enter."""
 
 
-_RATES = "what reads it decays in every unit at a rate of its own: one rate for all would make it exact"
+_RATES = "what reads it does not move at one rate: one rate for all of it would make it exact"
 _LOOP = "what reads it feeds itself: without that it would be exact"
+_MOST = 8
+"""Filters at one entrance. There is one for each way through layers that skip layers, and each takes a trace."""
+_MANY = "more than 8 states are reached through what reads it"
 _Key = tuple[tuple[int, int], int]
 """An edge, and the first state or filter that it enters."""
 
@@ -131,6 +134,8 @@ class _Search:
         lanes = self.paces[id(tail)].lanes(at, reached)
         if lanes is None:
             self.decided[key] = _RATES
+        elif len(reached) > _MOST:
+            self.decided[key] = _MANY
         elif self.is_loop(tail, at):
             self.decided[key] = _LOOP
         else:

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from ..primitives import Contraction, Flow
-from ..program import classes, elements, flatten, indices, MANY, Mixing, NONE, Positions, Program, sameness
+from ..program import classes, elements, flatten, indices, MANY, meets_data, Mixing, NONE, Positions, Program, sameness
 from ..step import Step
 from ._filter import Entrance
 from ._passes import read_by
@@ -41,7 +41,8 @@ class Pace:
         if (fallen == MANY).any():
             return None
         first = np.full(1 + int(one_pace.max(initial=-1)), NONE)
-        first[one_pace.ravel()[::-1]] = np.arange(one_pace.size)[::-1]
+        enters = np.flatnonzero(one_pace >= 0)[::-1]
+        first[one_pace.ravel()[enters]] = enters
         first = np.append(first, NONE)  # of elements that reach nothing
         return first[fallen]
 
@@ -81,7 +82,7 @@ def _fallen(program: Program, at: Entrance, labels: Positions) -> Positions:
         mine = contraction.factors[at.operand]
         apart = _together(contraction.apart(labels, at.operand))
         return mine.together(np.broadcast_to(apart, mine.sizes))
-    if at.equation.traits.flow is Flow.CONVOLVED:
+    if at.equation.traits.flow is Flow.CONVOLVED and meets_data(at.equation, 1 - at.operand):
         x_dims, _, y_dims = at.equation.params["dimension_numbers"]
         batch = labels.transpose(y_dims).reshape(labels.shape[y_dims[0]], -1)
         lead = np.broadcast_to(_together(batch).reshape(-1, *(1,) * (len(shape) - 1)), [shape[d] for d in x_dims])
