@@ -128,8 +128,9 @@ def test_what_is_said_of_reports(executed, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert any(line.startswith("('encoder', 'weight')") and "window only" in line for line in lines)
     assert "True 10624" in lines
-    behind, before = (line for line in lines if line.startswith("Leak"))
-    assert behind.count("False") == 2 and before.count("False") == 0
+    alike, apart = (line for line in lines if line.startswith("leaks"))
+    assert alike.count("False") == 0 and apart.count("False") == 2
+    assert "one rate for all" in lines[-1]
 
 
 @pytest.mark.outside_sample

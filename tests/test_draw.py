@@ -72,12 +72,13 @@ def test_what_is_dropped_is_red_and_has_its_line():
     assert red in graph.draw(etr.DRTRL()).dot and red not in graph.draw(etr.RTRL()).dot
 
 
-def test_twenty_layers_are_drawn_as_three():
+def test_twenty_layers_are_drawn_as_four():
+    """The last one has filters, which the readout reads."""
     step, model, state, inputs = networks.gif_layers(n_layer=20)
     text = words(etr.compile_graph(step, model, state, *inputs).draw())
-    assert "hidden groups 1 to 19: 19 alike" in text and "layers[1...19].r.V" in text
+    assert "hidden groups 1 to 18: 18 alike" in text and "layers[1...18].r.V" in text
     assert "to the next" in text and "hidden group 20" in text
-    assert sum(w.startswith("hidden group") for w in text) == 3
+    assert sum(w.startswith("hidden group") for w in text) == 4
 
 
 def test_arrows_are_what_a_group_reads():

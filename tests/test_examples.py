@@ -88,11 +88,16 @@ def test_the_text_names_every_group_and_weight(case):
     assert text.endswith("Every parameter has a trace.")
 
 
-def test_the_readout_is_exact_and_what_is_dropped_elsewhere_is_said(case):
+@pytest.mark.parametrize("rule", [etr.DRTRL(), etr.DRTRL(filters=False)], ids=["filters", "no filters"])
+def test_the_readout_is_exact_and_what_is_dropped_elsewhere_is_said(case, rule):
+    """With filters so is what only a leaky readout reads; where its rates differ, it has a trace in that group too."""
     graph, _, weights = case
-    rows = graph.report(etr.DRTRL()).rows
-    assert [(row.path, row.group) for row in rows] == weights
-    assert [row.exact for row in rows] == [path == READOUT for path, _ in weights]
+    rows = graph.report(rule).rows
+    read_at_one_rate = {("linear", "weight"), ("linear", "bias")} if rule.filters else set()
+    read_at_two = {("layers", 2, "ff2r", "comm", "weight")} if rule.filters else set()
+    by_filter = [(path, 3) for path, _ in weights if path in read_at_two]
+    assert sorted((row.path, row.group) for row in rows) == sorted(weights + by_filter)
+    assert [row.exact for row in rows] == [row.path in {READOUT, *read_at_one_rate} for row in rows]
     assert all(row.exact or row.dropped for row in rows)
 
 

@@ -1,6 +1,18 @@
 from ._analysis import analyse, Analysis, ParamRelation
 from ._effective_weights import Use
-from .by_position import Cut, Edge, Filter, HiddenGroup, holomorphic_pairs, read_by, Rows, rows_of, Site, Tail
+from .by_position import (
+    Cut,
+    Edge,
+    Filter,
+    HiddenGroup,
+    holomorphic_pairs,
+    read_by,
+    Rows,
+    rows_of,
+    Site,
+    Tail,
+    with_readers,
+)
 from .on_blocks import Matrix, PatternTooLargeError, Reach, Source, Structure, unfollowed_edges, Zeros
 from .primitives import Contraction, DOT
 from .program import dependence, elements, Equation, evaluate, flatten, NONE, pick, Positions, Program, Runnable, union

@@ -29,7 +29,8 @@ Bits = Mapping[int, int]
 
 def find_dropped(step: Step, bits: Bits, tails: Sequence[Tail]) -> tuple[tuple[Cut, ...], ...]:
     """For each parameter, the cut edges that carry its credit, if it has a trace at every site of these tails."""
-    parts = [tail.group.leaves or tail.followed for tail in tails]
+    # A group whose old states nobody needs may still be read by one that is needed, through filters.
+    parts = [tail.followed for tail in tails]
     live = live_parts(step, bits, union(bits, step.pulled), parts)
     cuts = [(cut.operand, cut) for i in live for cut in tails[i].cuts]
     credit = [1 << p for p in range(len(step.parameters))]

@@ -24,11 +24,16 @@ class Filtered:
     """Every group with its filters."""
 
     tails: tuple[Tail, ...]
-    """The tails that read others through filters, or are read so; a tail comes after what reads it."""
+    """The tails that read others through filters, or are read so."""
     every: tuple[Tail, ...]
     """Of all groups, without the cuts at which filters enter."""
 
 
+_RATES = "what reads it does not move at one rate: one rate for all of it would make it exact"
+_LOOP = "what reads it feeds itself: without that it would be exact"
+_MOST = 8
+"""Filters at one entrance. There is one for each way through layers that skip layers, and each takes a trace."""
+_MANY = "more than 8 states are reached through what reads it"
 _Key = tuple[tuple[int, int], int]
 """An edge, and the first state or filter that it enters."""
 
@@ -40,7 +45,8 @@ class _Search:
         self.step, self.known, self.groups = step, known, groups
         self.filters: list[Filter] = []
         self.decided: dict[_Key, str | None] = {}
-        """Why no filter enters; None if filters do."""
+        """Why no filter enters, if there is more to say than the cut itself; None if filters do."""
+        self.paces: dict[int, Pace] = {}
         self.known_tails: dict[tuple[object, ...], Tail] = {}
         count = range(len(step.states))
         self.later = [with_later_states(step, known.bits, step.state_bits([leaf])) for leaf in count]
@@ -119,14 +125,22 @@ class _Search:
 
     def decide(self, tails: Sequence[Tail], tail: Tail, at: Entrance) -> None:
         key, reached = self.key(tail, at), self.reached(tail, at)
-        self.decided[key] = "nothing that matters follows"
-        if self.is_loop(tail, at):
-            self.decided[key] = "it is fed back"
-        elif not self.live.isdisjoint(self.stands_for(reached)):
-            lanes = Pace(self.step, tails, tail).lanes(at, reached)
-            self.decided[key] = "its units decay at rates of their own" if lanes is None else None
-            if lanes is not None:
-                self.add(tail, at, reached, lanes)
+        self.decided[key] = ""
+        is_alone = all(self.is_loop(tail, other) for other in tail.entrances)
+        if is_alone or self.live.isdisjoint(self.stands_for(reached)):
+            return
+        if id(tail) not in self.paces:
+            self.paces[id(tail)] = Pace(self.step, tails, tail)
+        lanes = self.paces[id(tail)].lanes(at, reached)
+        if lanes is None:
+            self.decided[key] = _RATES
+        elif len(reached) > _MOST:
+            self.decided[key] = _MANY
+        elif self.is_loop(tail, at):
+            self.decided[key] = _LOOP
+        else:
+            self.decided[key] = None
+            self.add(tail, at, reached, lanes)
 
     def add(self, tail: Tail, at: Entrance, reached: Sequence[int], lanes: Positions) -> None:
         start = len(self.step.states) + len(self.filters)
@@ -154,7 +168,7 @@ class _Search:
     def result(self, tails: Sequence[Tail]) -> Filtered:
         every = {id(tail): self.closed(tail) for tail in tails}
         used = [tail for tail in tails if tail.filters or any(self.is_open(tail, at) for at in tail.entrances)]
-        return Filtered(tuple(every[id(tail)] for tail in _readers_first(used)), tuple(every.values()))
+        return Filtered(tuple(every[id(tail)] for tail in used), tuple(every.values()))
 
     def is_open(self, tail: Tail, at: Entrance) -> bool:
         return self.decided[self.key(tail, at)] is None
@@ -168,23 +182,7 @@ class _Search:
 
 
 def _told(cut: Cut, why: str | None) -> Cut:
-    return cut if why is None else dataclasses.replace(cut, why=why)
-
-
-def _readers_first(tails: Sequence[Tail]) -> list[Tail]:
-    holding = {number: tail for tail in tails for number in tail.numbers}
-    ordered: dict[int, Tail] = {}
-
-    def visit(tail: Tail) -> None:
-        for one in tail.filters:
-            if id(holding[one.state]) not in ordered:
-                visit(holding[one.state])
-        ordered[id(tail)] = tail
-
-    for tail in tails:
-        if id(tail) not in ordered:
-            visit(tail)
-    return list(ordered.values())
+    return cut if not why else dataclasses.replace(cut, why=why)
 
 
 def find_filtered(step: Step, known: Knowledge, groups: Sequence[HiddenGroup], tails: Sequence[Tail]) -> Filtered:

@@ -62,8 +62,8 @@ def choose_rule(
 
     - `graph`: of the step, as `compile_graph` or the `.graph` of a transform gives it.
     - `memory`: the most bytes that all traces together may take.
-    - `among`: the rules to choose among, the most exact first. By default `RTRL`, `SnAp(2)`, `DRTRL()` and
-      `PPProp(0.95)`.
+    - `among`: the rules to choose among, the most exact first. By default `RTRL`, `SnAp(2)`, `DRTRL()` with
+      and without filters, and `PPProp(0.95)`.
 
     **Returns** a rule, or a function from a `ParamRelation` to a rule; both are what the transforms take.
 
@@ -76,7 +76,8 @@ def choose_rule(
             f"The first argument is `{type(graph).__name__}`; it must be a graph: `compile_graph(step, model, state, "
             "*inputs)`, or `.graph(...)` of a transform."
         )
-    ranked = (RTRL(most), SnAp(2, most), DRTRL(), PPProp(0.95)) if among is None else _check_ranked(among)
+    usual = (RTRL(most), SnAp(2, most), DRTRL(), DRTRL(filters=False), PPProp(0.95))
+    ranked = usual if among is None else _check_ranked(among)
     analysis, ledger = graph._analysis, graph._ledger
     whole = [_offer(rule, rows) for rule in ranked if (rows := _rows(ledger, rule))]
     fitting = [offer for offer in whole if offer.is_exact and offer.bytes <= most]

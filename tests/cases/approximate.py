@@ -115,9 +115,9 @@ def gather_by_data(draw):
     return loss_step, {"W": draw(N, F)}, draw(N), (x, index, y)
 
 
-@case({"W": False, "U": True}, dropped="dot_general")
+@case({"W": True, "U": True})
 def mixing_within_one_step(draw):
-    """The second group reads the first through a constant matrix, in the same step."""
+    """The second group reads the first through a constant matrix, in the same step, and leaks at one rate."""
     K = draw(2, N)
 
     def cell(m, s, x):

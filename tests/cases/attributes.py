@@ -131,7 +131,7 @@ def state_nobody_reads(draw):
     return supervised(cell), {"W": draw(N, F)}, {"h": draw(N), "monitor": draw()}, series(draw)
 
 
-@case({"readout": True, "E": False, "W": True}, dropped="dot_general")
+@case({"readout": True, "E": True, "W": True})
 def readout_without_state_and_encoder(draw):
     def cell(m, h, x):
         h = 0.8 * h + m["W"] @ jnp.tanh(m["E"] @ x)

@@ -77,7 +77,7 @@ def lstm(draw):
     return supervised(cell), model, (draw(N), draw(N)), series(draw, (F,), (2,))
 
 
-@case({"encoder": False, "W": True, "readout": True}, dropped="dot_general")
+@case({"encoder": True, "W": True, "readout": True})
 def mlp_encoder_before_the_cell(draw):
     def cell(m, h, x):
         h = 0.8 * h + m["W"] @ m["encoder"](x)

@@ -13,7 +13,7 @@ from typing import Any
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from ..._read import Analysis, read_by, Rows, rows_of, Tail
+from ..._read import Analysis, read_by, Rows, rows_of, Tail, with_readers
 from ._jacobian import Jacobians, Matrix
 from ._jacobian import Rows as ByState
 from ._layout import state_dtype, TraceLayout
@@ -31,12 +31,8 @@ def taps_of(analysis: Analysis, layouts: Sequence[TraceLayout]) -> Iterator[int]
 
 def linearise(analysis: Analysis, layouts: Sequence[TraceLayout], values: Env) -> Jacobians:
     """What one step does to the traces of these layouts."""
-    rows: dict[int, Rows] = {}
-    readers: dict[int, Rows] = {}
-    for number in _tails(analysis, layouts):
-        tail = analysis.tail(number)
-        rows[number] = rows_of(analysis.step, tail, values, readers)
-        readers |= dict.fromkeys(tail.numbers, rows[number])
+    numbers = _tails(analysis, layouts)
+    rows = dict(zip(numbers, rows_of(analysis.step, list(map(analysis.tail, numbers)), values), strict=True))
     kept = sorted({layout.group for layout in layouts})
     return Jacobians(
         decay={number: _matrix(analysis, analysis.tail(number), rows[number]) for number in kept},
@@ -46,15 +42,13 @@ def linearise(analysis: Analysis, layouts: Sequence[TraceLayout], values: Env) -
 
 
 def _tails(analysis: Analysis, layouts: Iterable[TraceLayout]) -> list[int]:
-    """The tails that are read for these layouts, whatever reads another before it."""
+    """The tails that are read for these layouts, and all that read them through filters."""
     needed, plain = {layout.group for layout in layouts}, len(analysis.tails)
     if max(needed, default=-1) < plain:
         return sorted(needed)
-    holding = {n: plain + i for i, tail in enumerate(analysis.filtered.tails) for n in tail.numbers}
-    for number in reversed(range(plain, plain + len(analysis.filtered.tails))):
-        if number in needed:
-            needed.update(holding[one.state] for one in analysis.tail(number).filters)
-    return sorted(needed)
+    filtered = analysis.filtered.tails
+    more = with_readers(filtered, [analysis.tail(number) for number in needed if number >= plain])
+    return sorted(needed.union(plain + filtered.index(tail) for tail in more))
 
 
 def _matrix(analysis: Analysis, tail: Tail, rows: Rows) -> Matrix:

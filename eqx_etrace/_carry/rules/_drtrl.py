@@ -36,10 +36,14 @@ class DRTRL(AbstractPositionRule):
     - `trace_dtype`: the dtype in which the trace is stored, such as `jnp.bfloat16`; None for that of the step.
       Arithmetic is in the dtype of the step whatever this is; the trace is rounded once per step or window. The
       trace of a complex weight stays in the dtype of the step.
+    - `filters`: keep filtered traces, too? A readout r <- c r + W z that reads the units of a group and leaks at one
+      rate c for all of its outputs owes to their weights W ebar, with one more trace ebar <- c ebar + dz/dh e. So what
+      goes through it is exact. They are found by structure: c may be a parameter, differ between lanes, or be reset.
 
     Source: Wang et al., "Scalable online learning of recurrent and spiking networks" (brainscale), D-RTRL;
     Murray, "Local online learning in recurrent networks with random feedback", eLife 2019; the diagonal
-    approximation of Williams and Zipser, Neural Computation 1989.
+    approximation of Williams and Zipser, Neural Computation 1989. The filtered trace: Bellec et al., "A solution to the
+    learning dilemma for recurrent networks of spiking neurons", Nature Communications 2020, Methods.
     """
 
     trace_dtype: DTypeLike | None = eqx.field(default=None, static=True, converter=as_dtype)
@@ -55,11 +59,10 @@ class DRTRL(AbstractPositionRule):
 
     def advance(self, layout: TraceLayout, value: Stored, drive: Drive) -> Stored:
         if drive.x is None:
-            return Stored(roll_in_place(value.e, drive.decay, drive.response), ())
+            return Stored(roll_in_place(layout.head, value.e, drive.decay, drive.response, None), ())
         status, x = next_status(value.status, drive), kept_finite(drive.x, lane_status(drive.x))
         decay, response = jax.tree.map(finite, (drive.decay, drive.response))
-        new = [None if d is None else layout.head.outer(d, x) for d in response]
-        return Stored(roll_in_place(value.e, decay, new), status)
+        return Stored(roll_in_place(layout.head, value.e, decay, response, x), status)
 
     def advance_window(self, layout: TraceLayout, value: Stored, window: Window) -> Stored:
         drive = window.composed

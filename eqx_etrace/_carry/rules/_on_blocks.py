@@ -12,11 +12,12 @@ from jaxtyping import Array, Inexact, PyTree
 
 from ..._read import Cut
 from .._transition import Signal, Transition, Transitions
+from ..by_position import TraceLayout
 from ..on_blocks import advance_influence, BlockLayout, contract_influence, entered_rows, zero_influence
 from ._drtrl import DRTRL
 from ._rule import AbstractKeeper, AbstractRule, Weight
 
-_DIAGONAL = DRTRL()
+_DIAGONAL, _FILTERED = DRTRL(filters=False), DRTRL()
 
 
 class AbstractBlockRule(AbstractRule):
@@ -33,18 +34,26 @@ class AbstractBlockRule(AbstractRule):
         """The most memory that the traces may take."""
 
     def keep(self, weight: Weight) -> Sequence[AbstractKeeper]:
-        """One influence for every source; where all credit stays in its position, the trace of `DRTRL` instead."""
-        if self._is_by_position(weight):
-            return _DIAGONAL.keep(weight)
+        """One influence for every source; or the trace of `DRTRL`, where that holds all credit and is no larger."""
+        instead = self._instead(weight)
+        if instead is not None:
+            return instead.keep(weight)
         return [BlockKeeper(self, weight, layout) for layout in weight.blocks(self.steps)]
 
-    def _is_by_position(self, weight: Weight) -> bool:
-        return self.steps is None and weight.is_exact_by_position
+    def _instead(self, weight: Weight) -> DRTRL | None:
+        """Whose trace is exact, and no larger."""
+        if self.steps is not None:
+            return None
+        if weight.by_position.is_exact:
+            return _DIAGONAL
+        is_better = weight.filtered.is_exact and _size(weight.filtered.sites) <= _size(weight.blocks(None))
+        return _FILTERED if is_better else None
 
     def drops(self, weight: Weight, parameter: int) -> tuple[Cut, ...]:
         """What no Jacobian follows, and what is reached in more steps."""
-        if self._is_by_position(weight):
-            return _DIAGONAL.drops(weight, parameter)
+        instead = self._instead(weight)
+        if instead is not None:
+            return instead.drops(weight, parameter)
         cuts = list(weight.analysis.unfollowed[parameter])
         for keeper in self.keep(weight):
             if isinstance(keeper, BlockKeeper) and not keeper.layout.is_whole:
@@ -59,8 +68,9 @@ class AbstractBlockRule(AbstractRule):
 
     def holds_all(self, weight: Weight) -> bool:
         """Every influence is whole, and all that it goes through is followed."""
-        if self._is_by_position(weight):
-            return _DIAGONAL.holds_all(weight)
+        instead = self._instead(weight)
+        if instead is not None:
+            return instead.holds_all(weight)
         is_whole = all(layout.is_whole for layout in weight.blocks(self.steps))
         return is_whole and not any(weight.analysis.unfollowed[p] for p in weight.parameters)
 
@@ -101,6 +111,11 @@ class BlockKeeper(AbstractKeeper):
     @property
     def missed_at_window_0(self) -> int:
         return self.weight.analysis.past_new
+
+
+def _size(layouts: Sequence[TraceLayout] | Sequence[BlockLayout]) -> int:
+    """How many numbers are kept."""
+    return sum(math.prod(one.shape) * (len(one.states) if isinstance(one, TraceLayout) else 1) for one in layouts)
 
 
 class TraceTooLargeError(ValueError):

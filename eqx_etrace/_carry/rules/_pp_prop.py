@@ -61,6 +61,9 @@ class PPProp(AbstractPositionRule):
       gradients NaN: learn the `a` of `jax.nn.sigmoid(a)` instead.
     - `trace_dtype`: the dtype in which the factors are stored, such as `jnp.bfloat16`; None for that of the step.
       Those of a complex weight stay in the dtype of the step.
+    - `filters`: keep the filters of leaky readouts as more states of e_f, as `DRTRL` does? Off by default: the inputs
+      of a filter are older than those of the units that it filters, and one average e_x serves both. It helps some
+      networks, and hurts others.
 
     Source: Wang et al., "Scalable online learning of recurrent and spiking networks" (brainscale), ES-D-RTRL.
     """

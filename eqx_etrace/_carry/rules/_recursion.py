@@ -15,8 +15,11 @@ from jaxtyping import Array, Inexact
 from ..._times import times
 from .._head import Head
 from .._status import entering, finite, lane_status, scaled, Stored, through, worst
-from ..by_position import Drive, Matrix
+from ..by_position import Drive, Matrix, Rows
 from ..xla import after
+
+_MANY = 8
+"""Blocks of states that read one another: a block is copied."""
 
 Value = tuple[Inexact[Array, "..."], ...]
 """One array per state that the trace supports."""
@@ -27,14 +30,48 @@ def roll(value: Value, decay: Matrix, new: Sequence[Inexact[Array, "..."] | None
     return tuple(_row(s, value, decay[s], new[s]) for s in range(len(value)))
 
 
-def roll_in_place(value: Value, decay: Matrix, new: Sequence[Inexact[Array, "..."] | None]) -> Value:
-    """The same, one state after the other: each is written over once no other has still to read it."""
+def roll_in_place(head: Head, value: Value, decay: Matrix, response: Rows, x: Inexact[Array, "b m k"] | None) -> Value:
+    """The same with new = dh/dy (x) x: each state is written over once no other has still to read it."""
+    if x is not None and _is_cyclic(decay):
+        return _by_blocks(head, value, decay, response, x)
     advanced = dict(enumerate(value))
     last: list[Array] = []
     for s in _order(decay):
-        advanced[s] = _row(s, value, after(last, decay[s]), new[s])
+        advanced[s] = _row(s, value, after(last, decay[s]), _entering(head, response[s], x))
         last = [advanced[s]]
     return tuple(advanced[s] for s in range(len(value)))
+
+
+def _by_blocks(head: Head, value: Value, decay: Matrix, response: Rows, x: Inexact[Array, "b m k"]) -> Value:
+    """States that read one another, a block of the trace at a time.
+
+    No order spares them: one old trace must survive, and XLA would copy all of it. Here what survives is a block. Its
+    new rows depend on one another before they are written, or XLA would copy the whole trace for every block.
+    """
+    axis, count = head.blocks(_MANY)
+    size = head.shape[axis] // count
+
+    def part(rows: Any, start: Array) -> Array:
+        return jax.lax.dynamic_slice_in_dim(rows, start, size, axis)
+
+    def block(value: Value, start: Array) -> tuple[Value, None]:
+        here, rows, entering = jax.tree.map(lambda a: part(a, start), (value, decay, response))
+        met = x if axis == 2 else part(x, start)
+        new = [_row(s, here, rows[s], _entering(head, entering[s], met)) for s in range(len(value))]
+        written = zip(value, after(new, new), strict=True)
+        return tuple(jax.lax.dynamic_update_slice_in_dim(e, one, start, axis) for e, one in written), None
+
+    return jax.lax.scan(block, value, jnp.arange(0, head.shape[axis], size))[0]
+
+
+def _entering(head: Head, response: Inexact[Array, "..."] | None, x: Inexact[Array, "..."] | None) -> Array | None:
+    return None if response is None else head.outer(response, x)
+
+
+def _is_cyclic(decay: Matrix) -> bool:
+    """Is there no order in which every state is written over after all that read it?"""
+    order = _order(decay)
+    return any(decay[r][s] is not None for i, s in enumerate(order) for r in order[i + 1 :])
 
 
 def _order(decay: Matrix) -> list[int]:
@@ -79,7 +116,8 @@ def fold(head: Head, value: Stored, drive: Drive) -> Stored:
     In blocks, because the product is as large as what it is added to.
     """
     status, drive = next_status(value.status, drive), jax.tree.map(finite, drive)
-    axis, count = head.blocks(4)
+    is_tied = _is_cyclic(drive.decay)
+    axis, count = head.blocks(_MANY if is_tied else 4)
     size = head.shape[axis] // count
 
     def part(rows: Any, start: Array, along: int) -> Array:
@@ -89,13 +127,14 @@ def fold(head: Head, value: Stored, drive: Drive) -> Stored:
         x = drive.x if axis == 2 else part(drive.x, start, axis + 1)
         decay, response = jax.tree.map(lambda d: part(d, start, axis), drive.decay), drive.response
         here = tuple(part(e, start, axis) for e in value)
-        updated, last = list(value), []
+        new: dict[int, Array] = {}
         for s in _order(decay):
-            row, d = after(last, (decay[s], response[s]))
-            new = None if d is None else jnp.einsum("tbmn,tbmk->bmnk", part(d, start, axis + 1), x)
-            updated[s] = jax.lax.dynamic_update_slice_in_dim(value[s], _row(s, here, row, new), start, axis)
-            last = [updated[s]]
-        return tuple(updated), None
+            row, d = after([] if is_tied else list(new.values())[-1:], (decay[s], response[s]))
+            entered = None if d is None else jnp.einsum("tbmn,tbmk->bmnk", part(d, start, axis + 1), x)
+            new[s] = _row(s, here, row, entered)
+        ready = [new[s] for s in range(len(value))]
+        written = zip(value, after(ready, ready) if is_tied else ready, strict=True)
+        return tuple(jax.lax.dynamic_update_slice_in_dim(e, one, start, axis) for e, one in written), None
 
     return Stored(jax.lax.scan(block, value.e, jnp.arange(0, head.shape[axis], size))[0], status)
 

@@ -232,11 +232,6 @@ class Weight:
         analysis, sites = self.analysis, tuple(self.layouts.filtered.get(self.variable, []))
         return Followed(self, sites, analysis.dropped_but_for_filters, analysis.filtered.every)
 
-    @property
-    def is_exact_by_position(self) -> bool:
-        """Does the part of the Jacobian that stays in its position hold all credit that matters?"""
-        return not any(map(self.by_position.dropped, self.parameters))
-
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Followed:
@@ -252,6 +247,11 @@ class Followed:
     def dropped(self, parameter: int) -> Sequence[Cut]:
         """The credit of one parameter that is dropped."""
         return self.cuts[parameter]
+
+    @property
+    def is_exact(self) -> bool:
+        """Does it hold all credit that matters?"""
+        return not any(map(self.dropped, self.weight.parameters))
 
     @property
     def is_whole(self) -> bool:

@@ -14,7 +14,7 @@ none of its own to keep: a learning signal of r is one of zbar, pulled back thro
 place are filtered together; then c is a small matrix, and b a vector. A filter may itself be read: by a filter further
 on, which then stands in the positions of a z of its own.
 
-Source: the filtered trace of e-prop (Bellec et al., Nature Communications 2020, equation 28), for any linear reader.
+Source: the filtered trace of e-prop (Bellec et al., Nature Communications 2020, Methods), for any linear reader.
 """
 
 import dataclasses

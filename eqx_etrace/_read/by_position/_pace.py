@@ -4,21 +4,18 @@ c and b are one number for all of a state, whatever the numbers, if the equation
 the tail are staged for that, and never run.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import jax
 import numpy as np
 
 from ..primitives import Contraction, Flow
-from ..program import classes, elements, flatten, MANY, merge, Mixing, NONE, Positions, Program, sameness
+from ..program import classes, elements, flatten, indices, MANY, meets_data, Mixing, NONE, Positions, Program, sameness
 from ..step import Step
 from ._filter import Entrance
 from ._passes import read_by
 from ._rows import Rows, rows_of
-from ._tail import Tail
-
-Labels = Mapping[Any, Positions]
+from ._tail import Tail, with_readers
 
 
 class Pace:
@@ -26,62 +23,47 @@ class Pace:
 
     def __init__(self, step: Step, tails: Sequence[Tail], tail: Tail):
         self.step, self.tail = step, tail
-        self.decay, self.entered = _labelled_rows(step, _with_readers(tails, tail))
+        self.rows = _labelled_rows(step, with_readers(tails, [tail]))
 
     def lanes(self, at: Entrance, reached: Sequence[int]) -> Positions | None:
         """For each element of z an element of y that it reaches, if these move at one pace; None if they do not."""
         where = dict(zip(self.tail.numbers, self.tail.positions, strict=True))
         parts = [
-            _at(self.decay[s, r], elements(where[r], at.frame))
+            _at(self.rows.decay[s, r], elements(where[r], at.frame))
             for s in reached
             for r in reached
-            if (s, r) in self.decay
+            if (s, r) in self.rows.decay
         ]
-        parts += [self.entered[s, at.edge] for s in reached if (s, at.edge) in self.entered]
+        entrance = len(self.tail.sites) + self.tail.entrances.index(at)
+        parts += [self.rows.response[s, entrance] for s in reached if (s, entrance) in self.rows.response]
         one_pace = np.where(at.frame == NONE, NONE, classes(parts).reshape(at.frame.shape))
         fallen = _fallen(self.step.program, at, one_pace)
         if (fallen == MANY).any():
             return None
         first = np.full(1 + int(one_pace.max(initial=-1)), NONE)
-        first[one_pace.ravel()[::-1]] = np.arange(one_pace.size)[::-1]
+        enters = np.flatnonzero(one_pace >= 0)[::-1]
+        first[one_pace.ravel()[enters]] = enters
         first = np.append(first, NONE)  # of elements that reach nothing
         return first[fallen]
 
 
-def _with_readers(tails: Sequence[Tail], tail: Tail) -> list[Tail]:
-    """A tail, after all that reads it."""
-    holding = {number: one for one in tails for number in one.numbers}
-    readers = dict.fromkeys(id(holding[one.state]) for one in tail.filters)
-    by_id = {id(one): one for one in tails}
-    found: list[Tail] = []
-    for reader in readers:
-        found += [one for one in _with_readers(tails, by_id[reader]) if one not in found]
-    return [*found, tail]
-
-
-def _labelled_rows(step: Step, tails: Sequence[Tail]) -> tuple[Labels, Labels]:
-    """Of the rows of the last of these tails, after all that reads it: of D, and of what enters at entrances."""
+def _labelled_rows(step: Step, tails: Sequence[Tail]) -> Rows:
+    """The rows of the first of these tails, which all that reads it follows: labels, and no numbers."""
     program = step.program
     read = sorted({v for tail in tails for v in read_by(step, tail)} - set(program.constants))
-    keys: list[tuple[list[Any], list[Any]]] = []
+    rows = Rows(tails[0])
 
     def run(values: list[jax.Array]) -> list[jax.Array]:
         env = {**program.constants, **dict(zip(read, values, strict=True))}
-        readers: dict[int, Rows] = {}
-        rows = Rows({}, {}, {})
-        for tail in tails:
-            rows = rows_of(step, tail, env, readers)
-            readers |= dict.fromkeys(tail.numbers, rows)
-        keys.append((list(rows.decay), list(rows.entered)))
-        return [*rows.decay.values(), *rows.entered.values()]
+        rows.decay, rows.response = (first := rows_of(step, tails, env)[0]).decay, first.response
+        return [*rows.decay.values(), *rows.response.values()]
 
     staged = flatten(jax.make_jaxpr(run)([program.avals[v] for v in read]), None, by_value=True)
     known = sameness(program, read, {})
     labels = {i: known[v] for i, v in zip(staged.inputs, read, strict=True) if v in known}
     found = sameness(staged, staged.outputs, labels)
-    own = [found.get(v, np.arange(int(np.prod(staged.shape(v)))).reshape(staged.shape(v))) for v in staged.outputs]
-    decay, entered = keys[-1]
-    return dict(zip(decay, own, strict=False)), dict(zip(entered, own[len(decay) :], strict=True))
+    own = iter([found.get(v, indices(staged.shape(v))) for v in staged.outputs])
+    return Rows(tails[0], {key: next(own) for key in rows.decay}, {key: next(own) for key in rows.response})
 
 
 def _at(labels: Positions, index: Positions) -> Positions:
@@ -100,7 +82,7 @@ def _fallen(program: Program, at: Entrance, labels: Positions) -> Positions:
         mine = contraction.factors[at.operand]
         apart = _together(contraction.apart(labels, at.operand))
         return mine.together(np.broadcast_to(apart, mine.sizes))
-    if at.equation.traits.flow is Flow.CONVOLVED:
+    if at.equation.traits.flow is Flow.CONVOLVED and meets_data(at.equation, 1 - at.operand):
         x_dims, _, y_dims = at.equation.params["dimension_numbers"]
         batch = labels.transpose(y_dims).reshape(labels.shape[y_dims[0]], -1)
         lead = np.broadcast_to(_together(batch).reshape(-1, *(1,) * (len(shape) - 1)), [shape[d] for d in x_dims])
@@ -110,7 +92,7 @@ def _fallen(program: Program, at: Entrance, labels: Positions) -> Positions:
 
 def _together(labels: Positions) -> Positions:
     """The labels along the last axis as one: MANY where they differ."""
-    total = labels[..., :1]
-    for i in range(1, labels.shape[-1]):
-        total = merge(total, labels[..., i : i + 1])
-    return total
+    named = labels != NONE
+    first = np.max(labels, -1, where=named, initial=NONE, keepdims=True)
+    differ = (named & (labels != first)).any(-1, keepdims=True)
+    return np.where(differ, MANY, first)

@@ -8,7 +8,8 @@ with c and b those of r: numbers that r, wherever z reaches it, has in common.
 """
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -17,76 +18,74 @@ from jaxtyping import Array
 from ..._times import times
 from ..program import elements, NONE, pick, Positions
 from ..step import Step
-from ._filter import Edge, Filter
+from ._filter import Edge
 from ._passes import Env, passes
 from ._tail import Tail
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass
 class Rows:
-    """States and filters by number; what is zero by structure is absent."""
+    """Of one tail: states and filters by number; what is zero by structure is absent. Arrays, or labels of them."""
 
-    decay: Mapping[tuple[int, int], Array]
+    tail: Tail
+    decay: dict[tuple[int, int], Any] = dataclasses.field(default_factory=dict)
     """(s, s') D, in the layout of the old state s'."""
-    response: Mapping[tuple[int, int], Array]
-    """(s, site) dh_s/dy, in the layout of y."""
-    entered: Mapping[tuple[int, Edge], Array]
-    """(s, edge) The same at an entrance."""
+    response: dict[tuple[int, int], Any] = dataclasses.field(default_factory=dict)
+    """(s, site) dh_s/dy, in the layout of y; after the sites, of what enters at the entrances."""
 
+    def entered(self, state: int, edge: Edge) -> Array:
+        """dh_s/dy at an entrance."""
+        at = [entrance.edge for entrance in self.tail.entrances].index(edge)
+        return self.response[state, len(self.tail.sites) + at]
 
-def rows_of(step: Step, tail: Tail, values: Env, readers: Mapping[int, Rows]) -> Rows:
-    """Of one tail. `readers` are the rows of the tails that read it, by the number of a state or filter of theirs."""
-    found, leaves, sites = passes(step, tail, values), tail.group.leaves, len(tail.sites)
-    decay, shifted = {}, {}
-    for (end, of), d in found.items():
-        for number, b in _ends(tail, end, readers):
+    def add(self, number: int, found: Mapping[int, Array], scale: "_Scale | None" = None) -> None:
+        """The row of a state or filter, from what a pass found, by the number of what that is made of."""
+        leaves, positions = self.tail.group.leaves, self.tail.group.positions
+        frames = [*self.tail.sites, *self.tail.entrances]
+        for of, d in found.items():
             if of < len(leaves):
-                old = tail.group.positions[of]
-                decay[number, leaves[of]] = d if b is None else times(_over(b, old), d)
+                self.decay[number, leaves[of]] = _scaled(scale, positions[of], d)
             else:
-                y = _frame(tail, of - len(leaves))
-                shifted[number, of - len(leaves)] = d if b is None else times(_over(b, y), d)
-    for one in tail.filters:
-        decay |= {(one.number, other.number): c for other, c in _beside(tail, one, readers)}
-    return Rows(
-        decay=decay,
-        response={(s, i): d for (s, i), d in shifted.items() if i < sites},
-        entered={(s, tail.entrances[i - sites].edge): d for (s, i), d in shifted.items() if i >= sites},
-    )
+                shift = of - len(leaves)
+                self.response[number, shift] = _scaled(scale, frames[shift].frame, d)
 
 
 _Scale = tuple[Positions, Array]
 """Positions of z, and b in their layout."""
 
 
-def _ends(tail: Tail, end: int, readers: Mapping[int, Rows]) -> Iterator[tuple[int, _Scale | None]]:
-    """The states and filters that an end of the passes is a row of, by number, and the factor that it gets."""
-    if end < len(tail.group.leaves):
-        yield tail.group.leaves[end], None
-        return
-    source = tail.read[end - len(tail.group.leaves)]
-    for one in tail.filters:
-        if one.entrance.source == source and one.is_entered:
-            b = readers[one.state].entered[one.state, one.entrance.edge]
-            yield one.number, (one.positions, _by_lane(b, one.lanes))
+def rows_of(step: Step, tails: Sequence[Tail], values: Env) -> list[Rows]:
+    """Of these tails, and all that reads them through filters among them."""
+    found = [passes(step, tail, values) for tail in tails]
+    rows = [Rows(tail) for tail in tails]
+    holding = {number: one for one in rows for number in one.tail.numbers}
+    for one, ends in zip(rows, found, strict=True):
+        for end, leaf in enumerate(one.tail.group.leaves):
+            one.add(leaf, _made_of(ends, end))
+    # By number: what a filter stands for comes first, be it in the same tail.
+    every = [(one, mine, ends) for mine, ends in zip(rows, found, strict=True) for one in mine.tail.filters]
+    for one, mine, ends in sorted(every, key=lambda entry: entry[0].number):
+        reader, end = holding[one.state], len(mine.tail.group.leaves) + mine.tail.read.index(one.entrance.source)
+        if one.is_entered:
+            b = _by_lane(reader.entered(one.state, one.entrance.edge), one.lanes)
+            mine.add(one.number, _made_of(ends, end), (one.positions, b))
+        for other in filter(one.is_fed_by, mine.tail.filters):
+            c = reader.decay[one.state, other.state]
+            mine.decay[one.number, other.number] = _by_lane(c, _picked(other.reads, one.lanes))
+    return rows
 
 
-def _beside(tail: Tail, one: Filter, readers: Mapping[int, Rows]) -> Iterator[tuple[Filter, Array]]:
-    """The filters that this one is made of in the next step, and by which factor."""
-    for other in tail.filters:
-        if one.is_fed_by(other):
-            c = readers[one.state].decay[one.state, other.state]
-            yield other, _by_lane(c, _picked(other.reads, one.lanes))
+def _made_of(found: Mapping[tuple[int, int], Array], end: int) -> dict[int, Array]:
+    return {of: d for (at, of), d in found.items() if at == end}
 
 
-def _frame(tail: Tail, shift: int) -> Positions:
-    return [*tail.sites, *tail.entrances][shift].frame
-
-
-def _over(scale: _Scale, frame: Positions) -> Array:
-    """b in the layout of a variable with this frame."""
+def _scaled(scale: _Scale | None, frame: Positions, d: Array) -> Array:
+    """b, in the layout of a variable with this frame, times a derivative by it."""
+    if scale is None:
+        return d
     positions, b = scale
-    return b if positions.shape == frame.shape and (positions == frame).all() else pick(b, elements(positions, frame))
+    is_same = positions.shape == frame.shape and (positions == frame).all()
+    return times(b if is_same else pick(b, elements(positions, frame)), d)
 
 
 def _picked(values: Positions, index: Positions) -> Positions:

@@ -132,6 +132,16 @@ class Tail:
         return [*states, *made]
 
 
+def with_readers(among: Sequence[Tail], tails: Sequence[Tail]) -> list[Tail]:
+    """These tails, and all that read them through filters."""
+    holding = {number: tail for tail in among for number in tail.numbers}
+    found = list(tails)
+    for tail in found:
+        readers = dict.fromkeys(holding[one.state] for one in tail.filters)
+        found += [reader for reader in readers if reader not in found]
+    return found
+
+
 @dataclasses.dataclass(frozen=True)
 class Knowledge:
     """What the stages before have found, by variable."""

@@ -48,7 +48,10 @@ def _own(program: Program, var: int) -> Positions:
     shape, value = program.shape(var), program.constants.get(var)
     if value is None or isinstance(value, Tracer) or _jax.is_key(value) or np.size(value) > _LARGE:
         return indices(shape)
-    return np.unique(np.broadcast_to(np.asarray(value), shape), return_inverse=True)[1].reshape(shape)
+    whole = np.ascontiguousarray(np.broadcast_to(np.asarray(value), shape)).reshape(-1)
+    # By their bits: 0.0 and -0.0 are equal, and what is made of them need not be.
+    bits = whole.view(np.dtype((np.void, whole.itemsize)))
+    return np.unique(bits, return_inverse=True)[1].reshape(shape)
 
 
 def _hands_on(program: Program, eqn: Equation) -> bool:
