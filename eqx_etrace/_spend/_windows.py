@@ -10,20 +10,22 @@ The window is a plain VJP of the step, so every parameter has its exact within-w
 by step; the factors of their products are kept over a chunk of steps.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from .._carry import TraceLayout, Transition
+from .._carry import DRTRL, rarely, TraceLayout, Transition
 from ._call import Arrays, Call, Carry, Inputs
-from ._closed_step import is_closed, take_closed_step
+from ._closed_step import holds_all, is_closed, take_closed_step
 from ._evaluate import Aside, window_function
 from ._gradient import add, factors_of, Gradient, Left, settle, steps_to_keep, unrolled
 from ._hand_over import hand_over, same_signal
 from ._one_step import at_window_0, at_window_1, take_step
-from ._transition import advance, advance_window, Values
+from ._span import advance_span, any_spoiled, in_span, span_drives
+from ._transition import advance, advance_window, transitions_of, Values
 
 
 class Estimate(NamedTuple):
@@ -80,6 +82,9 @@ def many_steps(call: Call, values: Values, window: int, length: int) -> Estimate
     """The gradient of the sum of `length` losses, at fixed parameters; inputs have a leading time axis."""
     if window > 1:
         return _chunked(call, values, window, length, _one_window)
+    span = call.plan.span
+    if span is not None and _is_exact(call, window):
+        return _chunked(call, values, span.steps(length), length, lambda *chunk: _exact_chunk(*chunk, window))
 
     def steps(chunk: Call, values: Values, size: int) -> Estimate:
         del size
@@ -90,16 +95,60 @@ def many_steps(call: Call, values: Values, window: int, length: int) -> Estimate
 
 def _one_window(call: Call, values: Values, size: int) -> Estimate:
     """A window of steps, differentiated as one, and handed over to the traces of its first state."""
-    variables = call.weights, call.state.inexact, call.no_shifts(size)
-    (out, new), pull, aside = jax.vjp(window_function(call), *variables, has_aux=True)
-    direct, on_old, on_heads = pull(([jnp.ones_like(out[0])], [jnp.zeros_like(s) for s in new]))
-    own = Gradient(direct, factors_of(call, aside.taps, on_heads))
-    gradient = hand_over(call, own, values, same_signal(call, on_old))
+    loss, gradient, state, aside = _pulled_window(call, values, size)
 
     def after(first: Arrays) -> Values:
         return advance_window(call, values, aside.taps, first)
 
-    return Estimate(out[0], _aux(aside), gradient, Carry(new, aside.state_rest), after)
+    return Estimate(loss, _aux(aside), gradient, state, after)
+
+
+def _pulled_window(call: Call, values: Values, size: int) -> tuple[jax.Array, Gradient, Carry, Aside]:
+    """The losses of a window, its gradient with what it hands over, and the state after it."""
+    variables = call.weights, call.state.inexact, call.no_shifts(size)
+    (out, new), pull, aside = jax.vjp(window_function(call), *variables, has_aux=True)
+    direct, on_old, on_heads = pull(([jnp.ones_like(out[0])], [jnp.zeros_like(s) for s in new]))
+    own = Gradient(direct, factors_of(call, aside.taps, on_heads))
+    return out[0], hand_over(call, own, values, same_signal(call, on_old)), Carry(new, aside.state_rest), aside
+
+
+def _is_exact(call: Call, window: int) -> bool:
+    """Is the sum over steps the same at any window? If the traces hold all credit, and at window 0 if it sees it all.
+
+    Then what a window gives and hands over to J_0 is sum_t (g_theta,t + g_s,t . J_t-1) with the true J, all of it
+    BPTT, whatever the window.
+    """
+    spanned = in_span(call)
+    others = [keeper for i, keeper in enumerate(call.plan.keepers) if i not in spanned]
+    if not spanned or not all(isinstance(keeper.rule, DRTRL) for keeper in others):
+        return False
+    return is_closed(call.plan) if window == 0 else holds_all(call.plan)
+
+
+def _exact_chunk(call: Call, values: Values, size: int, window: int) -> Estimate:
+    """Windows 0 and 1 where all is exact: a chunk of steps as one window; one by one if that would spoil anything."""
+    assert call.plan.span is not None
+    loss, gradient, state, aside = _pulled_window(call, values, size)
+    direct, (drives, _) = settle(call, gradient), span_drives(call, call.plan.span)
+    infinite = [~jnp.isfinite(ct).all() for ct in direct]
+    spoiled = functools.reduce(jnp.logical_or, infinite, any_spoiled(call, values, drives))
+
+    def one_by_one(before: tuple[Arrays, Values]) -> tuple[Arrays, Values]:
+        found = _step_by_step(call, before[1], window)
+        return settle(call, found.gradient), found.advance([])
+
+    direct, before = rarely(spoiled, (direct, values), one_by_one)
+
+    def after(first: Arrays) -> Values:
+        transitions, kept = transitions_of(call, aside.taps, first), advance_span(call, before, drives, spoiled, first)
+        for i, keeper in enumerate(call.plan.keepers):
+            if i not in kept:
+                # A trace by position is small: both are made.
+                advanced = keeper.advance_window(values[i], transitions)
+                kept[i] = jax.tree.map(lambda slow, fast: jnp.where(spoiled, slow, fast), before[i], advanced)
+        return tuple(kept[i] for i in range(len(values)))
+
+    return Estimate(loss, _aux(aside), Gradient(direct), state, after)
 
 
 def _step_by_step(call: Call, start: Values, window: int) -> Estimate:

@@ -10,7 +10,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Inexact
+from jaxtyping import Array, Bool, Inexact, Int
 
 from ..._read import Analysis
 from .._dtype import widest
@@ -22,12 +22,12 @@ PullNew = Callable[[list[Array]], tuple[list[Array], list[Array], list[Array]]]
 
 
 class BlockDrive(eqx.Module):
-    """What one step does to the influence of one source; over many steps stacked along time."""
+    """What one step does to the influence of one source, or a window of steps together."""
 
-    jacobian: Inexact[Array, "*t g r r2"]
-    """J between the scalars of every group."""
+    jacobian: Inexact[Array, "g r r2"]
+    """J between the scalars of every group; of a window their product."""
     response: Inexact[Array, "*t g r q"]
-    """dh/dy"""
+    """dh/dy; of a window that of every step, carried to the end, stacked along time."""
     x: Inexact[Array, "*t b m k"] | None
     """What the weight met; None where it is used otherwise than by a head."""
 
@@ -38,7 +38,7 @@ def block_drives(
     """By the number of a layout. `values` are those of what heads met, by variable."""
     if not layouts:
         return {}
-    on_weights, on_old, on_heads = written_out(for_each(pull))(_seeds(analysis))
+    on_weights, on_old, on_heads = written_out(for_each(pull))(seeds_of(analysis, analysis.structure.colours))
     old = jax.vmap(as_scalars)(on_old)
     heads = {use.output: ct for use, ct in zip(analysis.body.heads, on_heads, strict=True)}
     weights = dict(zip(analysis.body.weights, on_weights, strict=True))
@@ -77,9 +77,8 @@ def as_scalars(leaves: Sequence[Inexact[Array, "..."]]) -> Inexact[Array, " n"]:
     return jnp.concatenate([leaf.reshape(-1).astype(dtype) for leaf in leaves])
 
 
-def _seeds(analysis: Analysis) -> list[Array]:
+def seeds_of(analysis: Analysis, colours: Int[np.ndarray, " n"]) -> list[Array]:
     """For every colour, ones on its scalars of the new state."""
-    colours = analysis.structure.colours
     hot = jnp.asarray(colours)[None] == jnp.arange(int(colours.max(initial=0)) + 1)[:, None]
     seeds, start = [], 0
     for var in analysis.step.new_states:

@@ -12,7 +12,7 @@ from jaxtyping import Array, Inexact, PyTree
 
 from ..._read import Cut
 from .._transition import Signal, Transition, Transitions
-from ..on_blocks import advance_influence, BlockLayout, contract_influence, entered_rows, zero_influence
+from ..on_blocks import advance_influence, BlockLayout, contract_influence, entered_rows, through_window, zero_influence
 from ._drtrl import DRTRL
 from ._rule import AbstractKeeper, AbstractRule, Weight
 
@@ -78,9 +78,10 @@ class BlockKeeper(AbstractKeeper):
     def advance(self, value: PyTree[Array], transition: Transition) -> PyTree[Array]:
         return advance_influence(self.layout, value, transition.block_drive(self.layout))
 
-    def advance_window(self, value: PyTree[Array], transitions: Transitions) -> None:
-        """The product of a window's Jacobians is no smaller than the influence: step by step."""
-        del value, transitions
+    def advance_window(self, value: PyTree[Array], transitions: Transitions) -> PyTree[Array] | None:
+        """One product with what all steps do together, where that is known: of a whole block."""
+        drive = transitions.block_window(self.layout)
+        return None if drive is None else through_window(self.layout, value, drive, transitions.idle)
 
     def contract(self, value: PyTree[Array], signal: Signal) -> Inexact[Array, "..."]:
         return contract_influence(self.layout, value, signal.on_scalars)
