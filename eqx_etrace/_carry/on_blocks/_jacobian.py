@@ -55,8 +55,15 @@ def block_drives(
 
 
 def _jacobian(layout: BlockLayout, colours: np.ndarray, old: Inexact[Array, "c n"]) -> Inexact[Array, "g r r2"]:
-    at = np.maximum(layout.slots, 0)
-    read = take(old, colours[at][:, :, None] * old.shape[1] + at[:, None, :])
+    """Where blocks overlap, so that together they are larger than J, by way of J: a program holds no index as large."""
+    at, count = np.maximum(layout.slots, 0), old.shape[1]
+    if at.size * at.shape[1] > count**2:
+        whole = jnp.where(layout.structure.jacobian.toarray(), old[np.maximum(colours, 0)], 0)
+        rows, columns = jnp.asarray(at)[:, :, None], jnp.asarray(at)[:, None, :]
+        valid = jnp.asarray(layout.slots >= 0)
+        read = jnp.where(valid[:, :, None] & valid[:, None, :], whole[rows, columns], 0)
+        return read.astype(jnp.finfo(layout.dtype).dtype)
+    read = take(old, colours[at][:, :, None] * count + at[:, None, :])
     return where_kept(layout.within, read).astype(jnp.finfo(layout.dtype).dtype)
 
 

@@ -30,13 +30,20 @@ def zero_influence(layout: BlockLayout) -> Any:
 def advance_influence(layout: BlockLayout, value: Any, drive: BlockDrive) -> Any:
     """After one more step."""
     if drive.x is None:
-        return apply_blocks(drive.jacobian, value) + drive.response
+        return _where_kept(layout, apply_blocks(drive.jacobian, value) + drive.response)
     first = layout.lanes[:, :1]
     lanes = take(lane_status(drive.x).reshape(-1), first if (layout.lanes == first).all() else layout.lanes)
     new = finite(drive.response)[..., None] * features_of(layout, finite(drive.x))[:, None]
     before = through_blocks(drive.jacobian, value.status[..., None])[..., 0]
     status = worst([before, entering_any(drive.response, lanes[:, None])], value.status.dtype)
-    return Stored(scale_blocks(finite(drive.jacobian), value.e) + new, status)
+    return Stored(_where_kept(layout, scale_blocks(finite(drive.jacobian), value.e) + new), status)
+
+
+def _where_kept(layout: BlockLayout, e: Inexact[Array, "g r q ..."]) -> Inexact[Array, "g r q ..."]:
+    """Without what rows influence beyond the scalars that they are kept on."""
+    if layout.kept is None:
+        return e
+    return jnp.where(layout.kept.reshape(*layout.kept.shape, *(1,) * (e.ndim - 3)), e, 0)
 
 
 def contract_influence(layout: BlockLayout, value: Any, signal: Inexact[Array, " n"]) -> Inexact[Array, "..."]:

@@ -182,7 +182,7 @@ def through_window(layout: BlockLayout, value: Any, drive: BlockDrive, idle: Boo
     if drive.x is None:
         return apply_blocks(jacobian, value) + jnp.where(idle, 0, drive.response)
     before = through_blocks(jacobian, value.status[..., None])[..., 0]
-    entered = jnp.where((drive.response != 0).any((0, -1)) & ~idle, 1, 0)
+    entered = jnp.where((drive.response != 0).any((0, -1)) & ~idle, 1.0, 0.0)
     e = _fold(layout, value.e, jacobian, drive, idle)
     return Stored(e, worst([before, entered], value.status.dtype))
 
@@ -218,7 +218,7 @@ def _fold(
 _BLOCKS = 8
 
 
-def _by_group(layout: BlockLayout, x: Inexact[Array, "t b m k"]) -> Inexact[Array, "t g k"] | Inexact[Array, "t g q k"]:
+def _by_group(layout: BlockLayout, x: Inexact[Array, "t b m k"]) -> Inexact[Array, "t g ..."]:
     """What the rows of every group met: one vector where all of them share a lane and its features."""
     first = layout.lanes[:, :1]
     if layout.columns is None and (layout.lanes == first).all():
