@@ -122,12 +122,12 @@ def test_it_goes_on_from_a_trace_of_before():
     step, model, state, lead = dense(draw)
     xs, ys = data(draw, 50, lead)
     online = etr.etrace_grad(step, etr.RTRL())
-    carry, parts = (state, online.init(model, state, xs[0], ys[0])), []
+    trace, parts = online.init(model, state, xs[0], ys[0]), []
     for some in (slice(0, 7), slice(7, 8), slice(8, 50)):
-        found, *carry = online.scan(model, *carry, xs[some], ys[some])
+        found, state, trace = online.scan(model, state, trace, xs[some], ys[some])
         parts.append(found)
     total = jtu.tree_map(lambda *grads: sum(grads), *parts)
-    close(total, oracle.bptt(step, model, state, xs, ys))
+    close(total, oracle.bptt(step, model, jnp.zeros(N), xs, ys))
 
 
 def spoiling(draw):

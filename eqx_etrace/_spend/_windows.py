@@ -84,7 +84,11 @@ def many_steps(call: Call, values: Values, window: int, length: int) -> Estimate
         return _chunked(call, values, window, length, _one_window)
     span = call.plan.span
     if span is not None and _is_exact(call, window):
-        return _chunked(call, values, span.steps(length), length, lambda *chunk: _exact_chunk(*chunk, window))
+
+        def at_once(chunk: Call, values: Values, size: int) -> Estimate:
+            return _exact_chunk(chunk, values, size, window)
+
+        return _chunked(call, values, span.steps(length), length, at_once)
 
     def steps(chunk: Call, values: Values, size: int) -> Estimate:
         del size

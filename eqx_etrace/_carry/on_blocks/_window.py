@@ -183,25 +183,26 @@ def through_window(layout: BlockLayout, value: Any, drive: BlockDrive, idle: Boo
         return apply_blocks(jacobian, value) + jnp.where(idle, 0, drive.response)
     before = through_blocks(jacobian, value.status[..., None])[..., 0]
     entered = jnp.where((drive.response != 0).any((0, -1)) & ~idle, 1.0, 0.0)
-    e = _fold(layout, value.e, jacobian, drive, idle)
+    x = _by_group(layout, jnp.where(idle, 0, drive.x))
+    e = _fold(value.e, jacobian, drive.response, x, idle)
     return Stored(e, worst([before, entered], value.status.dtype))
 
 
 def _fold(
-    layout: BlockLayout,
     e: Inexact[Array, "g r q k"],
     jacobian: Inexact[Array, "g r r2"],
-    drive: BlockDrive,
+    response: Inexact[Array, "t g r q"],
+    x: Inexact[Array, "t g ..."],
     idle: Bool[Array, ""] | bool,
 ) -> Inexact[Array, "g r q k"]:
     """P_0 e + sum_s A_s (x) x_s, a few rows of every block at a time: the products are as large as what they read."""
-    rows, x = e.shape[2], _by_group(layout, jnp.where(idle, 0, drive.x))
+    rows = e.shape[2]
     count = min(rows, _BLOCKS)
     size = rows // count
 
     def part(e: Array, start: int | Array, size: int) -> Array:
         old = jax.lax.dynamic_slice_in_dim(e, start, size, 2)
-        entering = jnp.where(idle, 0, jax.lax.dynamic_slice_in_dim(drive.response, start, size, 3))
+        entering = jnp.where(idle, 0, jax.lax.dynamic_slice_in_dim(response, start, size, 3))
         if x.ndim == 3:
             new = jnp.einsum("tgrq,tgk->grqk", entering, x)
         else:
