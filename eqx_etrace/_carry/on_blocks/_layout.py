@@ -100,13 +100,14 @@ class BlockLayout:
     def _pools(self) -> "list[Pool] | None":
         """Rows on all that they reach together; None if that takes a fifth more memory than each by itself.
 
-        Their scalars are written out only where the sizes say that it may be so.
+        Their scalars are written out only where there are more kinds of rows than lanes, and the sizes say that it may
+        be so.
         """
         sizes, kinds = self.reach.sizes[self.order], self.reach.kinds[self.order]
         rows = np.flatnonzero(kinds >= 0)
         known, first, of = np.unique(kinds[rows], return_index=True, return_inverse=True)
         all_scalars = np.isin(self.structure.leaf, list(self.own)).sum() * rows.size
-        if known.size < 2 or all_scalars > 1.2 * self._lane_count * sizes.max() * rows.size:
+        if known.size <= self._lane_count or all_scalars > 1.2 * self._lane_count * sizes.max() * rows.size:
             return None
         return find_pools(rows, of, self.reach.written_out(self.order[rows[first]]))
 
