@@ -222,7 +222,10 @@ def test_derivatives_through_chunks(window, short):
         (_, gradient), state, trace = online.scan(model, state, trace, xs, window=window)
         return gradient, state, trace
 
-    wanted = along(lambda *args: call_by_call(online, *args, [xs], window)[1:])
+    def called(model, state, trace):
+        return call_by_call(online, model, state, trace, [xs], window)[1:]
+
+    wanted = along(called)
     assert_close(along(scanned), wanted, 1e-9)
 
 

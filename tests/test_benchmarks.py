@@ -36,4 +36,4 @@ def test_the_tracked_table_has_these_columns(history):
     header, *measured = rows(history.TABLE)
     assert header == list(history.COLUMNS) and measured
     assert {len(row) for row in measured} == {len(header)}
-    assert {row[header.index("benchmark")] for row in measured} == {"throughput", "structure", "first_call"}
+    assert {row[header.index("benchmark")] for row in measured} == {"throughput", "structure", "dense", "first_call"}

@@ -2,13 +2,23 @@ from .._times import times
 from ._head import FactoredShare
 from ._transition import filter_signals, Signal, Transition, Transitions
 from .by_position import Drive, Jacobians, linearise, OfTail, taps_of, TraceLayout, When, Window
-from .on_blocks import block_drives, BlockDrive, BlockLayout, PullNew
+from .on_blocks import (
+    block_drives,
+    BlockDrive,
+    BlockLayout,
+    is_spoiled,
+    make_span,
+    PullNew,
+    Span,
+    window_drives,
+)
 from .rules import (
     AbstractBlockRule,
     AbstractKeeper,
     AbstractPositionRule,
     AbstractRule,
     as_bytes,
+    BlockKeeper,
     check_limits,
     DRTRL,
     Layouts,
@@ -21,4 +31,4 @@ from .rules import (
     TraceTooLargeError,
     Weight,
 )
-from .xla import for_each
+from .xla import after, for_each, rarely, written_out

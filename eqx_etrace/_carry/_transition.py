@@ -11,7 +11,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Inexact
+from jaxtyping import Array, Bool, Inexact
 
 from .._read import Analysis, pick
 from .by_position import carry_back, compose, Drive, Jacobians, OfTail, TraceLayout, When, Window
@@ -56,6 +56,15 @@ class Transitions:
     """Of every step, stacked along time: found when a keeper asks first."""
     first: Sequence[Inexact[Array, "..."]] = ()
     """What must be known before a trace is written over."""
+    on_blocks: Mapping[int, BlockDrive] = dataclasses.field(default_factory=dict)
+    """What they do together to influences on whole blocks, by the number of a source, where that has been found."""
+
+    idle: Bool[Array, ""] | bool = False
+    """Where it holds, these influences stay as they are: they were taken step by step."""
+
+    def block_window(self, layout: BlockLayout) -> BlockDrive | None:
+        """What they do together to one influence on blocks; None where it must be taken step by step."""
+        return self.on_blocks.get(layout.number)
 
     def after(self, first: Sequence[Inexact[Array, "..."]]) -> "Transitions":
         """The same; what is advanced by them is written over in place, once all of `first` is known."""

@@ -18,11 +18,11 @@ from jaxtyping import Array
 from .._carry import Signal
 from .._read import evaluate, union
 from ._call import Arrays, Call, Carry
-from ._evaluate import Aside, step_function
+from ._evaluate import Aside, pull_from_new_state, step_function
 from ._gradient import factors_of, Gradient, multiplied
 from ._hand_over import hand_over, same_signal
 from ._plan import places, Plan
-from ._transition import advance, pull_from_new_state, transition_of, Values
+from ._transition import advance, transition_of, Values
 
 
 class ClosedStep(NamedTuple):
@@ -59,13 +59,17 @@ def _never_pulled(on_new: list[Array]) -> Any:
 
 def is_closed(plan: Plan) -> bool:
     """By structure: does the output read the old state through the new one alone, and is every weight followed?"""
-    analysis = plan.analysis
-    step, bits = analysis.step, analysis.bits
-    grouped = {leaf for group in analysis.groups for leaf in group.leaves}
-    if not analysis.read_out.is_closed or len(grouped) != len(step.new_states):
+    grouped = {leaf for group in plan.analysis.groups for leaf in group.leaves}
+    if not plan.analysis.read_out.is_closed or len(grouped) != len(plan.analysis.step.new_states):
         return False
+    return holds_all(plan)
+
+
+def holds_all(plan: Plan) -> bool:
+    """Do the traces hold all that every weight does to any new state?"""
+    step, bits = plan.analysis.step, plan.analysis.bits
     credit = union(bits, step.new_states) & ((1 << len(step.parameters)) - 1)
-    entering = [weight for weight in analysis.body.weights if bits.get(weight, 0) & credit]
+    entering = [weight for weight in plan.analysis.body.weights if bits.get(weight, 0) & credit]
     return all(plan.assignment.holds_all(weight) for weight in entering)
 
 

@@ -12,6 +12,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
+from .._carry import PullNew
 from .._read import evaluate, Runnable
 from ._call import Arrays, Call, Carry, Inputs
 
@@ -84,6 +85,12 @@ def new_state_function(call: Call, stops: frozenset[int] = frozenset()) -> Calla
         return state, aside
 
     return new
+
+
+def pull_from_new_state(call: Call, stops: frozenset[int] = frozenset()) -> tuple[Arrays, PullNew, Aside]:
+    """One step, to be pulled back from its new state alone; derivatives stop at the variables in `stops`."""
+    variables = call.weights, call.state.inexact, call.no_shifts()
+    return jax.vjp(new_state_function(call, stops), *variables, has_aux=True)
 
 
 def window_function(call: Call) -> Callable[[Arrays, Arrays, Arrays], Any]:

@@ -8,7 +8,17 @@ from typing import Any
 import jax
 from jaxtyping import Array, PyTree
 
-from .._carry import AbstractKeeper, BlockLayout, check_limits, Layouts, taps_of, TraceLayout
+from .._carry import (
+    AbstractKeeper,
+    BlockKeeper,
+    BlockLayout,
+    check_limits,
+    Layouts,
+    make_span,
+    Span,
+    taps_of,
+    TraceLayout,
+)
 from .._read import analyse, Analysis, stage_step, unfollowed_edges
 from ._assignment import assign, Assignment, RuleOrChoice
 from ._etrace import ETrace, inputs_of, Purpose
@@ -45,6 +55,11 @@ class Plan:
         edges = unfollowed_edges(step, self.analysis.body)
         outputs = [step.program.producer[first].outputs for first, _ in edges]
         return frozenset().union(*outputs)
+
+    @functools.cached_property
+    def span(self) -> Span | None:
+        """The influences that are carried through many steps at once, if any."""
+        return make_span(self.analysis, [k.layout for k in self.keepers if isinstance(k, BlockKeeper)])
 
     @functools.cached_property
     def purpose(self) -> Purpose:

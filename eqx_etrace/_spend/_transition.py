@@ -8,8 +8,9 @@ import jax
 from .._carry import AbstractKeeper, block_drives, for_each, linearise, PullNew, Transition, Transitions
 from ._call import Arrays, Call, Carry, Inputs
 from ._etrace import check_kept
-from ._evaluate import Aside, new_state_function
+from ._evaluate import pull_from_new_state
 from ._plan import places
+from ._span import in_span, Kept, through_span
 
 Values = tuple[Any, ...]
 """What every keeper keeps."""
@@ -24,12 +25,6 @@ def transition_of(call: Call, keepers: Sequence[AbstractKeeper], pull_new: PullN
         _, pull_new, _ = pull_from_new_state(call, plan.unfollowed)
     by_position = linearise(plan.analysis, sites, {**call.fixed, **values})
     return Transition(by_position, block_drives(plan.analysis, sources, pull_new, values))
-
-
-def pull_from_new_state(call: Call, stops: frozenset[int] = frozenset()) -> tuple[Arrays, PullNew, Aside]:
-    """One step, to be pulled back from its new state alone; derivatives stop at the variables in `stops`."""
-    variables = call.weights, call.state.inexact, call.no_shifts()
-    return jax.vjp(new_state_function(call, stops), *variables, has_aux=True)
 
 
 def transitions_of(call: Call, taps: Arrays) -> Transitions:
@@ -63,17 +58,19 @@ def advance_window(call: Call, values: Values, transitions: Transitions) -> Valu
     """All that is kept, through the steps of a window."""
     keepers = call.keepers
     advanced = [k.advance_window(value, transitions) for k, value in zip(keepers, values, strict=True)]
-    rolled = [i for i, value in enumerate(advanced) if value is None]
-    if rolled:
-        for i, value in zip(rolled, _rolled(call, rolled, [values[i] for i in rolled]), strict=True):
+    if in_span(call):
+        for i, value in through_span(call, values, transitions.first, _rolled).items():
             advanced[i] = value
+    rolled = [i for i, value in enumerate(advanced) if value is None]
+    for i, value in (_rolled(call, {i: values[i] for i in rolled}) if rolled else {}).items():
+        advanced[i] = value
     _check(keepers, values, advanced, "advance_window")
     return tuple(advanced)
 
 
-def _rolled(call: Call, which: list[int], values: list[Any]) -> list[Any]:
-    """These keepers through the steps of a window one by one, which are run again for that."""
-    keepers = [call.keepers[i] for i in which]
+def _rolled(call: Call, values: Kept) -> Kept:
+    """These, by the number of a keeper, through the steps of a window one by one, which are run again for that."""
+    keepers = [call.keepers[i] for i in values]
 
     def body(carry: tuple[Carry, list[Any]], inputs: Inputs) -> tuple[tuple[Carry, list[Any]], None]:
         state, values = carry
@@ -82,4 +79,5 @@ def _rolled(call: Call, which: list[int], values: list[Any]) -> list[Any]:
         transition = transition_of(here, keepers, pull_new, aside.taps)
         return (Carry(new, aside.state_rest), _advanced(keepers, values, transition)), None
 
-    return jax.lax.scan(body, (call.state, values), call.inputs)[0][1]
+    advanced = jax.lax.scan(body, (call.state, list(values.values())), call.inputs)[0][1]
+    return dict(zip(values, advanced, strict=True))

@@ -11,11 +11,12 @@ by step.
 
 Many windows make a chunk. What can wait until its end is done there, for all its steps at once: the products of heads,
 whose factors are kept (`_gradient`), and all that concerns a trace which follows D (`_at_once`). Other traces go
-through it window by window. At fixed parameters the length of a chunk changes no number.
+through it window by window. Where the traces are exact and on whole blocks, a chunk is one window itself
+(`_exact_chunk`). At fixed parameters the length of a chunk changes no number.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -25,31 +26,12 @@ from ._at_once import meet_at_once, Met, met
 from ._call import Arrays, Call, Carry, Inputs
 from ._chunk_length import chunks
 from ._closed_step import is_closed, take_closed_step
-from ._evaluate import Aside, window_function
-from ._gradient import add, factors_of, Gradient, Left, multiplied, settle, unrolled
+from ._estimate import aux_of, Estimate, pull_window
+from ._exact_chunk import exact_chunk, is_exact
+from ._gradient import add, Gradient, Left, multiplied, settle, unrolled
 from ._hand_over import hand_over, same_signal
 from ._one_step import at_window_0, at_window_1, take_step
 from ._transition import advance, advance_window, transitions_of, Values
-
-
-class Estimate(NamedTuple):
-    """What one step, or many, give."""
-
-    loss: jax.Array
-    aux: tuple[Arrays, Arrays]
-    gradient: Gradient
-    """Factors of heads are stacked along time, but for those of a single step."""
-    state: Carry
-    advance: Callable[[Arrays], Values]
-    """The traces after it; to be called with arrays that must be known first, such as the sum of all gradients."""
-    met: Met
-    """What keepers that follow D must know; stacked along time, but for those of a single step."""
-    left: dict[int, Left] | None = None
-    """What a single step leaves to be multiplied later, by the number of a keeper; None for more steps."""
-
-
-def _aux(aside: Aside) -> tuple[Arrays, Arrays]:
-    return aside.aux_inexact, aside.aux_rest
 
 
 def one_step(call: Call, values: Values, window: int) -> Estimate:
@@ -57,7 +39,7 @@ def one_step(call: Call, values: Values, window: int) -> Estimate:
     if is_closed(call.plan):
         done = take_closed_step(call, values)
         known = met(call, done.aside.taps, done.signal)
-        return Estimate(done.out[0], _aux(done.aside), done.gradient, done.new, lambda _: done.values, known, {})
+        return Estimate(done.out[0], aux_of(done.aside), done.gradient, done.new, lambda _: done.values, known, {})
     step = take_step(call)
     on_out, on_new = [jnp.ones_like(step.out[0])], [jnp.zeros_like(s) for s in step.new.inexact]
     own, on_old, _ = step.pull(on_out, on_new)
@@ -71,7 +53,7 @@ def one_step(call: Call, values: Values, window: int) -> Estimate:
     else:
         (gradient, signal), then = at_window_1(call, own, on_old, values), after
     known, left = met(call, step.aside.taps, signal), _left(call, gradient, step.transition)
-    return Estimate(step.out[0], _aux(step.aside), gradient, step.new, then, known, left)
+    return Estimate(step.out[0], aux_of(step.aside), gradient, step.new, then, known, left)
 
 
 def _left(call: Call, gradient: Gradient, transition: Transition) -> dict[int, Left]:
@@ -86,15 +68,27 @@ def _left(call: Call, gradient: Gradient, transition: Transition) -> dict[int, L
 
 def many_steps(call: Call, values: Values, window: int, length: int) -> Estimate:
     """The gradient of the sum of `length` losses, at fixed parameters; inputs have a leading time axis."""
-
-    size, at_once = chunks(call.plan, window, length)
+    size, run = _chunks(call, window, length)
 
     def chunk(here: Call, values: Values, size: int) -> tuple[Estimate, Arrays, Any]:
-        found = _chunk(here, values, window, size, at_once)
+        found = run(here, values, size)
         return found, settle(here, found.gradient), (found.loss, found.aux)
 
     (total, state, values), (losses, aux) = _in_pieces(call, values, size, length, chunk)
     return Estimate(losses, aux, Gradient(total), state, lambda _: values, Met([], {}))
+
+
+def _chunks(call: Call, window: int, length: int) -> tuple[int, Callable[[Call, Values, int], Estimate]]:
+    """How many steps make a chunk, and what takes one."""
+    span = call.plan.span
+    if span is not None and window <= 1 and is_exact(call, window):
+
+        def at_any_window(here: Call, values: Values, size: int) -> Estimate:
+            return exact_chunk(here, values, size, lambda values: _step_by_step(here, values, window, size))
+
+        return span.steps(length), at_any_window
+    size, at_once = chunks(call.plan, window, length)
+    return size, lambda here, values, size: _chunk(here, values, window, size, at_once)
 
 
 def _chunk(call: Call, values: Values, window: int, length: int, at_once: Sequence[bool]) -> Estimate:
@@ -134,21 +128,17 @@ def _when(call: Call, window: int) -> When:
 
 def _one_window(call: Call, values: Values, size: int) -> Estimate:
     """A window of steps, differentiated as one, and handed over to the traces of its first state."""
-    variables = call.weights, call.state.inexact, call.no_shifts(size)
-    (out, new), pull, aside = jax.vjp(window_function(call), *variables, has_aux=True)
-    direct, on_old, on_heads = pull(([jnp.ones_like(out[0])], [jnp.zeros_like(s) for s in new]))
-    own, signal = Gradient(direct, factors_of(call, aside.taps, on_heads)), same_signal(call, on_old)
-    gradient = hand_over(call, own, values, signal)
+    window = pull_window(call, values, size)
 
     def after(first: Arrays) -> Values:
-        return advance_window(call, values, transitions_of(call, aside.taps).after(first))
+        return advance_window(call, values, transitions_of(call, window.aside.taps).after(first))
 
     def at_the_first_step(g: jax.Array) -> jax.Array:
         return jnp.concatenate([g[None], jnp.zeros((size - 1, *g.shape), g.dtype)])
 
-    known = met(call, aside.taps, signal)
+    known = met(call, window.aside.taps, window.signal)
     known = known._replace(signals=jax.tree.map(at_the_first_step, known.signals))
-    return Estimate(out[0], _aux(aside), gradient, Carry(new, aside.state_rest), after, known)
+    return Estimate(window.losses, aux_of(window.aside), window.gradient, window.state, after, known)
 
 
 def _windows(call: Call, values: Values, window: int, length: int) -> Estimate:

@@ -30,7 +30,8 @@ class Row:
     trace_bytes: int
     """The memory of its trace, 0 where it shares the trace of an earlier row."""
     work: int
-    """Multiply-adds of one step on its trace, by which it advances and is contracted; counted where the memory is."""
+    """Multiply-adds of one step on its trace, by which it advances and is contracted; counted where the memory is. Of a
+    call per step: `scan` takes whole influences through many steps at once, for less."""
     rule: str
 
 

@@ -10,7 +10,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Inexact
+from jaxtyping import Array, Bool, Inexact, Int
 
 from ..._read import Analysis
 from .._dtype import widest
@@ -22,12 +22,12 @@ PullNew = Callable[[list[Array]], tuple[list[Array], list[Array], list[Array]]]
 
 
 class BlockDrive(eqx.Module):
-    """What one step does to the influence of one source; over many steps stacked along time."""
+    """What one step does to the influence of one source, or a window of steps together."""
 
-    jacobian: Inexact[Array, "*t g r r2"]
-    """J between the scalars of every group."""
+    jacobian: Inexact[Array, "g r r2"]
+    """J between the scalars of every group; of a window their product."""
     response: Inexact[Array, "*t g r q"]
-    """dh/dy"""
+    """dh/dy; of a window that of every step, carried to the end, stacked along time."""
     x: Inexact[Array, "*t b m k"] | None
     """What the weight met; None where it is used otherwise than by a head."""
 
@@ -38,7 +38,7 @@ def block_drives(
     """By the number of a layout. `values` are those of what heads met, by variable."""
     if not layouts:
         return {}
-    on_weights, on_old, on_heads = written_out(for_each(pull))(_seeds(analysis))
+    on_weights, on_old, on_heads = written_out(for_each(pull))(seeds_of(analysis, analysis.structure.colours))
     old = jax.vmap(as_scalars)(on_old)
     heads = {use.output: ct for use, ct in zip(analysis.body.heads, on_heads, strict=True)}
     weights = dict(zip(analysis.body.weights, on_weights, strict=True))
@@ -55,8 +55,15 @@ def block_drives(
 
 
 def _jacobian(layout: BlockLayout, colours: np.ndarray, old: Inexact[Array, "c n"]) -> Inexact[Array, "g r r2"]:
-    at = np.maximum(layout.slots, 0)
-    read = take(old, colours[at][:, :, None] * old.shape[1] + at[:, None, :])
+    """Where blocks overlap, so that together they are larger than J, by way of J: a program holds no index as large."""
+    at, count = np.maximum(layout.slots, 0), old.shape[1]
+    if at.size * at.shape[1] > count**2:
+        whole = jnp.where(layout.structure.jacobian.toarray(), old[np.maximum(colours, 0)], 0)
+        rows, columns = jnp.asarray(at)[:, :, None], jnp.asarray(at)[:, None, :]
+        valid = jnp.asarray(layout.slots >= 0)
+        read = jnp.where(valid[:, :, None] & valid[:, None, :], whole[rows, columns], 0)
+        return read.astype(jnp.finfo(layout.dtype).dtype)
+    read = take(old, colours[at][:, :, None] * count + at[:, None, :])
     return where_kept(layout.within, read).astype(jnp.finfo(layout.dtype).dtype)
 
 
@@ -77,9 +84,8 @@ def as_scalars(leaves: Sequence[Inexact[Array, "..."]]) -> Inexact[Array, " n"]:
     return jnp.concatenate([leaf.reshape(-1).astype(dtype) for leaf in leaves])
 
 
-def _seeds(analysis: Analysis) -> list[Array]:
+def seeds_of(analysis: Analysis, colours: Int[np.ndarray, " n"]) -> list[Array]:
     """For every colour, ones on its scalars of the new state."""
-    colours = analysis.structure.colours
     hot = jnp.asarray(colours)[None] == jnp.arange(int(colours.max(initial=0)) + 1)[:, None]
     seeds, start = [], 0
     for var in analysis.step.new_states:

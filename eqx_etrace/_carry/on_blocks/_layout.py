@@ -7,9 +7,11 @@ scalars and q rows, and k features, the trace is e[g, r, q, k]. Groups are padde
 import dataclasses
 import functools
 import itertools
+import math
 from collections.abc import Hashable, Sequence
 
 import numpy as np
+import scipy.sparse as sp
 from jaxtyping import Bool, Int
 
 from ..._read import Analysis, Matrix, Reach, Source, Structure, Zeros
@@ -69,15 +71,18 @@ class BlockLayout:
     def shape(self) -> tuple[int, ...]:
         """Known without the scalars themselves: (groups, scalars, rows, features)."""
         g, q = self._counts
-        r = int(self.reach.sizes[self.order].max(initial=0))
+        r = self._scalars
         return (g, r, q, self._features_kept) if self.head.has_features else (g, r, q)
 
     @functools.cached_property
     def _counts(self) -> tuple[int, int]:
         """Groups, and rows of the largest.
 
-        Rows that reach the same scalars are together, if they fall in groups of about one size; else each is by itself.
+        Rows that reach the same scalars are together, if they fall in groups of about one size; so are rows that reach
+        nearly all of what they reach together; else each is by itself.
         """
+        if self._pools is not None:
+            return len(self._pools), max(len(pool.rows) for pool in self._pools)
         kinds = self.reach.kinds[self.order]
         _, counts = np.unique(kinds[kinds >= 0], return_counts=True)
         most, count = int(counts.max(initial=0)), int(counts.sum())
@@ -85,8 +90,47 @@ class BlockLayout:
         return (count, 1) if most * counts.size > 1.2 * count else (counts.size, most)
 
     @functools.cached_property
+    def _scalars(self) -> int:
+        """Of the largest group."""
+        if self._pools is not None:
+            return max(pool.scalars.size for pool in self._pools)
+        return int(self.reach.sizes[self.order].max(initial=0))
+
+    @functools.cached_property
+    def _pools(self) -> "list[Pool] | None":
+        """Rows on all that they reach together; None if that takes a fifth more memory than each by itself.
+
+        Their scalars are written out only where there are more kinds of rows than lanes, and the sizes say that it may
+        be so.
+        """
+        sizes, kinds = self.reach.sizes[self.order], self.reach.kinds[self.order]
+        rows = np.flatnonzero(kinds >= 0)
+        known, first, of = np.unique(kinds[rows], return_index=True, return_inverse=True)
+        all_scalars = np.isin(self.structure.leaf, list(self.own)).sum() * rows.size
+        if known.size <= self._lane_count or all_scalars > 1.2 * self._lane_count * sizes.max() * rows.size:
+            return None
+        return find_pools(rows, of, self.reach.written_out(self.order[rows[first]]))
+
+    @property
+    def _lane_count(self) -> int:
+        return math.prod(self.head.shape[:2]) if self.head.has_features else 1
+
+    @functools.cached_property
+    def kept(self) -> Bool[np.ndarray, "g r q"] | None:
+        """Which rows are kept on which scalars of their group, where that is not all of them."""
+        if self._pools is None or self.is_whole:
+            return None
+        kept = np.zeros(self.shape[:3], bool)
+        for g, pool in enumerate(self._pools):
+            for q, held in enumerate(pool.held):
+                kept[g, np.searchsorted(pool.scalars, held), q] = True
+        return kept
+
+    @functools.cached_property
     def _members(self) -> list[list[int]]:
         """The rows of every group."""
+        if self._pools is not None:
+            return [pool.rows for pool in self._pools]
         by_kind: dict[int, list[int]] = {}
         for row, kind in enumerate(self.reach.kinds[self.order].tolist()):
             if kind >= 0:
@@ -98,6 +142,8 @@ class BlockLayout:
     @functools.cached_property
     def slots(self) -> Int[np.ndarray, "g r"]:
         """The scalars of the state; -1 where a group has fewer."""
+        if self._pools is not None:
+            return _padded([pool.scalars for pool in self._pools])
         one_of_each = np.array([self.order[rows[0]] for rows in self._members], int)
         return _padded(self.reach.written_out(one_of_each))
 
@@ -143,6 +189,35 @@ class BlockLayout:
         first = self.structure.first[self.order].T.tocsr()
         is_entry = _look_up(first, np.maximum(self.slots, 0)[:, :, None], np.maximum(self.rows, 0)[:, None, :])
         return is_entry & (self.slots >= 0)[:, :, None] & (self.rows >= 0)[:, None, :]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Pool:
+    """Rows that are kept on the same scalars, though each may reach fewer."""
+
+    rows: list[int]
+    scalars: Int[np.ndarray, " r"]
+    held: list[Int[np.ndarray, "_"]]
+    """By row, those that it reaches."""
+
+
+def find_pools(rows: np.ndarray, of: np.ndarray, reached: Sequence[np.ndarray]) -> list[Pool] | None:
+    """Rows that reach a scalar in common, directly or by others, together; None if that takes a fifth more memory.
+
+    `of` is the number of what a row reaches.
+    """
+    count = 1 + max(int(scalars.max()) for scalars in reached)
+    ends = np.cumsum([0, *map(len, reached)])
+    pattern = sp.csr_array((np.ones(ends[-1], bool), np.concatenate(reached), ends), shape=(len(reached), count))
+    _, labels = sp.csgraph.connected_components(pattern.astype(np.int32) @ pattern.T.astype(np.int32), directed=False)
+    pools = []
+    for label in range(1 + int(labels.max())):
+        mine = [i for i in range(rows.size) if labels[of[i]] == label]
+        held = [reached[of[i]] for i in mine]
+        pools.append(Pool(rows[mine].tolist(), np.unique(np.concatenate(held)), held))
+    most = max(pool.scalars.size for pool in pools) * max(len(pool.rows) for pool in pools) * len(pools)
+    alone = max(map(len, reached)) * rows.size
+    return pools if most <= 1.2 * alone else None
 
 
 def make_block_layout(analysis: Analysis, source: Source, steps: int | None, zeros: Zeros) -> BlockLayout:

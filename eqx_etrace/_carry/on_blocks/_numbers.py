@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Array, Inexact
 
 from .._status import entering_any, finite, lane_status, met, Stored, worst
-from ..xla import apply_blocks, scale_blocks, take, take_rows, through_blocks
+from ..xla import apply_blocks, contract_blocks, scale_blocks, take, take_rows, through_blocks
 from ._jacobian import BlockDrive, where_kept
 from ._layout import BlockLayout
 
@@ -30,20 +30,27 @@ def zero_influence(layout: BlockLayout) -> Any:
 def advance_influence(layout: BlockLayout, value: Any, drive: BlockDrive) -> Any:
     """After one more step."""
     if drive.x is None:
-        return apply_blocks(drive.jacobian, value) + drive.response
+        return _where_kept(layout, apply_blocks(drive.jacobian, value) + drive.response)
     first = layout.lanes[:, :1]
     lanes = take(lane_status(drive.x).reshape(-1), first if (layout.lanes == first).all() else layout.lanes)
-    new = finite(drive.response)[..., None] * _features(layout, finite(drive.x))[:, None]
+    new = finite(drive.response)[..., None] * features_of(layout, finite(drive.x))[:, None]
     before = through_blocks(drive.jacobian, value.status[..., None])[..., 0]
     status = worst([before, entering_any(drive.response, lanes[:, None])], value.status.dtype)
-    return Stored(scale_blocks(finite(drive.jacobian), value.e) + new, status)
+    return Stored(_where_kept(layout, scale_blocks(finite(drive.jacobian), value.e) + new), status)
+
+
+def _where_kept(layout: BlockLayout, e: Inexact[Array, "g r q ..."]) -> Inexact[Array, "g r q ..."]:
+    """Without what rows influence beyond the scalars that they are kept on."""
+    if layout.kept is None:
+        return e
+    return jnp.where(layout.kept.reshape(*layout.kept.shape, *(1,) * (e.ndim - 3)), e, 0)
 
 
 def contract_influence(layout: BlockLayout, value: Any, signal: Inexact[Array, " n"]) -> Inexact[Array, "..."]:
     """The cotangent of the effective weight, from one of every scalar of the state."""
     head, on_slots = layout.head, _on_slots(layout, signal).astype(layout.dtype)[:, None]
     if isinstance(value, Stored):
-        per_row = jnp.einsum("gr,gr...->g...", met(on_slots[:, 0], value.status), value.e)
+        per_row = contract_blocks(met(on_slots[:, 0], value.status), value.e)
     else:
         per_row = apply_blocks(on_slots, value)[:, 0]
     if not head.has_features:
@@ -81,7 +88,8 @@ def _in_order(layout: BlockLayout, values: Inexact[Array, "g q ..."]) -> Inexact
     return jnp.where(here, picked[np.maximum(where, 0)], 0)
 
 
-def _features(layout: BlockLayout, x: Inexact[Array, "b m k"]) -> Inexact[Array, "g q f"]:
+def features_of(layout: BlockLayout, x: Inexact[Array, "b m k"]) -> Inexact[Array, "g q f"]:
+    """What every row met, as far as it is kept."""
     per_row = take_rows(x.reshape(-1, x.shape[-1]), layout.lanes)
     if layout.columns is None:
         return per_row

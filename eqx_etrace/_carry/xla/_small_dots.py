@@ -45,6 +45,26 @@ def scale_blocks(jacobian: Inexact[Array, "g i j"], e: Inexact[Array, "g j q k"]
     return sum(terms[1:], terms[0])
 
 
+def contract_blocks(signal: Inexact[Array, "g j"], e: Inexact[Array, "g j q k"]) -> Inexact[Array, "g q k"]:
+    """g . e, by group, of a trace with features.
+
+    A few scalars at a time: one product of a vector and so large a matrix takes XLA 30 times as long.
+    """
+    count = e.shape[1]
+    if count <= _FEW:
+        return jnp.einsum("gj,gjqk->gqk", signal, e)
+    size = next(size for size in (4, 3, 2, 1) if count % size == 0)
+
+    def some(total: Array, start: Array) -> tuple[Array, None]:
+        for j in range(size):
+            one, row = (jax.lax.dynamic_index_in_dim(a, start + j, 1, keepdims=False) for a in (signal, e))
+            total = total + one[:, None, None] * row
+        return total, None
+
+    nothing = jnp.zeros((e.shape[0], *e.shape[2:]), jnp.result_type(signal, e))
+    return jax.lax.scan(some, nothing, jnp.arange(0, count, size))[0]
+
+
 def through_blocks(jacobian: Inexact[Array, "g i j"], status: Inexact[Array, "g j q"]) -> Inexact[Array, "g i q"]:
     """The status of J e, by group; if many, it is a sum over j of (none, one or many) times (none, one or many)."""
     count = status.shape[1]
