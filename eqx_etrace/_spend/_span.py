@@ -79,7 +79,9 @@ def any_spoiled(call: Call, values: Sequence[Any], drives: Drives) -> Bool[Array
     return functools.reduce(jnp.logical_or, spoiled)
 
 
-def advance_span(call: Call, values: Sequence[Any], drives: Drives, idle: Bool[Array, ""], first: Sequence[Array]) -> Kept:
+def advance_span(
+    call: Call, values: Sequence[Any], drives: Drives, idle: Bool[Array, ""], first: Sequence[Array]
+) -> Kept:
     """Through a window, once `first` is known; where `idle`, as they are."""
     jacobians = after(first, {number: drive.jacobian for number, drive in drives.items()})
     ready = {n: BlockDrive(jacobians[n], drive.response, drive.x) for n, drive in drives.items()}
