@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 import jax
+import jax.numpy as jnp
 import jax.tree_util as jtu
 from jax.core import eval_jaxpr
 from jaxtyping import Array, Bool
@@ -38,4 +39,4 @@ def rarely(condition: Bool[Array, ""], value: Tree, function: Callable[[Tree], T
 
         return run(*primals), jax.jvp(either, primals[1:], tangents[1:])[1]
 
-    return jtu.tree_unflatten(structure, run(condition, leaves, list(known)))
+    return jtu.tree_unflatten(structure, run(condition, leaves, [jnp.asarray(k) for k in known]))
