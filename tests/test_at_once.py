@@ -60,16 +60,18 @@ def call_by_call(online, model, state, trace, inputs, window):
 
 NAMES = [
     "vanilla_rnn",  # a dense recurrence
-    "recurrent_lif",  # spikes and a reset
     "adaptive_lif_with_synapse",  # three states
     "per_unit_time_constants",  # elementwise parameters
     "conv2d_batched",  # lanes are places and examples
-    "batched_heads_by_einsum",  # weights side by side
     "linear_recurrent_unit",  # complex
-    "resonators_that_drive_rate_units",  # complex beside real
     "gru",
-    "weight_used_twice_in_one_group",
     "tied_weight_in_two_groups",
+]
+MORE = [
+    "recurrent_lif",  # spikes and a reset
+    "batched_heads_by_einsum",  # weights side by side
+    "resonators_that_drive_rate_units",  # complex beside real
+    "weight_used_twice_in_one_group",
     "delayed_states",
     "permutation_after_projection",
     "depthwise_conv2d",
@@ -78,7 +80,7 @@ NAMES = [
 
 
 @pytest.mark.parametrize("window", [0, 1, 3])
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [*NAMES, *(pytest.param(name, marks=pytest.mark.slow) for name in MORE)])
 def test_chunks_change_no_number(name, window, short):
     short(4 if window < 2 else 6)
     loss_step, model, state, inputs = CASES[name].build()

@@ -94,8 +94,8 @@ def test_a_trace_is_advanced_in_place():
     assert temporary(compiled(online, online, model, state, trace, xs[0])) < 0.2 * whole
     for window in (1, 8):
         run = lambda *args, window=window: online.scan(*args, window=window)  # noqa: E731
-        # A quarter of it, and what is kept of every step of a chunk: no more than the trace.
-        assert temporary(compiled(run, online, model, state, trace, xs)) < whole
+        # A quarter of it, and what is kept of every step of a chunk: half of it.
+        assert temporary(compiled(run, online, model, state, trace, xs)) < 0.8 * whole
 
 
 def alif_step(model, state, x):

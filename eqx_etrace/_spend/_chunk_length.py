@@ -50,14 +50,14 @@ def steps_to_keep(plan: Plan, length: int) -> int:
 
 
 def _steps_at_once(plan: Plan, followers: Sequence[AbstractKeeper]) -> int:
-    """Until what is kept takes the memory of the traces."""
+    """Until what is kept takes half the memory of the traces."""
     layouts = [keeper.layout for keeper in followers if isinstance(keeper.layout, TraceLayout)]
     heads = [use.output for use in plan.analysis.body.heads]
     numbers = {layout.group: layout.leaves for layout in layouts}
     kept = _bytes(plan, [*plan.taps, *heads]) + sum(map(_bytes_at_a_site, layouts))
     # D, the signals, and what they come to at every step.
     kept += sum(3 * positions.size * 4 for group in numbers for positions in plan.analysis.tail(group).positions)
-    return min(_MOST_STEPS, max(sum(k.bytes for k in followers), _LITTLE) // max(kept, 1))
+    return min(_MOST_STEPS, max(sum(k.bytes for k in followers) // 2, _LITTLE) // max(kept, 1))
 
 
 def _bytes(plan: Plan, variables: Iterable[int]) -> int:

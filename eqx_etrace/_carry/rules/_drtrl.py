@@ -34,8 +34,8 @@ class DRTRL(AbstractPositionRule):
     **Arguments**
 
     - `trace_dtype`: the dtype in which the trace is stored, such as `jnp.bfloat16`; None for that of the step.
-      Arithmetic is in the dtype of the step whatever this is; the trace is rounded once per step or window. The
-      trace of a complex weight stays in the dtype of the step.
+      Arithmetic is in the dtype of the step whatever this is; the trace is rounded once per step, in `scan` once for
+      many. The trace of a complex weight stays in the dtype of the step.
     - `filters`: keep filtered traces, too? A readout r <- c r + W z that reads the units of a group and leaks at one
       rate c for all of its outputs owes to their weights W ebar, with one more trace ebar <- c ebar + dz/dh e. So what
       goes through it is exact. They are found by structure: c may be a parameter, differ between lanes, or be reset.
