@@ -162,10 +162,23 @@ def test_what_is_cut_off_stays_cut_off_though_it_was_infinite(window):
     close(jtu.tree_map(lambda x: x[0], both.values), held.values)
 
 
-def test_derivatives_through_chunks_are_those_through_steps():
+def with_a_key(draw):
+    """Inputs that are dropped at random: the state holds a key."""
+    inner, model, state, lead = dense(draw)
+
+    def step(m, state, x, y):
+        key, now = jax.random.split(state[1])
+        loss, h = inner(m, state[0], jnp.where(jax.random.bernoulli(now, 0.7, x.shape), x, 0), y)
+        return loss, (h, key)
+
+    return step, model, (state, jax.random.key(2)), lead
+
+
+@pytest.mark.parametrize("case", [dense, with_a_key])
+def test_derivatives_through_chunks_are_those_through_steps(case):
     """Of what an online gradient is, by the model: through the trace, and through what is done on rare occasions."""
     draw = draws()
-    step, model, state, lead = dense(draw)
+    step, model, state, lead = case(draw)
     xs, ys = data(draw, 6, lead)
     online = etr.etrace_grad(step, etr.RTRL())
     trace = online.init(model, state, xs[0], ys[0])
