@@ -83,6 +83,11 @@ def as_jax(value: Any) -> Any:
         return jnp.asarray(value)
 
 
+def is_reference(variable: Any) -> bool:
+    """Is it a mutable array, or what makes one?"""
+    return hasattr(variable.aval, "inner_aval")
+
+
 def is_inexact_reference(aval: Any) -> bool:
     """Is it the type of a mutable array of inexact numbers?"""
     return hasattr(aval, "inner_aval") and bool(jnp.issubdtype(aval.inner_aval.dtype, jnp.inexact))

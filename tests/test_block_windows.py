@@ -162,6 +162,21 @@ def test_what_is_cut_off_stays_cut_off_though_it_was_infinite(window):
     close(jtu.tree_map(lambda x: x[0], both.values), held.values)
 
 
+def test_a_chunk_keeps_little_of_a_wide_readout():
+    """Reverse mode keeps it at every step: then a chunk has fewer steps, and memory is that of the span's spare."""
+    draw, wide, batch = draws(), 500, 128
+
+    def step(m, h, x):
+        h = jax.vmap(cell, (None, 0, 0))(m["c"], h, x)
+        return jnp.sum(jnp.sin(jnp.sin(h @ m["r"].T)) ** 2), h
+
+    model, h, xs = {"c": recurrent(draw), "r": draw(wide, N)}, jnp.zeros((batch, N)), jnp.zeros((200, batch, INPUTS))
+    online = etr.etrace_grad(step, etr.RTRL())
+    trace = online.init(model, h, xs[0])
+    memory = jax.jit(online.scan).lower(model, h, trace, xs).compile().memory_analysis()
+    assert memory is not None and memory.temp_size_in_bytes < 1.5 * 2**26
+
+
 def with_a_key(draw):
     """Inputs that are dropped at random: the state holds a key."""
     inner, model, state, lead = dense(draw)

@@ -3,6 +3,7 @@
 import equinox as eqx
 import equinox.internal as eqxi
 import jax
+import jax.experimental
 import jax.numpy as jnp
 import pytest
 from oracle import bptt
@@ -224,3 +225,35 @@ def test_a_mutable_counter_is_no_hindrance():
     online = etr.etrace_grad(step, etr.DRTRL())
     jax.jit(online)(MODEL, STATE, online.init(MODEL, STATE, XS[0]), XS[0])
     assert counter[...] == 1
+
+
+def test_answers_from_outside_are_refused_with_the_line():
+    def asked(h, x):
+        return h + jax.experimental.io_callback(lambda x: x, jax.ShapeDtypeStruct(x.shape, x.dtype), x)
+
+    def in_a_loop(h, x):
+        return jax.lax.scan(lambda c, _: (asked(c, x), None), h, None, length=2)[0]
+
+    for function in (asked, in_a_loop):
+
+        def step(model, h, x, function=function):
+            h = jnp.tanh(model["a"] * h + function(h, jax.lax.stop_gradient(x)))
+            return jnp.mean(h), h
+
+        with pytest.raises(ValueError, match=r"not a pure function: .* at test_linear_rules.py:\d+ .*as an input"):
+            etr.etrace_grad(step, etr.DRTRL()).init(MODEL, STATE, XS[0])
+
+
+def test_what_only_tells_is_no_hindrance():
+    told = []
+
+    def step(model, h, x):
+        h = jnp.tanh(model["a"] * h + model["w"] * x)
+        jax.experimental.io_callback(told.append, None, h[0])
+        jax.debug.callback(told.append, h[0])
+        return jnp.mean(h**2), h
+
+    online = etr.etrace_grad(step, etr.DRTRL())
+    jax.block_until_ready(jax.jit(online)(MODEL, STATE, online.init(MODEL, STATE, XS[0]), XS[0]))
+    jax.effects_barrier()
+    assert len(told) == 2

@@ -9,6 +9,8 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+import jax.numpy as jnp
+
 from .._carry import AbstractKeeper, TraceLayout
 from ._plan import Plan
 
@@ -38,6 +40,15 @@ def chunks(plan: Plan, window: int, length: int) -> Chunks:
     if most >= _FEWEST_STEPS and (window <= 1 or windows > 1):
         return Chunks(windows * size, tuple(keeper.follows_d for keeper in plan.keepers))
     return Chunks(size if window > 1 else steps_to_keep(plan, length), step_by_step)
+
+
+def exact_steps(plan: Plan, length: int) -> int | None:
+    """In a chunk that is differentiated as one, by way of whole blocks; None if too few to be worth it."""
+    assert plan.span is not None
+    program = plan.analysis.step.program
+    made = [v for eqn in program.equations for v in eqn.outputs if jnp.issubdtype(program.avals[v].dtype, jnp.inexact)]
+    steps = plan.span.steps(length, _bytes(plan, made))
+    return steps if steps >= min(_FEWEST_STEPS, length) else None
 
 
 def steps_to_keep(plan: Plan, length: int) -> int:

@@ -24,7 +24,7 @@ import jax.numpy as jnp
 from .._carry import TraceLayout, Transition, When
 from ._at_once import meet_at_once, Met, met
 from ._call import Arrays, Call, Carry, Inputs
-from ._chunk_length import chunks
+from ._chunk_length import chunks, exact_steps
 from ._closed_step import is_closed, take_closed_step
 from ._estimate import aux_of, Estimate, pull_window
 from ._exact_chunk import exact_chunk, is_exact
@@ -80,13 +80,13 @@ def many_steps(call: Call, values: Values, window: int, length: int) -> Estimate
 
 def _chunks(call: Call, window: int, length: int) -> tuple[int, Callable[[Call, Values, int], Estimate]]:
     """How many steps make a chunk, and what takes one."""
-    span = call.plan.span
-    if span is not None and window <= 1 and is_exact(call, window):
+    exact = exact_steps(call.plan, length) if window <= 1 and is_exact(call, window) else None
+    if exact is not None:
 
         def at_any_window(here: Call, values: Values, size: int) -> Estimate:
             return exact_chunk(here, values, size, lambda values: _step_by_step(here, values, window, size))
 
-        return span.steps(length), at_any_window
+        return exact, at_any_window
     size, at_once = chunks(call.plan, window, length)
     return size, lambda here, values, size: _chunk(here, values, window, size, at_once)
 

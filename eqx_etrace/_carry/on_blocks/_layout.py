@@ -210,9 +210,8 @@ def find_pools(rows: np.ndarray, of: np.ndarray, reached: Sequence[np.ndarray]) 
     ends = np.cumsum([0, *map(len, reached)])
     pattern = sp.csr_array((np.ones(ends[-1], bool), np.concatenate(reached), ends), shape=(len(reached), count))
     _, labels = sp.csgraph.connected_components(pattern.astype(np.int32) @ pattern.T.astype(np.int32), directed=False)
-    pools = []
-    for label in range(1 + int(labels.max())):
-        mine = [i for i in range(rows.size) if labels[of[i]] == label]
+    pools, labels = [], labels[of]
+    for mine in np.split(np.argsort(labels, kind="stable"), np.cumsum(np.bincount(labels))[:-1]):
         held = [reached[of[i]] for i in mine]
         pools.append(Pool(rows[mine].tolist(), np.unique(np.concatenate(held)), held))
     most = max(pool.scalars.size for pool in pools) * max(len(pool.rows) for pool in pools) * len(pools)

@@ -71,9 +71,12 @@ class Span:
         """For every colour, ones on its scalars of the last state."""
         return seeds_of(self.analysis, self.colours)
 
-    def steps(self, length: int) -> int:
-        """How many at once, of so many: those that are worth it, and that memory allows."""
-        most = max(_SPARE, sum(map(_influence_bytes, self.layouts))) // max(1, self.bytes_per_step)
+    def steps(self, length: int, kept: int = 0) -> int:
+        """How many at once, of so many: those that are worth it, and that memory allows.
+
+        `kept`: the bytes that each leaves besides.
+        """
+        most = max(_SPARE, sum(map(_influence_bytes, self.layouts))) // max(1, self.bytes_per_step + kept)
         wanted = max([_STEPS, *(layout.shape[1] for layout in self.layouts)])
         most = max(1, min(most, wanted, length))
         whole = max(size for size in range(1, most + 1) if length % size == 0)
