@@ -164,7 +164,7 @@ def test_what_is_cut_off_stays_cut_off_though_it_was_infinite(window):
 
 def test_a_chunk_keeps_little_of_a_wide_readout():
     """Reverse mode keeps it at every step: then a chunk has fewer steps, and memory is that of the span's spare."""
-    draw, wide, batch = draws(), 500, 128
+    draw, wide, batch = draws(), 1000, 256
 
     def step(m, h, x):
         h = jax.vmap(cell, (None, 0, 0))(m["c"], h, x)
