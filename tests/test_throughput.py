@@ -117,6 +117,8 @@ def test_coupled_states_are_advanced_in_place():
     whole = trace_bytes(trace)
     assert whole == 2 * 4 * B * N * ((F + N + 1) + 1)
     assert temporary(compiled(online, online, model, (h, h + 0), trace, xs[0])) < 0.2 * whole
+    run = lambda *args: online.scan(*args, window=8)  # noqa: E731
+    assert temporary(compiled(run, online, model, (h, h + 0), trace, xs)) < 0.5 * whole
 
 
 def closed_step(model, state, x):

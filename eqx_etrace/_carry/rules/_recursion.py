@@ -127,14 +127,22 @@ def fold(head: Head, value: Stored, drive: Drive) -> Stored:
         x = drive.x if axis == 2 else part(drive.x, start, axis + 1)
         decay, response = jax.tree.map(lambda d: part(d, start, axis), drive.decay), drive.response
         here = tuple(part(e, start, axis) for e in value)
-        new: dict[int, Array] = {}
+
+        def row(s: int, first: list[Array]) -> Array:
+            d, entering = after(first, (decay[s], response[s]))
+            new = None if entering is None else jnp.einsum("tbmn,tbmk->bmnk", part(entering, start, axis + 1), x)
+            return _row(s, here, d, new)
+
+        def written(s: int, new: Array) -> Array:
+            return jax.lax.dynamic_update_slice_in_dim(value[s], new, start, axis)
+
+        if is_tied:
+            ready = [row(s, []) for s in range(len(value))]
+            return tuple(map(written, range(len(value)), after(ready, ready))), None
+        updated: dict[int, Array] = {}
         for s in _order(decay):
-            row, d = after([] if is_tied else list(new.values())[-1:], (decay[s], response[s]))
-            entered = None if d is None else jnp.einsum("tbmn,tbmk->bmnk", part(d, start, axis + 1), x)
-            new[s] = _row(s, here, row, entered)
-        ready = [new[s] for s in range(len(value))]
-        written = zip(value, after(ready, ready) if is_tied else ready, strict=True)
-        return tuple(jax.lax.dynamic_update_slice_in_dim(e, one, start, axis) for e, one in written), None
+            updated[s] = written(s, row(s, list(updated.values())[-1:]))
+        return tuple(updated[s] for s in range(len(value))), None
 
     return Stored(jax.lax.scan(block, value.e, jnp.arange(0, head.shape[axis], size))[0], status)
 
