@@ -111,14 +111,14 @@ def alif_step(model, state, x):
 
 def test_coupled_states_are_advanced_in_place():
     """a reads V, V does not read a: both traces, and no copy of either."""
-    _, model, h, _, xs = setup(8)
+    _, model, h, _, xs = setup(64)
     online = etr.etrace_grad(alif_step, RULE)
     trace = online.init(model, (h, h), xs[0])
     whole = trace_bytes(trace)
     assert whole == 2 * 4 * B * N * ((F + N + 1) + 1)
     assert temporary(compiled(online, online, model, (h, h + 0), trace, xs[0])) < 0.2 * whole
     run = lambda *args: online.scan(*args, window=8)  # noqa: E731
-    assert temporary(compiled(run, online, model, (h, h + 0), trace, xs)) < 0.5 * whole
+    assert temporary(compiled(run, online, model, (h, h + 0), trace, xs)) < 0.9 * whole  # with what a chunk keeps
 
 
 def closed_step(model, state, x):
