@@ -1,4 +1,4 @@
-"""Abstract or final; no private JAX; no bare type-ignores."""
+"""Abstract or final; no private JAX; no bare type-ignores; types are checked in every test."""
 
 import importlib
 import inspect
@@ -7,7 +7,10 @@ import pkgutil
 import re
 
 import equinox as eqx
+import jax.numpy as jnp
 import pytest
+from jaxtyping import Array, Float, jaxtyped, TypeCheckError
+from typechecker import checked
 
 import eqx_etrace
 
@@ -67,3 +70,20 @@ def test_exports_are_explicit():
     for line in text.splitlines():
         assert line == "" or line.startswith(("from .", "__version__")), line
         assert not line.startswith("from") or re.search(r"import (\w+) as \1$", line), line
+
+
+def test_functions_that_look_alike_are_all_checked():
+    """Each is made anew, and shares its check with the one before."""
+
+    def make():
+        @jaxtyped(typechecker=checked)
+        def one(x: Float[Array, " n"], y: Float[Array, " n"]) -> Float[Array, " n"]:
+            return x[:, None] + y
+
+        return one
+
+    for _ in range(3):
+        with pytest.raises(TypeCheckError, match="parameters"):
+            make()(jnp.ones(2), jnp.ones(3))
+        with pytest.raises(TypeCheckError, match="return"):
+            make()(jnp.ones(2), jnp.ones(2))

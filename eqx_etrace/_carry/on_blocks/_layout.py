@@ -210,9 +210,9 @@ def find_pools(rows: np.ndarray, of: np.ndarray, reached: Sequence[np.ndarray]) 
     ends = np.cumsum([0, *map(len, reached)])
     pattern = sp.csr_array((np.ones(ends[-1], bool), np.concatenate(reached), ends), shape=(len(reached), count))
     _, labels = sp.csgraph.connected_components(pattern.astype(np.int32) @ pattern.T.astype(np.int32), directed=False)
-    pools, labels = [], labels[of]
-    for mine in np.split(np.argsort(labels, kind="stable"), np.cumsum(np.bincount(labels))[:-1]):
-        held = [reached[of[i]] for i in mine]
+    pools, by_row = [], np.asarray(labels)[of]
+    for mine in np.split(np.argsort(by_row, kind="stable"), np.cumsum(np.bincount(by_row))[:-1]):
+        held = [reached[kind] for kind in of[mine].tolist()]
         pools.append(Pool(rows[mine].tolist(), np.unique(np.concatenate(held)), held))
     most = max(pool.scalars.size for pool in pools) * max(len(pool.rows) for pool in pools) * len(pools)
     alone = max(map(len, reached)) * rows.size
