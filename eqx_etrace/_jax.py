@@ -83,14 +83,14 @@ def as_jax(value: Any) -> Any:
         return jnp.asarray(value)
 
 
-def is_reference(variable: Any) -> bool:
-    """Is it a mutable array, or what makes one?"""
-    return hasattr(variable.aval, "inner_aval")
+def is_reference(aval: Any) -> bool:
+    """Is it the type of a mutable array?"""
+    return hasattr(aval, "inner_aval")
 
 
 def is_inexact_reference(aval: Any) -> bool:
-    """Is it the type of a mutable array of inexact numbers?"""
-    return hasattr(aval, "inner_aval") and bool(jnp.issubdtype(aval.inner_aval.dtype, jnp.inexact))
+    """Is it that of a mutable array of inexact numbers?"""
+    return is_reference(aval) and bool(jnp.issubdtype(aval.inner_aval.dtype, jnp.inexact))
 
 
 def written_out(eqn: Any) -> Staged | None:

@@ -146,9 +146,8 @@ def test_quickstart_runs_on_a_small_budget(tmp_path):
     text = run("quickstart.py", "--digits", "6400", "--lengths", "16", "64", "256", "--out", str(picture))
     for line in ["('syn', 'weight')", "  online: ", "    BPTT: ", "  chance: ", "stretch of 16, 64, 256 ms"]:
         assert line in text
-    online, by_bptt = (
-        [float(size) for size in re.findall(r"[\d.]+", line)] for line in text.splitlines() if line.endswith(" MB")
-    )
+    online, by_bptt = (re.findall(r"[\d.]+", line) for line in text.splitlines() if line.endswith(" MB"))
+    online, by_bptt = list(map(float, online)), list(map(float, by_bptt))
     assert online[-1] < 1.02 * online[0]  # what this library is for
     assert by_bptt[-1] > 3 * by_bptt[0]
     accuracy = {name: float(found) for name, found in re.findall(r"(\w+): ([\d.]+)%", text)}

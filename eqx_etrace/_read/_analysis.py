@@ -16,7 +16,7 @@ from ._new_states import find_read_out, ReadOut
 from .by_position import Cut, find_arrivals, find_hidden_groups, find_tail, HiddenGroup, Knowledge, Site, Tail
 from .on_blocks import find_structure, PatternTooLargeError, Structure
 from .program import union
-from .step import check_answers, check_loops, check_references, Path, Step
+from .step import check_loops, check_pure, Path, Step
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,8 +125,7 @@ class Analysis:
 
 def analyse(step: Step) -> Analysis:
     """Take a staged step apart."""
-    check_references(step.program)
-    check_answers(step.program)
+    check_pure(step.program)
     step, bits = without_still_states(*without_dead_ends(step))
     program = step.program
     check_loops(program, bits, (*step.out_inexact, *step.new_states))

@@ -33,7 +33,7 @@ _RATES = "what reads it does not move at one rate: one rate for all of it would 
 _LOOP = "what reads it feeds itself: without that it would be exact"
 _MOST = 8
 """Filters at one entrance. There is one for each way through layers that skip layers, and each takes a trace."""
-_MANY = "more than 8 states are reached through what reads it"
+_MANY = f"more than {_MOST} states are reached through what reads it"
 _Key = tuple[tuple[int, int], int]
 """An edge, and the first state or filter that it enters."""
 
@@ -167,8 +167,12 @@ class _Search:
 
     def result(self, tails: Sequence[Tail]) -> Filtered:
         every = {id(tail): self.closed(tail) for tail in tails}
-        used = [tail for tail in tails if tail.filters or any(self.is_open(tail, at) for at in tail.entrances)]
+        used = filter(self.takes_part, tails)
         return Filtered(tuple(every[id(tail)] for tail in used), tuple(every.values()))
+
+    def takes_part(self, tail: Tail) -> bool:
+        """Does it read others through filters, or is it read so?"""
+        return bool(tail.filters) or any(self.is_open(tail, at) for at in tail.entrances)
 
     def is_open(self, tail: Tail, at: Entrance) -> bool:
         return self.decided[self.key(tail, at)] is None

@@ -61,7 +61,8 @@ def span_drives(call: Call, span: Span) -> tuple[Drives, Carry]:
         by_weight = dict(zip(body.weights, on_weights, strict=True))
         by_output = {use.output: ct for use, ct in zip(body.heads, on_heads, strict=True)}
         # Heads that are added have one cotangent, which is kept once.
-        same.update((y, next(z for z in uses if by_output[z] is by_output[y])) for y in uses)
+        first: dict[int, int] = {}
+        same.update((y, first.setdefault(id(by_output[y]), y)) for y in uses)
         values = {**call.fixed, **dict(zip(call.plan.taps, aside.taps, strict=True))}
         left = {y: by_output[y] for y in same.values()}, {use.data: values[use.data] for use in uses.values()}
         return (on_old, {weight: ct + by_weight[weight] for weight, ct in total.items()}), left

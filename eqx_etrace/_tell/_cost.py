@@ -159,5 +159,5 @@ def passes_of(assignment: Assignment) -> int:
     """Reverse passes: one per colour for influences, one per state of every group with traces."""
     analysis, (sites, sources) = assignment.analysis, places(assignment.keepers)
     colours = 1 + int(analysis.structure.colours.max(initial=-1)) if sources else 0
-    tails = [analysis.tail(number) for number in sorted({site.group for site in sites})]
+    tails = map(analysis.tail, sorted({site.group for site in sites}))
     return colours + sum(len(tail.group.leaves) + len(tail.read) for tail in tails)
