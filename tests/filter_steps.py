@@ -72,6 +72,14 @@ def leak_of_every_output(m, s, x, y):
     return out(r, y), (V, r)
 
 
+def leak_that_the_units_decide(m, s, x, y):
+    """One leak for every output; but what decides it meets another output in each."""
+    V, r = s
+    V = lif(m, V, x)
+    r = jax.nn.sigmoid(V.mean()) * r + spike(V - 1) @ m["o"].T
+    return out(r, y), (V, r)
+
+
 def outputs_that_feed_each_other(m, s, x, y):
     V, r = s
     V = lif(m, V, x)

@@ -30,6 +30,7 @@ class Filtered:
 
 
 _RATES = "what reads it does not move at one rate: one rate for all of it would make it exact"
+_FACTORS = "it enters each of what reads it by a factor of its own: one factor for all would make it exact"
 _LOOP = "what reads it feeds itself: without that it would be exact"
 _MOST = 8
 """Filters at one entrance. There is one for each way through layers that skip layers, and each takes a trace."""
@@ -133,7 +134,7 @@ class _Search:
             self.paces[id(tail)] = Pace(self.step, tails, tail)
         lanes = self.paces[id(tail)].lanes(at, reached)
         if lanes is None:
-            self.decided[key] = _RATES
+            self.decided[key] = _FACTORS if self.paces[id(tail)].is_one_rate(at, reached) else _RATES
         elif len(reached) > _MOST:
             self.decided[key] = _MANY
         elif self.is_loop(tail, at):

@@ -27,15 +27,25 @@ class Pace:
 
     def lanes(self, at: Entrance, reached: Sequence[int]) -> Positions | None:
         """For each element of z an element of y that it reaches, if these move at one pace; None if they do not."""
+        entrance = len(self.tail.sites) + self.tail.entrances.index(at)
+        entering = [self.rows.response[s, entrance] for s in reached if (s, entrance) in self.rows.response]
+        return self._lanes(at, [*self._rates(at, reached), *entering])
+
+    def is_one_rate(self, at: Entrance, reached: Sequence[int]) -> bool:
+        """Is c one number, whatever b is?"""
+        rates = self._rates(at, reached)
+        return not rates or self._lanes(at, rates) is not None
+
+    def _rates(self, at: Entrance, reached: Sequence[int]) -> list[Positions]:
         where = dict(zip(self.tail.numbers, self.tail.positions, strict=True))
-        parts = [
+        return [
             _at(self.rows.decay[s, r], elements(where[r], at.frame))
             for s in reached
             for r in reached
             if (s, r) in self.rows.decay
         ]
-        entrance = len(self.tail.sites) + self.tail.entrances.index(at)
-        parts += [self.rows.response[s, entrance] for s in reached if (s, entrance) in self.rows.response]
+
+    def _lanes(self, at: Entrance, parts: Sequence[Positions]) -> Positions | None:
         one_pace = np.where(at.frame == NONE, NONE, classes(parts).reshape(at.frame.shape))
         fallen = _fallen(self.step.program, at, one_pace)
         if (fallen == MANY).any():
@@ -44,7 +54,7 @@ class Pace:
         enters = np.flatnonzero(one_pace >= 0)[::-1]
         first[one_pace.ravel()[enters]] = enters
         first = np.append(first, NONE)  # of elements that reach nothing
-        return first[fallen]
+        return np.asarray(first[fallen])  # of no axes NumPy makes a scalar
 
 
 def _labelled_rows(step: Step, tails: Sequence[Tail]) -> Rows:
@@ -67,7 +77,7 @@ def _labelled_rows(step: Step, tails: Sequence[Tail]) -> Rows:
 
 
 def _at(labels: Positions, index: Positions) -> Positions:
-    return np.where(index >= 0, labels.ravel()[np.maximum(index, 0)], NONE)
+    return np.asarray(np.where(index >= 0, labels.ravel()[np.maximum(index, 0)], NONE))
 
 
 def _fallen(program: Program, at: Entrance, labels: Positions) -> Positions:
