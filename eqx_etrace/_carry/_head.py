@@ -12,12 +12,13 @@ so that the trace of one state is e[b, m, n, k] and
     contract     sum_m g[b, m, n] e[b, m, n, k]                   the learning signal meets the trace
     pull         sum_m g[b, m, n] x[b, m, k]                      the head's own VJP
 
-A dense head contracts k, a convolution sees a patch as k. A weight that is laid out by position itself has rows of its
-own shape and no k. Layout is speed: with lanes outermost and features innermost every line above runs at the speed of
-memory.
+A dense head contracts k, a convolution sees a patch as k, a lookup the rows of a table, of which it takes one. A weight
+that is laid out by position itself has rows of its own shape and no k. Layout is speed: with lanes outermost and
+features innermost every line above runs at the speed of memory.
 """
 
 import dataclasses
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -27,7 +28,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Inexact
 
-from .._read import Contraction, Equation, Program
+from .._read import Contraction, Equation, find_lookup, Program
 from .._times import times
 from ._status import entering, finite, lane_status, met, without_idle_lanes
 
@@ -196,5 +197,31 @@ def _convolution(program: Program, weight: int, eqn: Equation) -> Head:
     return Head((groups, batch * place, out // groups, size), y_shape, True, to_rows, to_features, to_weight)
 
 
-HEADS = {"dense": _dense, "convolution": _convolution}
+def _lookup(program: Program, weight: int, eqn: Equation) -> Head:
+    """Rows of a table at indices: the product with an x that is one at the row, and zero elsewhere.
+
+    Lanes are the rows that are looked up, features those of the table.
+    """
+    slices = find_lookup(program, eqn, eqn.inputs.index(weight))
+    assert slices is not None, "a lookup that is none"
+    units = sorted(slices.kept)
+    order = (*units, *slices.decided)
+    n, k = (math.prod(slices.shape[a] for a in axes) for axes in (units, slices.decided))
+    m = math.prod(slices.out[d] for d in slices.free)
+    of_y = (*slices.free, *(slices.kept[a] for a in units))
+
+    def to_weight(flat: Any) -> Any:
+        return flat.reshape([slices.shape[a] for a in order]).transpose(np.argsort(order))
+
+    return Head(
+        shape=(1, m, n, k),
+        output=slices.out,
+        has_features=True,
+        to_rows=lambda y: y.transpose(of_y).reshape(1, m, n),
+        to_features=lambda index: jax.nn.one_hot(slices.row(index).reshape(1, m), k),
+        to_weight=to_weight,
+    )
+
+
+HEADS = {"lookup": _lookup, "dense": _dense, "convolution": _convolution}
 """By the kind that a primitive's row in the table names."""

@@ -15,5 +15,19 @@ from .by_position import (
 )
 from .on_blocks import Matrix, PatternTooLargeError, Reach, Source, Structure, unfollowed_edges, Zeros
 from .primitives import Contraction, DOT
-from .program import dependence, elements, Equation, evaluate, flatten, NONE, pick, Positions, Program, Runnable, union
+from .program import (
+    at_rows,
+    dependence,
+    elements,
+    Equation,
+    evaluate,
+    find_lookup,
+    flatten,
+    NONE,
+    pick,
+    Positions,
+    Program,
+    Runnable,
+    union,
+)
 from .step import Layout, Path, stage_step, Step

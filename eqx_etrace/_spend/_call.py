@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
-from .._carry import AbstractKeeper, filter_signals
+from .._carry import AbstractKeeper, filter_signals, TraceLayout
 from .._read import evaluate, Step
 from ._plan import places, Plan
 
@@ -68,7 +68,7 @@ class Call:
             fixed=fixed,
             state=Carry(*step.state.split(state)),
             inputs=Inputs(*step.inputs.split(inputs)),
-            keepers=plan.keepers,
+            keepers=tuple(_bound(keeper, values) for keeper in plan.keepers),
         )
 
     def at(self, state: Carry, inputs: Inputs) -> "Call":
@@ -129,6 +129,14 @@ class Call:
             return [jnp.asarray(values[body.weights[i]]) for i in credited]
 
         return jax.vjp(made, self.parameters)[1]([on_weights[i] for i in credited])[0]
+
+
+def _bound(keeper: AbstractKeeper, values: Env) -> AbstractKeeper:
+    """Where an index of the model decides the positions of a trace, they are known in a call."""
+    layout = keeper.layout
+    if not isinstance(layout, TraceLayout) or layout.find_rows is None:
+        return keeper
+    return dataclasses.replace(keeper, layout=layout.bound(values))
 
 
 def prologue(plan: Plan, parameters: Arrays, model_rest: Arrays) -> dict[Any, Any]:

@@ -6,13 +6,14 @@ y and each feature f of x.
 """
 
 import dataclasses
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Inexact
+from jaxtyping import Array, Inexact, Int
 
-from ..._read import Analysis, elements, holomorphic_pairs, pick, Positions, Site, Tail
+from ..._read import Analysis, at_rows, elements, holomorphic_pairs, pick, Positions, Site, Tail
 from .._dtype import widest
 from .._head import Head, make_head
 
@@ -52,6 +53,15 @@ class TraceLayout:
     dtype: np.dtype
     """The dtype of its arithmetic. The trace of a weight that is complex, or meets complex data, is complex, in JAX's
     convention of cotangents: it stands for dh = Re(e dw)."""
+    find_rows: Callable[[Mapping[Any, Any]], Int[Array, "..."]] | None = None
+    """Where an index of the model decides the positions: from the values of the model to what each row names. Then
+    `elements` are by what may be named."""
+    named: Int[Array, "..."] | None = None
+    """What each row names, in a call."""
+
+    def bound(self, values: Mapping[Any, Any]) -> "TraceLayout":
+        """The same in a call, where the values that depend on the model alone are known."""
+        return self if self.find_rows is None else dataclasses.replace(self, named=self.find_rows(values))
 
     @property
     def own(self) -> tuple[int, ...]:
@@ -115,7 +125,13 @@ class TraceLayout:
 
     def _at_rows(self, values: Inexact[Array, "..."] | None, state: int) -> Inexact[Array, "..."] | None:
         """A value per element of a hidden state, as a value per row."""
-        return None if values is None else pick(values, self.elements[state]).astype(self.dtype)
+        if values is None:
+            return None
+        picked = pick(values, self.elements[state]).astype(self.dtype)
+        if self.find_rows is None:
+            return picked
+        assert self.named is not None, "a layout that no call has bound"
+        return at_rows(picked, self.named)
 
 
 def make_trace_layouts(analysis: Analysis) -> tuple[TraceLayout, ...]:
@@ -139,7 +155,13 @@ def _make_layout(analysis: Analysis, number: int, group: int, pairs: dict[int, i
     tail = analysis.tail(group)
     couplings, enters = tail.couplings(step), tail.entries(step, tail.sites.index(site))
     head = make_head(step.program, site.weight, None if site.output is None else site.equation)
-    frame = head.to_rows(site.frame)
+    decision = site.decision
+    frame = head.to_rows(site.frame) if decision is None else decision.frame
+
+    def find_rows(values: Mapping[Any, Any]) -> Int[Array, "..."]:
+        assert decision is not None
+        return head.to_rows(decision.rows(step.program, site.frame, values))
+
     dtype = _dtype(analysis, site, tail)
     pairs = pairs if jnp.issubdtype(dtype, jnp.complexfloating) else {}
     kept = tuple(sorted(_reached(couplings, enters) - set(pairs.values())))
@@ -163,6 +185,7 @@ def _make_layout(analysis: Analysis, number: int, group: int, pairs: dict[int, i
         enters=tuple(enters[s] for s in kept),
         elements=tuple(elements(positions, frame) for positions in tail.positions),
         dtype=dtype,
+        find_rows=None if decision is None else find_rows,
     )
 
 

@@ -61,19 +61,21 @@ def _labelled_rows(step: Step, tails: Sequence[Tail]) -> Rows:
     """The rows of the first of these tails, which all that reads it follows: labels, and no numbers."""
     program = step.program
     read = sorted({v for tail in tails for v in read_by(step, tail)} - set(program.constants))
-    rows = Rows(tails[0])
+    found: list[Rows] = []
 
     def run(values: list[jax.Array]) -> list[jax.Array]:
         env = {**program.constants, **dict(zip(read, values, strict=True))}
-        rows.decay, rows.response = (first := rows_of(step, tails, env)[0]).decay, first.response
-        return [*rows.decay.values(), *rows.response.values()]
+        found.append(rows_of(step, tails, env)[0])
+        return [*found[0].decay.values(), *found[0].response.values()]
 
     staged = flatten(jax.make_jaxpr(run)([program.avals[v] for v in read]), None, by_value=True)
     known = sameness(program, read, {})
     labels = {i: known[v] for i, v in zip(staged.inputs, read, strict=True) if v in known}
-    found = sameness(staged, staged.outputs, labels)
-    own = iter([found.get(v, indices(staged.shape(v))) for v in staged.outputs])
-    return Rows(tails[0], {key: next(own) for key in rows.decay}, {key: next(own) for key in rows.response})
+    same = sameness(staged, staged.outputs, labels)
+    own = iter([same.get(v, indices(staged.shape(v))) for v in staged.outputs])
+    (rows,) = found
+    decay = {key: next(own) for key in rows.decay}
+    return Rows(tails[0], program, {}, decay, {key: next(own) for key in rows.response})
 
 
 def _at(labels: Positions, index: Positions) -> Positions:

@@ -28,6 +28,7 @@ def read_by(step: Step, tail: Tail) -> Iterator[int]:
     """The variables whose values the passes read beside the step."""
     yield from (step.states[leaf] for leaf in tail.group.leaves)
     yield from (site.output for site in tail.sites if site.output is not None)
+    yield from (site.decision.index for site in tail.sites if site.decision is not None)
     yield from (entrance.output for entrance in tail.entrances)
     yield from tail.read
     uses = itertools.chain.from_iterable(map(_uses, tail.equations))

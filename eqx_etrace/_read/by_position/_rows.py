@@ -16,11 +16,11 @@ import numpy as np
 from jaxtyping import Array
 
 from ..._times import times
-from ..program import elements, NONE, pick, Positions
+from ..program import at_rows, elements, NONE, pick, Positions, Program
 from ..step import Step
-from ._filter import Edge
+from ._filter import Edge, Entrance
 from ._passes import Env, passes
-from ._tail import Tail
+from ._tail import Site, Tail
 
 
 @dataclasses.dataclass
@@ -28,6 +28,8 @@ class Rows:
     """Of one tail: states and filters by number; what is zero by structure is absent. Arrays, or labels of them."""
 
     tail: Tail
+    program: Program
+    values: Env
     decay: dict[tuple[int, int], Any] = dataclasses.field(default_factory=dict)
     """(s, s') D, in the layout of the old state s'."""
     response: dict[tuple[int, int], Any] = dataclasses.field(default_factory=dict)
@@ -47,7 +49,14 @@ class Rows:
                 self.decay[number, leaves[of]] = _scaled(scale, positions[of], d)
             else:
                 shift = of - len(leaves)
-                self.response[number, shift] = _scaled(scale, frames[shift].frame, d)
+                self.response[number, shift] = self._scaled_at(scale, frames[shift], d)
+
+    def _scaled_at(self, scale: "_Scale | None", at: Site | Entrance, d: Array) -> Array:
+        if scale is None or isinstance(at, Entrance) or at.decision is None:
+            return _scaled(scale, at.frame, d)
+        positions, b = scale
+        rows = at.decision.rows(self.program, at.frame, self.values)
+        return times(at_rows(pick(b, elements(positions, at.decision.frame)), rows), d)
 
 
 _Scale = tuple[Positions, Array]
@@ -57,7 +66,7 @@ _Scale = tuple[Positions, Array]
 def rows_of(step: Step, tails: Sequence[Tail], values: Env) -> list[Rows]:
     """Of these tails, and all that reads them through filters among them."""
     found = [passes(step, tail, values) for tail in tails]
-    rows = [Rows(tail) for tail in tails]
+    rows = [Rows(tail, step.program, values) for tail in tails]
     holding = {number: one for one in rows for number in one.tail.numbers}
     for one, ends in zip(rows, found, strict=True):
         for end, leaf in enumerate(one.tail.group.leaves):

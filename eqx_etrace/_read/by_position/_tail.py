@@ -14,15 +14,41 @@ it, the output is that operation's.
 
 import dataclasses
 import functools
+import hashlib
 import heapq
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Int
 
-from ..program import agree, either, Equation, MANY, meets_data, merge, Mixing, NONE, Positions, union
+from ..primitives import Flow
+from ..program import (
+    agree,
+    DECIDED,
+    Decided,
+    deciding,
+    either,
+    entered,
+    Equation,
+    find_lookup,
+    is_known,
+    MANY,
+    meets_data,
+    merge,
+    Mixing,
+    NONE,
+    Positions,
+    Program,
+    union,
+)
 from ..step import Step
 from ._filter import Edge, Entrance, Filter
 from ._hidden_group import Arrivals, HiddenGroup
+
+Env = Mapping[Any, Any]
+"""By variable: arrays, and the scalars of literals."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,6 +71,29 @@ class Cut:
         return f"{where} ({self.why})" if self.why else where
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class Decision:
+    """Positions that an index of the model decides: those of what is added to elements at the index."""
+
+    equation: Equation
+    """What adds it."""
+    frame: Positions
+    """The positions of its output."""
+
+    @property
+    def index(self) -> int:
+        """The variable that holds the index."""
+        return self.equation.inputs[1]
+
+    def rows(self, program: Program, frame: Positions, values: Env) -> Int[Array, "..."]:
+        """By element of a variable with this frame, the element of the output that it enters; NONE if none."""
+        every = entered(program, self.equation, values[self.index])
+        number = np.where(frame >= 0, frame % DECIDED, NONE)
+        if number.size == every.size and (number.ravel() == np.arange(number.size)).all():
+            return every.reshape(frame.shape)
+        return jnp.where(number < 0, NONE, every.reshape(-1)[np.maximum(number, 0)])
+
+
 @dataclasses.dataclass(frozen=True)
 class Site:
     """Where one effective weight enters one hidden group: w~ --head--> y --tail--> h."""
@@ -57,17 +106,14 @@ class Site:
     edges: frozenset[Edge]
     frame: Positions
     """For each element of y, its position."""
+    features: int | None = None
+    """The variable x that the weight meets; None where the weight is its own output."""
+    decision: Decision | None = None
+    """What decides the positions; None if they are known."""
 
     @property
     def kind(self) -> str:
         return "elementwise" if self.output is None else self.equation.traits.head
-
-    @property
-    def features(self) -> int | None:
-        """The variable x that the weight meets; None where the weight is its own output."""
-        if self.output is None:
-            return None
-        return next(v for v in self.equation.inputs if v != self.weight)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -237,18 +283,21 @@ class _Search:
     def _follow(self, eqn: Equation, i: int, operand: int) -> None:
         """Find out what one operand is to the group: a weight at a site, a variable of the tail, or a cut."""
         edge, output = (eqn.outputs[0], i), eqn.outputs[0]
-        if output in self.frames and self._is_head(eqn, operand):
+        met = self._met(eqn, i) if output in self.frames else None
+        if met is not None:
             # Asked first, so that no array of the size of the weight is made.
             frame = self.frames[output]
-            self.heads.append(Site(self.group.index, operand, eqn, output, edges=frozenset(), frame=frame))
+            decision = self._decision(frame)
+            self.heads.append(Site(self.group.index, operand, eqn, output, frozenset(), frame, met, decision))
             return
         labels = self._fallen(eqn, i, operand)
         if labels is None:
             return
-        if (labels == MANY).any():
+        if (labels == MANY).any() or deciding(labels) == NONE:
             self._cut(edge, operand, "mixes positions")
         elif operand in self.known.fixed:
-            self.elementwise.setdefault((operand, labels.tobytes()), []).append((edge, eqn, labels))
+            key = hashlib.blake2b(np.ascontiguousarray(labels)).digest()
+            self.elementwise.setdefault((operand, key), []).append((edge, eqn, labels))
         elif operand in self.own or operand in self.known.order:
             self._propose(operand, edge, labels)
         else:
@@ -260,13 +309,31 @@ class _Search:
         shape = self.step.program.shape(operand)
         for j, output in enumerate(eqn.outputs):
             link = self.step.program.links(eqn, i, j)
+            if isinstance(link, Mixing) and self._is_decided(eqn, i):
+                link = Decided(1 + self.known.order[output])
             if link is not None and output in self.frames:
                 fallen = either(fallen, link.backward(self.frames[output], shape), merge)
         return None if fallen is None or (fallen == NONE).all() else fallen
 
-    def _is_head(self, eqn: Equation, operand: int) -> bool:
-        supported = meets_data(eqn, eqn.inputs.index(operand))
-        return supported and operand in self.known.fixed and any(v not in self.known.fixed for v in eqn.inputs)
+    def _is_decided(self, eqn: Equation, i: int) -> bool:
+        """Is it added to elements at an index that the model holds?"""
+        return eqn.traits.flow is Flow.SCATTERED and i == 2 and eqn.inputs[1] in self.known.fixed
+
+    def _decision(self, frame: Positions) -> Decision | None:
+        number = deciding(frame)
+        if number == 0:
+            return None
+        eqn = self.step.program.equations[number - 1]
+        return Decision(eqn, self.frames[eqn.outputs[0]])
+
+    def _met(self, eqn: Equation, i: int) -> int | None:
+        """The variable that an effective weight meets in a head: data, or the index of a lookup; None if it is none."""
+        if eqn.inputs[i] not in self.known.fixed or self.known.fixed.issuperset(eqn.inputs):
+            return None
+        if meets_data(eqn, i):
+            return eqn.inputs[1 - i]
+        lookup = find_lookup(self.step.program, eqn, i)
+        return None if lookup is None else lookup.index
 
     def _cut(self, edge: Edge, operand: int, how: str) -> None:
         eqn = self.step.program.producer[edge[0]]
@@ -277,7 +344,9 @@ class _Search:
     def sites(self) -> Iterator[Site]:
         for (operand, _), uses in self.elementwise.items():
             edges = frozenset(edge for edge, _, _ in uses)
-            yield Site(self.group.index, operand, uses[-1][1], None, edges=edges, frame=uses[0][2])
+            frame = uses[0][2]
+            decision = self._decision(frame)
+            yield Site(self.group.index, operand, uses[-1][1], None, edges=edges, frame=frame, decision=decision)
         yield from self.heads
 
 
@@ -296,7 +365,8 @@ def find_tail(
     search.run()
     sites = sorted(search.sites(), key=lambda site: known.order[site.equation.outputs[0]])
     cuts = sorted(search.cuts, key=lambda cut: known.order.get(cut.operand, -1))
-    edges = dict.fromkeys(cut.edge for cut in cuts if cut.edge is not None and enters(cut.edge))
+    entering = [cut.edge for cut in cuts if cut.edge is not None and is_known(search.frames[cut.edge[0]])]
+    edges = dict.fromkeys(filter(enters, entering))
     producer = step.program.producer
     entrances = tuple(Entrance(producer[first], i, search.frames[first]) for first, i in edges)
     equations, reach = _recomputed(step, group, search, [*_shifted(sites), *_entered(entrances)])

@@ -43,8 +43,10 @@ def _product(flow: Flow, parameters: str, head: str, weights: tuple[int, ...]) -
     return Traits(flow, parameters, is_multilinear=True, is_holomorphic=True, head=head, weights=weights)
 
 
+_GATHER = "dimension_numbers slice_sizes mode fill_value"
 _SCATTER = "dimension_numbers mode update_jaxpr update_consts"
 _WINDOWS = "window_strides padding lhs_dilation rhs_dilation dimension_numbers feature_group_count batch_group_count"
+_POOL = "window_dimensions window_strides padding base_dilation window_dilation"
 _SCAN = "jaxpr length reverse unroll num_consts num_carry linear ft_in ft_out _split_transpose"
 
 _ROWS = {
@@ -91,12 +93,13 @@ _ROWS = {
     "concatenate": _moved(Flow.JOINED, "dimension", lambda *each, dimension, **_: np.concatenate(each, dimension)),
     "stack": _moved(Flow.JOINED, "axis"),
     "pad": _moved(Flow.JOINED, "padding_config"),
-    "dynamic_slice": Traits(Flow.INDEXED, "slice_sizes", linear=_FIRST, is_holomorphic=True),
-    "gather": Traits(Flow.INDEXED, "dimension_numbers slice_sizes mode fill_value", linear=_FIRST, is_holomorphic=True),
+    "dynamic_slice": Traits(Flow.INDEXED, "slice_sizes", linear=_FIRST, is_holomorphic=True, head="lookup"),
+    "gather": Traits(Flow.INDEXED, _GATHER, linear=_FIRST, is_holomorphic=True, head="lookup"),
     "dynamic_update_slice": Traits(Flow.INDEXED, linear=slice(2)),
     "scatter": Traits(Flow.INDEXED, _SCATTER, linear=slice(0, None, 2)),
     # sums
-    "scatter_add": Traits(Flow.MIXED, _SCATTER, linear=slice(0, None, 2)),
+    "scatter_add": Traits(Flow.SCATTERED, _SCATTER, linear=slice(0, None, 2)),
+    "scatter_mul": Traits(Flow.SCATTERED, _SCATTER),
     "reduce_max reduce_min reduce_prod": Traits(Flow.REDUCED, "axes"),
     "reduce_sum": Traits(Flow.REDUCED, "axes", linear=_ALL, is_holomorphic=True),
     "dot_general": _product(Flow.CONTRACTED, "dimension_numbers", "dense", (0, 1)),
@@ -104,9 +107,8 @@ _ROWS = {
     "cumlogsumexp cummax cummin cumprod": Traits(Flow.LINES, "axis reverse", axis="axis"),
     "cumsum": Traits(Flow.LINES, "axis reverse", linear=_ALL, axis="axis"),
     "sort": Traits(Flow.LINES, "dimension num_keys", axis="dimension"),
-    "reduce_window_sum": Traits(
-        Flow.MIXED, "window_dimensions window_strides padding base_dilation window_dilation", linear=_ALL
-    ),
+    "reduce_window_sum": Traits(Flow.WINDOWED, _POOL, linear=_ALL),
+    "reduce_window_max reduce_window_min": Traits(Flow.WINDOWED, _POOL),
     "fft": Traits(Flow.MIXED, "fft_type fft_lengths", linear=_ALL),
     # solves and loops
     "tridiagonal_solve": Traits(Flow.MIXED, "perturb_singular", linear=slice(3, None)),

@@ -23,6 +23,8 @@ class Flow(enum.Enum):
     PARTED = "the outputs are parts of the operand"
     JOINED = "the operands are parts of the output"
     INDEXED = "elements are read or written at indices, which are operands, too"
+    SCATTERED = "updates meet elements of the operand at indices"
+    WINDOWED = "the elements within a window enter one element of the output"
     CONTRACTED = "elements of the output are sums of products"
     CONVOLVED = "the same, with one kernel at every place"
     LINES = "the elements of each line along one axis mix"
@@ -76,7 +78,7 @@ class Traits:
     head: str = ""
     """The kind of head that it is, where an effective weight meets data in it; nothing if it is none."""
     weights: tuple[int, ...] = ()
-    """The operands that may be that weight; the other one is the data."""
+    """The operands that may be that weight of a sum of products; the other one is the data."""
     runs: Runs | None = None
     """What it does with the programs that it runs."""
     asks_if_finite: bool = False

@@ -1,9 +1,26 @@
 from ._constant import constant_value
 from ._dependence import carries_into, dependence, fixed_by, leading_to, union
+from ._flow import entered
 from ._linear import is_fixed_map
-from ._link import agree, Aligned, indices, MANY, merge, Merged, Mixing, Moved, NONE, Positions
+from ._link import (
+    agree,
+    Aligned,
+    DECIDED,
+    Decided,
+    deciding,
+    indices,
+    is_known,
+    MANY,
+    merge,
+    Merged,
+    Mixing,
+    Moved,
+    NONE,
+    Positions,
+)
 from ._links import has_no_derivative, is_collective, Links, meets_data
-from ._pick import elements, pick
+from ._pick import at_rows, elements, pick
 from ._program import Equation, evaluate, flatten, Program, Runnable, with_fresh_outputs, without_derivative
 from ._propagate import by_edge, either, propagate
 from ._sameness import classes, sameness
+from ._slices import find_lookup, Slices, slices_of

@@ -3,17 +3,20 @@
 Data movements need no rule: the primitive itself is run on an array of element numbers.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, SupportsIndex
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Int
 
 from ..primitives import Contraction, Flow
 from ._constant import constant_value
 from ._link import ALIGNED, indices, Link, Merged, MIXING, Moved, NONE, Positions
 from ._program import Equation, Program
+from ._slices import slices_of
 
 
 def link_of(program: Program, eqn: Equation, operand: int, output: int) -> Link | None:
@@ -71,21 +74,71 @@ def _run(eqn: Equation, arrays: Sequence[Positions]) -> Any:
 
 
 def _indexed(program: Program, eqn: Equation, operand: int, output: int) -> Link:
-    """Slices, gathers and scatters: a movement if the indices are known, otherwise mixing."""
+    """Slices, gathers and scatters: a movement if the indices are known."""
     del output
     if eqn.params.get("update_jaxpr") is not None:  # `x.at[i].apply(f)` is more than a movement
         return MIXING
+    known = _at_known_indices(program, eqn, operand)
+    return _at_an_index(program, eqn, operand) if known is None else known
+
+
+def _at_known_indices(program: Program, eqn: Equation, operand: int) -> Link | None:
     arrays: list[Any] = []
     for i, var in enumerate(eqn.inputs):
         is_index = not program.is_inexact(var)
         array = constant_value(program, var) if is_index else _numbered(program, var, i == operand)
         if array is None:
-            return MIXING
+            return None
         arrays.append(array if is_index else array.astype(np.int32))
     fill = {"fill_value": NONE} if "fill_value" in eqn.params else {}
     assert eqn.primitive is not None
     with jax.ensure_compile_time_eval():
         return Moved(np.asarray(eqn.primitive.bind(*map(jnp.asarray, arrays), **{**eqn.params, **fill})))
+
+
+def _at_an_index(program: Program, eqn: Equation, operand: int) -> Link:
+    """At an index of which only the axes are known: what an element may come from, and where it may go."""
+    is_written = program.shape(eqn.outputs[0]) == program.shape(eqn.inputs[0]) and "slice_sizes" not in eqn.params
+    if is_written and operand == 0:  # what is not written over stays where it is
+        return ALIGNED
+    slices = slices_of(program, eqn)
+    if slices is None or not slices.is_single:
+        return MIXING
+    return Moved(slices.line) if is_written else Merged(slices.line)
+
+
+def _scattered(program: Program, eqn: Equation, operand: int, output: int) -> Link:
+    """What is added to, or multiplied with, elements at indices: each update enters one element, others beside it."""
+    del output
+    if operand == 0:
+        return ALIGNED
+    index = constant_value(program, eqn.inputs[1])
+    if index is None:
+        slices = slices_of(program, eqn)
+        return MIXING if slices is None or not slices.is_single else Moved(slices.line)
+    with jax.ensure_compile_time_eval():
+        return Merged(np.asarray(entered(program, eqn, index)))
+
+
+def entered(program: Program, eqn: Equation, index: Any) -> Int[Array, "..."]:
+    """By element of the updates of a scatter, the element of the output that it enters; NONE if it is dropped."""
+    numbers, operand = eqn.params["dimension_numbers"], program.shape(eqn.inputs[0])
+    hidden = (*numbers.inserted_window_dims, *numbers.operand_batching_dims)
+    windows = iter(program.shape(eqn.inputs[2])[d] for d in sorted(numbers.update_window_dims))
+    return jax.lax.gather(
+        jnp.arange(math.prod(operand), dtype=np.int32).reshape(operand),
+        jnp.asarray(index),
+        jax.lax.GatherDimensionNumbers(
+            offset_dims=numbers.update_window_dims,
+            collapsed_slice_dims=numbers.inserted_window_dims,
+            start_index_map=numbers.scatter_dims_to_operand_dims,
+            operand_batching_dims=numbers.operand_batching_dims,
+            start_indices_batching_dims=numbers.scatter_indices_batching_dims,
+        ),
+        slice_sizes=[1 if a in hidden else next(windows) for a in range(len(operand))],
+        mode=eqn.params["mode"],
+        fill_value=NONE,
+    )
 
 
 def _contracted(program: Program, eqn: Equation, operand: int, output: int) -> Link:
@@ -102,6 +155,21 @@ def _contracted(program: Program, eqn: Equation, operand: int, output: int) -> L
     return Merged(mine.together(np.broadcast_to(entered, (b, m, k))))
 
 
+def _windowed(program: Program, eqn: Equation, operand: int, output: int) -> Link:
+    """Windows that do not overlap: each element enters one."""
+    params, shape, out = eqn.params, program.shape(eqn.inputs[operand]), program.shape(eqn.outputs[output])
+    lengths, strides = params["window_dimensions"], params["window_strides"]
+    is_apart = all(length <= stride for length, stride in zip(lengths, strides, strict=True))
+    if not is_apart or {1} != {*params["base_dilation"], *params["window_dilation"]}:
+        return MIXING
+    along = [indices((n,)) + low for n, (low, _) in zip(shape, params["padding"], strict=True)]
+    window = np.stack(np.meshgrid(*(at // by for at, by in zip(along, strides, strict=True)), indexing="ij"), -1)
+    within = np.stack(np.meshgrid(*(at % by for at, by in zip(along, strides, strict=True)), indexing="ij"), -1)
+    is_inside = ((within < lengths) & (window >= 0) & (window < out)).all(-1)
+    number = np.ravel_multi_index(tuple(np.moveaxis(np.where(is_inside[..., None], window, 0), -1, 0)), out)
+    return Merged(np.where(is_inside, number, NONE))
+
+
 _BY_FLOW: Mapping[Flow, Callable[[Program, Equation, int, int], Link | None]] = {
     Flow.ALIGNED: _aligned,
     Flow.PAIRED: _paired,
@@ -110,5 +178,7 @@ _BY_FLOW: Mapping[Flow, Callable[[Program, Equation, int, int], Link | None]] = 
     Flow.PARTED: _parted,
     Flow.JOINED: _joined,
     Flow.INDEXED: _indexed,
+    Flow.SCATTERED: _scattered,
+    Flow.WINDOWED: _windowed,
     Flow.CONTRACTED: _contracted,
 }

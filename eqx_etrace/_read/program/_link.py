@@ -1,7 +1,8 @@
 """Positions, element by element.
 
 A **position array** has the shape of a variable and says for each element which position of a hidden
-group it belongs to: `NONE` if to none, `MANY` if to more than one. A **link** is how one operand of
+group it belongs to: `NONE` if to none, `MANY` if to more than one. Where an index of the model decides it, it is
+`DECIDED` or more: that number says which index, and equal numbers are equal positions. A **link** is how one operand of
 one equation is connected to one output, element by element, as far as derivatives are concerned. It
 carries position arrays both ways:
 
@@ -21,6 +22,8 @@ from jaxtyping import Int
 
 NONE = -1
 MANY = -2
+DECIDED = 1 << 40
+"""Labels from n DECIDED to (n + 1) DECIDED are what the n-th index decides, n from 1 on."""
 
 Positions = Int[np.ndarray, "..."]
 
@@ -96,6 +99,36 @@ class Mixing:
 
     def backward(self, labels: Positions, shape: tuple[int, ...]) -> Positions:
         return np.full(shape, MANY if (labels != NONE).any() else NONE)
+
+
+@dataclasses.dataclass(frozen=True)
+class Decided:
+    """Each element of the operand enters one element of the output, and the index of this number says which."""
+
+    number: int
+
+    def forward(self, labels: Positions, shape: tuple[int, ...]) -> Positions:
+        del labels
+        return np.full(shape, NONE)
+
+    def backward(self, labels: Positions, shape: tuple[int, ...]) -> Positions:
+        if (labels == NONE).all():
+            return np.full(shape, NONE)
+        if not is_known(labels):
+            return np.full(shape, MANY)
+        return self.number * DECIDED + indices(shape)
+
+
+def is_known(labels: Positions) -> bool:
+    """Are these positions that no index decides?"""
+    return bool((labels != MANY).all() and (labels < DECIDED).all())
+
+
+def deciding(labels: Positions) -> int:
+    """The number of the one index that decides these positions; 0 if none does, NONE if there is more to them."""
+    last = labels.max(initial=0)
+    first = labels.min(initial=last, where=labels >= 0)
+    return int(last // DECIDED) if first // DECIDED == last // DECIDED else NONE
 
 
 ALIGNED = Aligned()
