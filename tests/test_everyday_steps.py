@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.experimental import sparse
 from oracle import bptt, relative
 
 import eqx_etrace as etr
@@ -82,6 +83,31 @@ def sparse_module_of_gated_units(m, h, x):
     return loss(h), h
 
 
+def sparse_matrix(m, h, x):
+    h = 0.8 * h + jnp.tanh(m @ x)
+    return loss(h), h
+
+
+def sparse_matrix_in_a_batch(m, h, x):
+    h = 0.8 * h + jnp.tanh(jax.vmap(lambda x: m @ x)(x))
+    return loss(h), h
+
+
+def dense_matrix_in_a_batch(m, h, x):
+    h = 0.8 * h + jnp.tanh(x @ m.todense().T)
+    return loss(h), h
+
+
+def sparse_matrix_by_a_matrix(m, h, x):
+    h = 0.8 * h + jnp.tanh(m @ x.T)
+    return loss(h), h
+
+
+def matrix_by_a_sparse_one(m, h, x):
+    h = 0.8 * h + jnp.tanh(x @ m)
+    return loss(h), h
+
+
 def into_some_units(m, h, x):
     h = (0.8 * h).at[SOME].add(m @ x)
     return loss(h), h
@@ -154,17 +180,51 @@ def pooled(pool):
     return step
 
 
+SAME = {sparse_matrix_in_a_batch: dense_matrix_in_a_batch}
+"""Reverse mode of JAX 0.10 to 0.12 fails on a sparse product that is mapped over its dense operand."""
 V = 5
+SPARSE = Sparse(normal(2 * N), jnp.asarray(ROW), jnp.asarray(COL))
+DENSE = jnp.where(normal(N, F, seed=4) > 0, normal(N, F, seed=5), 0)
+BCOO, BCSR = sparse.BCOO.fromdense(DENSE, nse=N * F - 2), sparse.BCSR.fromdense(DENSE)
 TOKENS, MANY_TOKENS = jnp.array([0, 3, 3, 1, 4, 0, 2]), jax.random.randint(jax.random.key(3), (T, B), 0, V)
 CASES = {
     sparse_sum: (normal(2 * N), (N,), normal(T, F, seed=1), 2 * N),
     sparse_sums_of_a_batch: (normal(2 * N), (B, N), normal(T, B, F, seed=1), 2 * N * B),
-    sparse_module: (Sparse(normal(2 * N), ROW, COL), (N,), normal(T, F, seed=1), 2 * N),
-    sparse_module_in_a_batch: (Sparse(normal(2 * N), ROW, COL), (B, N), normal(T, B, F, seed=1), 2 * N * B),
-    sparse_module_of_gated_units: (Sparse(normal(2 * N), ROW, COL), (N,), normal(T, F, seed=1), 2 * N),
-    twice_through_one_index: (Sparse(normal(2 * N), ROW, COL), (N,), normal(T, F, seed=1), 4 * N),
-    out_of_bounds_and_backward: (Sparse(normal(2 * N), ROW, COL), (N,), normal(T, F, seed=1), 2 * N),
-    through_a_dense_layer: (Sparse(normal(2 * N), ROW, COL), (N,), normal(T, F, seed=1), 2 * N),
+    sparse_module: (SPARSE, (N,), normal(T, F, seed=1), 2 * N),
+    sparse_module_in_a_batch: (
+        SPARSE,
+        (B, N),
+        normal(T, B, F, seed=1),
+        2 * N * B,
+    ),
+    sparse_module_of_gated_units: (
+        SPARSE,
+        (N,),
+        normal(T, F, seed=1),
+        2 * N,
+    ),
+    sparse_matrix: (BCOO, (N,), normal(T, F, seed=1), BCOO.nse),
+    sparse_matrix_in_a_batch: (BCSR, (B, N), normal(T, B, F, seed=1), BCOO.nse * B),
+    sparse_matrix_by_a_matrix: (BCSR, (N, B), normal(T, B, F, seed=1), BCOO.nse * B),
+    matrix_by_a_sparse_one: (BCOO.T, (B, N), normal(T, B, F, seed=1), BCOO.nse * B),
+    twice_through_one_index: (
+        SPARSE,
+        (N,),
+        normal(T, F, seed=1),
+        4 * N,
+    ),
+    out_of_bounds_and_backward: (
+        SPARSE,
+        (N,),
+        normal(T, F, seed=1),
+        2 * N,
+    ),
+    through_a_dense_layer: (
+        SPARSE,
+        (N,),
+        normal(T, F, seed=1),
+        2 * N,
+    ),
     into_some_units: (normal(3, F), (N,), normal(T, F, seed=1), 3 * F),
     into_every_second_unit: (normal(3, F), (N,), normal(T, F, seed=1), 3 * F),
     times_some_units: (normal(3, F), (N,), normal(T, F, seed=1), 3 * F),
@@ -191,7 +251,7 @@ def test_exact_at_the_size_of_need(step, rule):
     report = etr.compile_graph(step, m, state, xs[0]).report(rule)
     assert all(row.exact for row in report.rows), str(report)
     assert report.trace_bytes <= 2 * m_bytes(numbers, m)
-    expected = bptt(step, m, state, xs)
+    expected = bptt(SAME.get(step, step), m, state, xs)
     for window in (1, 3, T):
         online = etr.etrace_grad(step, rule)
         found, *_ = online.scan(m, state, online.init(m, state, xs[0]), xs, window=window)
@@ -204,7 +264,7 @@ def m_bytes(numbers, m):
 
 
 def test_filters_read_units_whose_weights_an_index_decides():
-    m, xs = Sparse(normal(2 * N), ROW, COL), normal(T, F, seed=1)
+    m, xs = SPARSE, normal(T, F, seed=1)
     state = (normal(N, seed=2), normal(2, seed=3))
     step = sparse_module_and_leaky_readout
     assert all(row.exact for row in etr.compile_graph(step, m, state, xs[0]).report(etr.DRTRL()).rows)
@@ -244,14 +304,17 @@ def rows_of_all(m, h, x):
     return loss(h), h
 
 
-@pytest.mark.parametrize(
-    "step",
-    [recurrent, index_of_the_input, two_indices, read_back_at_another_index, rows_of_all],
-    ids=lambda f: f.__name__,
-)
+APPROXIMATE = [recurrent, index_of_the_input, two_indices, read_back_at_another_index, rows_of_all]
+
+
+@pytest.mark.parametrize("step", APPROXIMATE, ids=lambda step: step.__name__)
 @pytest.mark.parametrize("rule", [etr.DRTRL(), etr.RTRL()], ids=["DRTRL", "RTRL"])
 def test_what_is_called_exact_is_that_of_bptt(step, rule):
-    m, xs, state = Sparse(normal(2 * N), ROW, COL), 2 * normal(T, F, seed=1), normal(N, seed=2)
+    m, xs, state = (
+        SPARSE,
+        2 * normal(T, F, seed=1),
+        normal(N, seed=2),
+    )
     (row,) = etr.compile_graph(step, m, state, xs[0]).report(rule).rows
     expected = bptt(step, m, state, xs).weight
     for window in (1, 3, T):

@@ -17,20 +17,15 @@ import functools
 import hashlib
 import heapq
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Int
 
 from ..primitives import Flow
 from ..program import (
     agree,
-    DECIDED,
     Decided,
     deciding,
     either,
-    entered,
     Equation,
     find_lookup,
     is_known,
@@ -40,15 +35,12 @@ from ..program import (
     Mixing,
     NONE,
     Positions,
-    Program,
     union,
 )
 from ..step import Step
+from ._decision import Decision
 from ._filter import Edge, Entrance, Filter
 from ._hidden_group import Arrivals, HiddenGroup
-
-Env = Mapping[Any, Any]
-"""By variable: arrays, and the scalars of literals."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,29 +61,6 @@ class Cut:
     def __str__(self) -> str:
         where = f"{self.what} at {self.source}" if self.source else self.what
         return f"{where} ({self.why})" if self.why else where
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Decision:
-    """Positions that an index of the model decides: those of what is added to elements at the index."""
-
-    equation: Equation
-    """What adds it."""
-    frame: Positions
-    """The positions of its output."""
-
-    @property
-    def index(self) -> int:
-        """The variable that holds the index."""
-        return self.equation.inputs[1]
-
-    def rows(self, program: Program, frame: Positions, values: Env) -> Int[Array, "..."]:
-        """By element of a variable with this frame, the element of the output that it enters; NONE if none."""
-        every = entered(program, self.equation, values[self.index])
-        number = np.where(frame >= 0, frame % DECIDED, NONE)
-        if number.size == every.size and (number.ravel() == np.arange(number.size)).all():
-            return every.reshape(frame.shape)
-        return jnp.where(number < 0, NONE, every.reshape(-1)[np.maximum(number, 0)])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -296,7 +265,7 @@ class _Search:
         if (labels == MANY).any() or deciding(labels) == NONE:
             self._cut(edge, operand, "mixes positions")
         elif operand in self.known.fixed:
-            key = hashlib.blake2b(np.ascontiguousarray(labels)).digest()
+            key = hashlib.blake2b(labels.tobytes()).digest()
             self.elementwise.setdefault((operand, key), []).append((edge, eqn, labels))
         elif operand in self.own or operand in self.known.order:
             self._propose(operand, edge, labels)

@@ -20,6 +20,7 @@ import jax.numpy as jnp
 from ... import _jax, _source
 from ..primitives import Flow, IDENTITY, is_accounted_for, TABLE, Traits, traits_of
 from ._link import Link
+from ._sparse_product import written_out
 
 UNKNOWN = _jax.Primitive("unknown")
 """Without a row in the table of primitives."""
@@ -219,15 +220,15 @@ class _Inliner:
         """What is written out instead of an equation; None if it stays."""
         if eqn.primitive in _jax.INLINED or (self._by_value and eqn.primitive in _jax.CUSTOM_RULES):
             return _jax.body(eqn.params)
-        if self._by_value and eqn.primitive not in TABLE:
+        staged = written_out(eqn)
+        if staged is None and self._by_value and eqn.primitive not in TABLE:
             staged = _jax.written_out(eqn)
-            return None if staged is None else _jax.opened(staged)
-        return None
+        return None if staged is None else _jax.opened(staged)
 
     def _from_call(self, eqn: Any, inner: tuple[Any, Sequence[Any]], operands: Sequence[int]) -> tuple[int, ...]:
         start = len(self.equations)
         outputs = self.inline(*inner, operands)
-        if _source.is_foreign(eqn.params):
+        if eqn.primitive not in _jax.INLINED or _source.is_foreign(eqn.params):
             self._attribute(start, eqn)
         return outputs
 
