@@ -122,6 +122,22 @@ def scan_sizes(params: dict[str, Any]) -> tuple[int, int]:
     return constants, carried
 
 
+def only_round(eqn: Any) -> Staged | None:
+    """A `scan` of one step, as its body; None if it is no such loop."""
+    if eqn.primitive not in _SCAN or eqn.params["length"] != 1:
+        return None
+    held, carried = scan_sizes(eqn.params)
+    body = _core.jaxpr_as_fun(eqn.params["jaxpr"])
+
+    def once(*operands: Any) -> list[Any]:
+        rows = [lax.squeeze(xs, (0,)) for xs in operands[held + carried :]]
+        made = body(*operands[: held + carried], *rows)
+        return [*made[:carried], *(lax.expand_dims(y, (0,)) for y in made[carried:])]
+
+    return jax.make_jaxpr(once)(*(v.aval for v in eqn.invars))
+
+
+_SCAN = frozenset(primitives("scan"))
 _WHILE = frozenset(primitives("while"))
 _CONTROL_FLOW = frozenset(primitives("scan cond")) | _WHILE
 

@@ -1,5 +1,8 @@
 """Everyday forms: sparse sums, lookups, pools. Exact where no true mixing stands between, at the size of need."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -170,6 +173,17 @@ def decays_by_token(m, h, x):
     return loss(h), h
 
 
+def a_loop_of_one_step(m, h, x):
+    """As wrappers of other libraries run a layer over one frame."""
+
+    def layer(h, frame):
+        h = 0.8 * h + jnp.tanh(m @ frame)
+        return h, jnp.sin(h)
+
+    h, outs = jax.lax.scan(layer, h, x[None], reverse=True)
+    return loss(outs), h
+
+
 def pooled(pool):
     def step(m, h, x):
         z = jax.lax.conv_general_dilated(x[None, None], m, (1,), "SAME")
@@ -180,8 +194,8 @@ def pooled(pool):
     return step
 
 
-SAME = {sparse_matrix_in_a_batch: dense_matrix_in_a_batch}
-"""Reverse mode of JAX 0.10 to 0.12 fails on a sparse product that is mapped over its dense operand."""
+SAME: Mapping[Any, Any] = {sparse_matrix_in_a_batch: dense_matrix_in_a_batch}
+"""Reverse mode of JAX 0.10 fails on a sparse product that is mapped over its dense operand."""
 V = 5
 SPARSE = Sparse(normal(2 * N), jnp.asarray(ROW), jnp.asarray(COL))
 DENSE = jnp.where(normal(N, F, seed=4) > 0, normal(N, F, seed=5), 0)
@@ -236,6 +250,7 @@ CASES = {
     rows_filled: (normal(V, N), (B, N), MANY_TOKENS, V * N * B),
     a_gate_by_two_numbers: (normal(V, 3, N), (N,), jnp.stack([TOKENS, TOKENS % 3], 1), V * 3 * N),
     several_words_at_once: (normal(V, N), (N,), MANY_TOKENS, V * N * B),
+    a_loop_of_one_step: (normal(N, F), (N,), normal(T, F, seed=1), N * F),
     decays_by_token: (normal(V, N), (N,), TOKENS, V * N),
     pooled(eqx.nn.MaxPool1d(2, 2)): (normal(2, 1, 3), (2, N), normal(T, 2 * N, seed=1), 2 * 2 * N * 3),
     pooled(eqx.nn.AvgPool1d(2, 2)): (normal(2, 1, 3), (2, N), normal(T, 2 * N, seed=1), 2 * 2 * N * 3),
@@ -322,3 +337,8 @@ def test_what_is_called_exact_is_that_of_bptt(step, rule):
         found, *_ = online.scan(m, state, online.init(m, state, xs[0]), xs, window=window)
         assert (relative(found.weight, expected) < 1e-9) >= (row.exact or window == T)
     assert row.exact or isinstance(rule, etr.DRTRL)
+
+
+def test_why_an_index_of_the_input_leaves_no_trace():
+    step, x, state = index_of_the_input, normal(F, seed=1), normal(N, seed=2)
+    assert "hold it in the model" in str(etr.compile_graph(step, SPARSE, state, x).report(etr.DRTRL()))

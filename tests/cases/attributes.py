@@ -109,9 +109,9 @@ def delayed_half(draw):
     return supervised(cell), model, {"h": draw(N), "late": draw(N // 2)}, series(draw)
 
 
-@case(False, dropped="scatter-add")
+@case(True)
 def scatter_add(draw):
-    """`.at[].add` keeps positions, but no table says so: reported, not guessed."""
+    """`.at[].add` keeps positions: each update enters the element that its index names."""
 
     def cell(m, h, x):
         h = (0.5 * h).at[: N // 2].add(0.3 * h[: N // 2]) + m["W"] @ x

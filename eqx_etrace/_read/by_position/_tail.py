@@ -169,6 +169,9 @@ class Knowledge:
     order: Mapping[int, int]
 
 
+_OPEN_INDEX = "its index may be another at every step: hold it in the model, if it stands still"
+
+
 class _Search:
     """One walk backward through the tail of one group."""
 
@@ -308,7 +311,9 @@ class _Search:
         eqn = self.step.program.producer[edge[0]]
         link = self.step.program.links(eqn, edge[1], 0) if len(eqn.outputs) == 1 else None
         how = "mixes positions" if isinstance(link, Mixing) else how
-        self.cuts.append(Cut(self.group.index, operand, f"{eqn.name} {how}", eqn.source, edge=edge))
+        is_open = eqn.traits.flow is Flow.SCATTERED and edge[1] == 2 and eqn.inputs[1] not in self.known.fixed
+        why = _OPEN_INDEX if is_open else ""
+        self.cuts.append(Cut(self.group.index, operand, f"{eqn.name} {how}", eqn.source, why=why, edge=edge))
 
     def sites(self) -> Iterator[Site]:
         for (operand, _), uses in self.elementwise.items():

@@ -220,7 +220,7 @@ class _Inliner:
         """What is written out instead of an equation; None if it stays."""
         if eqn.primitive in _jax.INLINED or (self._by_value and eqn.primitive in _jax.CUSTOM_RULES):
             return _jax.body(eqn.params)
-        staged = written_out(eqn)
+        staged = written_out(eqn) or _jax.only_round(eqn)
         if staged is None and self._by_value and eqn.primitive not in TABLE:
             staged = _jax.written_out(eqn)
         return None if staged is None else _jax.opened(staged)
@@ -228,7 +228,7 @@ class _Inliner:
     def _from_call(self, eqn: Any, inner: tuple[Any, Sequence[Any]], operands: Sequence[int]) -> tuple[int, ...]:
         start = len(self.equations)
         outputs = self.inline(*inner, operands)
-        if eqn.primitive not in _jax.INLINED or _source.is_foreign(eqn.params):
+        if not {"jaxpr", "call_jaxpr"} & eqn.params.keys() or _source.is_foreign(eqn.params):
             self._attribute(start, eqn)
         return outputs
 
