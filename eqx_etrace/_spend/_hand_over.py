@@ -10,7 +10,7 @@ from typing import Any
 
 from jax import Array
 
-from .._carry import AbstractKeeper, FactoredShare, Signal, Transition
+from .._carry import AbstractKeeper, FactoredShare, Signal, TraceLayout, Transition
 from ._call import Arrays, Call
 from ._gradient import as_dtype, Gradient
 from ._transition import Values
@@ -27,11 +27,14 @@ def hand_over(call: Call, gradient: Gradient, values: Values, signal: Signal) ->
     shares = [keeper.contract(value, signal) for keeper, value in zip(keepers, values, strict=True)]
     direct = dict(zip(call.plan.analysis.body.weights, gradient.direct, strict=True))
     factored: dict[int, FactoredShare] = {}
+    heads = {use.output for use in call.plan.analysis.body.heads}
     for number, (keeper, share) in enumerate(zip(keepers, shares, strict=True)):
         weight = keeper.layout.weight
-        if isinstance(share, FactoredShare) and keeper.layout.output is not None:
+        if isinstance(share, FactoredShare) and keeper.layout.output in heads:
             factored[number] = share
         elif share is not None:
+            if isinstance(share, FactoredShare) and isinstance(keeper.layout, TraceLayout) and keeper.layout.features:
+                share = keeper.layout.head.pull(share)
             share = _checked(keeper, share, direct[weight])
             direct[weight] = direct[weight] + as_dtype(share, direct[weight].dtype)
     return Gradient(list(direct.values()), gradient.heads, factored)
@@ -58,6 +61,11 @@ def with_entered(call: Call, gradient: Gradient, transition: Transition, signal:
         if layout.output is None:
             weight = layout.weight
             direct[weight] = direct[weight] + as_dtype(layout.head.to_weight(rows), direct[weight].dtype)
-        else:
+        elif layout.output in heads:
             heads[layout.output] = heads[layout.output].plus(layout.head.from_rows(rows))
+        else:  # a lookup
+            assert isinstance(layout, TraceLayout)
+            x = transition.drive(layout).x
+            share = layout.head.over_time(rows[None], None if x is None else x[None])
+            direct[layout.weight] = direct[layout.weight] + as_dtype(share, direct[layout.weight].dtype)
     return Gradient(list(direct.values()), heads, gradient.factored)
