@@ -76,6 +76,24 @@ def out_of_bounds_and_backward(m, h, x):
     return loss(h), h
 
 
+def into_a_row_that_the_model_names(m, h, x):
+    h = (0.8 * h).at[m.row[0]].add(m.weight[:N] * x[0])
+    return loss(h), h
+
+
+def partly_at_an_index(m, h, x):
+    """Half of a layer enters where the model says, the other half where it stands."""
+    y = m.weight.reshape(3, F) @ x
+    h = (0.8 * h).at[m.row[:2]].add(y[:2]) + jnp.zeros(N).at[5].set(y[2])
+    return loss(h), h
+
+
+def as_many_tokens_as_rows(m, h, x):
+    """What is read has the shape of the table."""
+    h = 0.8 * h + m[jnp.concatenate([x, x])[:V]]
+    return loss(h), h
+
+
 def through_a_dense_layer(m, h, x):
     h = (0.8 * h).at[m.row[:3]].add(m.weight[:12].reshape(3, 4) @ x)
     return loss(h), h
@@ -233,6 +251,8 @@ CASES = {
         normal(T, F, seed=1),
         2 * N,
     ),
+    into_a_row_that_the_model_names: (SPARSE, (2 * N, N), normal(T, F, seed=1), 2 * N),
+    as_many_tokens_as_rows: (normal(V, N), (V, N), MANY_TOKENS, V * N * V),
     through_a_dense_layer: (
         SPARSE,
         (N,),
@@ -267,7 +287,7 @@ def test_exact_at_the_size_of_need(step, rule):
     assert all(row.exact for row in report.rows), str(report)
     assert report.trace_bytes <= 2 * m_bytes(numbers, m)
     expected = bptt(SAME.get(step, step), m, state, xs)
-    for window in (1, 3, T):
+    for window in (0, 1, 3, T):
         online = etr.etrace_grad(step, rule)
         found, *_ = online.scan(m, state, online.init(m, state, xs[0]), xs, window=window)
         for one, other in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
@@ -319,7 +339,7 @@ def rows_of_all(m, h, x):
     return loss(h), h
 
 
-APPROXIMATE = [recurrent, index_of_the_input, two_indices, read_back_at_another_index, rows_of_all]
+APPROXIMATE = [partly_at_an_index, recurrent, index_of_the_input, two_indices, read_back_at_another_index, rows_of_all]
 
 
 @pytest.mark.parametrize("step", APPROXIMATE, ids=lambda step: step.__name__)

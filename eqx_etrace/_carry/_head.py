@@ -206,7 +206,7 @@ def _lookup(program: Program, weight: int, eqn: Equation) -> Head:
     assert slices is not None, "a lookup that is none"
     units = sorted(slices.kept)
     order = (*units, *slices.decided)
-    n, k = (math.prod(slices.shape[a] for a in axes) for axes in (units, slices.decided))
+    n, k = math.prod(slices.shape[a] for a in units), math.prod(slices.shape[a] for a in slices.decided)
     m = math.prod(slices.out[d] for d in slices.free)
     of_y = (*slices.free, *(slices.kept[a] for a in units))
 

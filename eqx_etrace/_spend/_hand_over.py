@@ -33,11 +33,16 @@ def hand_over(call: Call, gradient: Gradient, values: Values, signal: Signal) ->
         if isinstance(share, FactoredShare) and keeper.layout.output in heads:
             factored[number] = share
         elif share is not None:
-            if isinstance(share, FactoredShare) and isinstance(keeper.layout, TraceLayout) and keeper.layout.features:
-                share = keeper.layout.head.pull(share)
-            share = _checked(keeper, share, direct[weight])
+            share = _checked(keeper, _multiplied_out(keeper, share), direct[weight])
             direct[weight] = direct[weight] + as_dtype(share, direct[weight].dtype)
     return Gradient(list(direct.values()), gradient.heads, factored)
+
+
+def _multiplied_out(keeper: AbstractKeeper, share: Any) -> Any:
+    """Of a lookup, the factors of a share are multiplied out: no head holds others to join them."""
+    layout = keeper.layout
+    is_lookup = isinstance(layout, TraceLayout) and layout.output is not None
+    return layout.head.pull(share) if is_lookup and isinstance(share, FactoredShare) else share
 
 
 def _checked(keeper: AbstractKeeper, share: Any, weight: Array) -> Array:

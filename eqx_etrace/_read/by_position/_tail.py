@@ -32,6 +32,7 @@ from ..program import (
     MANY,
     meets_data,
     merge,
+    Merged,
     Mixing,
     NONE,
     Positions,
@@ -217,7 +218,7 @@ class _Search:
             return
         frame = self.own[var] if var in self.own else proposals[0][1]
         for edge, labels in proposals:
-            if not agree(frame, labels):
+            if not agree(frame, labels) or deciding(merge(frame, labels)) == NONE:
                 assert edge is not None, "the frames of two new states disagree on one variable"
                 self._cut(edge, var, "is used out of its position")
                 continue
@@ -281,7 +282,7 @@ class _Search:
         shape = self.step.program.shape(operand)
         for j, output in enumerate(eqn.outputs):
             link = self.step.program.links(eqn, i, j)
-            if isinstance(link, Mixing) and self._is_decided(eqn, i):
+            if self._is_decided(eqn, i) and not isinstance(link, Merged):
                 link = Decided(1 + self.known.order[output])
             if link is not None and output in self.frames:
                 fallen = either(fallen, link.backward(self.frames[output], shape), merge)
@@ -339,8 +340,8 @@ def find_tail(
     search.run()
     sites = sorted(search.sites(), key=lambda site: known.order[site.equation.outputs[0]])
     cuts = sorted(search.cuts, key=lambda cut: known.order.get(cut.operand, -1))
-    entering = [cut.edge for cut in cuts if cut.edge is not None and is_known(search.frames[cut.edge[0]])]
-    edges = dict.fromkeys(filter(enters, entering))
+    entering = [cut.edge for cut in cuts if cut.edge is not None and enters(cut.edge)]
+    edges = dict.fromkeys(edge for edge in entering if is_known(search.frames[edge[0]]))
     producer = step.program.producer
     entrances = tuple(Entrance(producer[first], i, search.frames[first]) for first, i in edges)
     equations, reach = _recomputed(step, group, search, [*_shifted(sites), *_entered(entrances)])

@@ -98,7 +98,7 @@ def _at_known_indices(program: Program, eqn: Equation, operand: int) -> Link | N
 
 def _at_an_index(program: Program, eqn: Equation, operand: int) -> Link:
     """At an index of which only the axes are known: what an element may come from, and where it may go."""
-    is_written = program.shape(eqn.outputs[0]) == program.shape(eqn.inputs[0]) and "slice_sizes" not in eqn.params
+    is_written = "slice_sizes" not in eqn.params
     if is_written and operand == 0:  # what is not written over stays where it is
         return ALIGNED
     slices = slices_of(program, eqn)

@@ -74,8 +74,8 @@ class Slices:
 
 def find_lookup(program: Program, eqn: Equation, operand: int) -> Slices | None:
     """The slices of a table that are looked up, where this operand is the table; None if that is not what is done."""
-    is_read = operand == 0 and program.shape(eqn.outputs[0]) != program.shape(eqn.inputs[0])
-    slices = slices_of(program, eqn) if is_read and "slice_sizes" in eqn.params else None
+    is_read = operand == 0 and "slice_sizes" in eqn.params
+    slices = slices_of(program, eqn) if is_read else None
     is_table = slices is not None and slices.index is not None and bool(slices.decided) and not slices.is_read_by_batch
     return slices if is_table else None
 

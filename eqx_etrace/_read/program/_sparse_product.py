@@ -29,7 +29,7 @@ def written_out(eqn: Any) -> _jax.Staged | None:
     lead = tuple(range(count))
     if (*map(tuple, batch),) != (lead, lead) or any(one.ndim != count + rank for one in at):
         return None
-    mine, theirs = ([d - count for d in axes] for axes in contracted)
+    mine, theirs = [d - count for d in contracted[0]], [d - count for d in contracted[1]]
     dtype = eqn.outvars[0].aval.dtype
 
     def product(stored: Array, *rest: Array) -> Array:
