@@ -103,8 +103,8 @@ class Report:
             (cost.rule, f"{cost.exact} of {total}", _memory(cost), f"{cost.work:,}", str(cost.passes))
             for cost in self.alternatives
         ]
-        if len(rows) < len(_ALTERNATIVES):
-            rows.append(("SnAp, RTRL", "-", "too large", "-", "-"))
+        counted = {cost.rule for cost in self.alternatives}
+        rows += [(str(rule), "-", "too large", "-", "-") for rule in _ALTERNATIVES if str(rule) not in counted]
         return ["", *_table(head, rows)]
 
     def _dropped_lines(self) -> list[str]:

@@ -4,4 +4,5 @@ from ._holomorphic import holomorphic_pairs
 from ._pace import Pace
 from ._passes import read_by
 from ._rows import Rows, rows_of
-from ._tail import Cut, find_tail, Knowledge, Site, Tail, with_readers
+from ._tail import Cut, Site, Tail, with_readers
+from ._walk import find_tail, Knowledge

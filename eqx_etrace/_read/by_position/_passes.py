@@ -8,7 +8,7 @@ step's own evaluation left behind. A cut edge reads a tap where a kept edge read
 """
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import jax
@@ -17,11 +17,9 @@ from jaxtyping import Array
 
 from ..program import Equation
 from ..step import Step
+from ._decision import Env
 from ._filter import Edge
 from ._tail import Tail
-
-Env = Mapping[Any, Any]
-"""By variable: arrays, and the scalars of literals."""
 
 
 def read_by(step: Step, tail: Tail) -> Iterator[int]:
