@@ -10,7 +10,7 @@ from jaxtyping import Array
 
 from ._effective_weights import Body, find_fixed
 from .primitives import Flow
-from .program import dependence, Equation, indices, Mixing, Positions, Runnable, union
+from .program import dependence, Equation, indices, Mixed, Mixing, Positions, Runnable, union
 from .step import Step
 
 
@@ -71,7 +71,7 @@ def _moved(step: Step, eqn: Equation, taken: Set[int]) -> Positions | None:
     if before in taken or before not in program.producer or becomes_complex:
         return None
     link, numbers = program.links(eqn, 0, 0), indices(program.shape(before))
-    if link is None or isinstance(link, Mixing):
+    if link is None or isinstance(link, Mixed | Mixing):
         return None
     moved = link.forward(numbers, program.shape(after)).ravel()
     return moved if np.array_equal(np.sort(moved), numbers.ravel()) else None

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from ..program import by_edge, Equation, indices, merge, Mixing, NONE, Positions, propagate
+from ..program import by_edge, Equation, indices, MANY, merge, Mixed, Mixing, NONE, Positions, propagate
 from ..step import Path, Step
 
 
@@ -92,6 +92,8 @@ def find_arrivals(step: Step) -> Arrivals:
         if link is None or isinstance(link, Mixing):
             return None
         moved = {leaf: link.forward(of, program.shape(eqn.outputs[j])) for leaf, of in labels.items()}
+        if isinstance(link, Mixed):  # what mixes arrives nowhere
+            moved = {leaf: np.asarray(np.where(of == MANY, NONE, of)) for leaf, of in moved.items()}
         return {leaf: of for leaf, of in moved.items() if (of != NONE).any()}
 
     own = {var: {leaf: indices(program.shape(var))} for leaf, var in enumerate(step.states)}

@@ -9,8 +9,7 @@ from collections.abc import Sequence
 import jax
 import numpy as np
 
-from ..primitives import Contraction, Flow
-from ..program import classes, elements, flatten, indices, MANY, meets_data, Mixing, NONE, Positions, Program, sameness
+from ..program import classes, elements, flatten, indices, MANY, Mixing, NONE, Positions, Program, sameness
 from ..step import Step
 from ._filter import Entrance
 from ._passes import read_by
@@ -88,23 +87,5 @@ def _fallen(program: Program, at: Entrance, labels: Positions) -> Positions:
     shape = program.shape(at.source)
     if link is not None and not isinstance(link, Mixing):
         return link.backward(labels, shape)
-    if at.equation.traits.flow is Flow.CONTRACTED:
-        shapes = [program.shape(v) for v in at.equation.inputs]
-        contraction = Contraction.of(shapes, at.equation.params["dimension_numbers"])
-        mine = contraction.factors[at.operand]
-        apart = _together(contraction.apart(labels, at.operand))
-        return mine.together(np.broadcast_to(apart, mine.sizes))
-    if at.equation.traits.flow is Flow.CONVOLVED and meets_data(at.equation, 1 - at.operand):
-        x_dims, _, y_dims = at.equation.params["dimension_numbers"]
-        batch = labels.transpose(y_dims).reshape(labels.shape[y_dims[0]], -1)
-        lead = np.broadcast_to(_together(batch).reshape(-1, *(1,) * (len(shape) - 1)), [shape[d] for d in x_dims])
-        return lead.transpose(np.argsort(x_dims))
-    return np.broadcast_to(_together(labels.reshape(1, -1)).reshape((1,) * len(shape)), shape)
-
-
-def _together(labels: Positions) -> Positions:
-    """The labels along the last axis as one: MANY where they differ."""
-    named = labels != NONE
-    first = np.max(labels, -1, where=named, initial=NONE, keepdims=True)
-    differ = (named & (labels != first)).any(-1, keepdims=True)
-    return np.where(differ, MANY, first)
+    named = np.unique(labels[labels != NONE])
+    return np.full(shape, named[0] if named.size == 1 else MANY if named.size else NONE)

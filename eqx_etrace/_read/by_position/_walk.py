@@ -28,6 +28,7 @@ from ..program import (
     meets_data,
     merge,
     Merged,
+    Mixed,
     Mixing,
     NONE,
     Positions,
@@ -193,7 +194,7 @@ class _Search:
     def _cut(self, edge: Edge, operand: int, how: str) -> None:
         eqn = self.step.program.producer[edge[0]]
         link = self.step.program.links(eqn, edge[1], 0) if len(eqn.outputs) == 1 else None
-        how = "mixes positions" if isinstance(link, Mixing) else how
+        how = "mixes positions" if isinstance(link, Mixed | Mixing) else how
         is_open = eqn.traits.flow is Flow.SCATTERED and edge[1] == 2 and eqn.inputs[1] not in self.known.fixed
         why = _OPEN_INDEX if is_open else ""
         self.cuts.append(Cut(self.group.index, operand, f"{eqn.name} {how}", eqn.source, why=why, edge=edge))

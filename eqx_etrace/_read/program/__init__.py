@@ -13,6 +13,7 @@ from ._link import (
     MANY,
     merge,
     Merged,
+    Mixed,
     Mixing,
     Moved,
     NONE,

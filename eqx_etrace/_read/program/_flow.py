@@ -14,7 +14,7 @@ from jaxtyping import Array, Int
 
 from ..primitives import Contraction, Flow
 from ._constant import constant_value
-from ._link import ALIGNED, indices, Link, Merged, MIXING, Moved, NONE, Positions
+from ._link import ALIGNED, indices, Link, Merged, Mixed, MIXING, Moved, NONE, Positions
 from ._program import Equation, Program
 from ._slices import slices_of
 
@@ -102,8 +102,11 @@ def _at_an_index(program: Program, eqn: Equation, operand: int) -> Link:
     if is_written and operand == 0:  # what is not written over stays where it is
         return ALIGNED
     slices = slices_of(program, eqn)
-    if slices is None or not slices.is_single:
+    if slices is None:
         return MIXING
+    if not slices.is_single:
+        array, out = Merged(slices.block), slices.block_of_slices
+        return Mixed(Merged(out), Moved(slices.block)) if is_written else Mixed(array, Moved(out))
     return Moved(slices.line) if is_written else Merged(slices.line)
 
 
@@ -114,8 +117,7 @@ def _scattered(program: Program, eqn: Equation, operand: int, output: int) -> Li
         return ALIGNED
     index = constant_value(program, eqn.inputs[1])
     if index is None:
-        slices = slices_of(program, eqn)
-        return MIXING if slices is None or not slices.is_single else Moved(slices.line)
+        return _at_an_index(program, eqn, operand)
     with jax.ensure_compile_time_eval():
         return Merged(np.asarray(entered(program, eqn, index)))
 
@@ -149,19 +151,53 @@ def _contracted(program: Program, eqn: Equation, operand: int, output: int) -> L
     if not mine.contracted:  # an outer product: nothing is summed
         taken = mine.apart(indices(mine.shape))
         return Moved(of.together(np.broadcast_to(taken, (b, m, n)), operand))
-    if n != 1:
+    if n == 1:
+        entered = of.apart(indices(program.shape(eqn.outputs[output])), operand)
+        return Merged(mine.together(np.broadcast_to(entered, (b, m, k))))
+    row = indices((b, m, 1))
+    return Mixed(
+        Merged(mine.together(np.broadcast_to(row, (b, m, k)))),
+        Moved(of.together(np.broadcast_to(row, (b, m, n)), operand)),
+    )
+
+
+def _convolved(program: Program, eqn: Equation, operand: int, output: int) -> Link:
+    """All places and channels of one group of channels, for every example; of a kernel, nothing is known."""
+    if operand != 0 or eqn.params["batch_group_count"] != 1:
         return MIXING
-    entered = of.apart(indices(program.shape(eqn.outputs[output])), operand)
-    return Merged(mine.together(np.broadcast_to(entered, (b, m, k))))
+    into, _, out = eqn.params["dimension_numbers"]
+    groups = eqn.params["feature_group_count"]
+
+    def block(shape: tuple[int, ...], axes: Sequence[int]) -> Positions:
+        batch, channel = shape[axes[0]], shape[axes[1]]
+        lead = np.repeat(indices((batch, groups)), channel // groups, 1)
+        apart = [shape[axis] for axis in axes]
+        whole = np.broadcast_to(lead.reshape(batch, channel, *(1,) * (len(shape) - 2)), apart)
+        return whole.transpose(np.argsort(axes))
+
+    made = program.shape(eqn.outputs[output])
+    return Mixed(Merged(block(program.shape(eqn.inputs[0]), into)), Moved(block(made, out)))
+
+
+def _lines(program: Program, eqn: Equation, operand: int, output: int) -> Link:
+    """The elements of one line along an axis mix."""
+    del output
+    shape = program.shape(eqn.inputs[operand])
+    return _within(_rows(shape, [eqn.params[eqn.traits.axis]]), _rows(shape, [eqn.params[eqn.traits.axis]]))
+
+
+def _within(block: Positions, made: Positions) -> Link:
+    return Mixed(Merged(block), Moved(made))
 
 
 def _windowed(program: Program, eqn: Equation, operand: int, output: int) -> Link:
-    """Windows that do not overlap: each element enters one."""
+    """Where windows do not overlap, each element enters one; else the elements along the axes of the windows mix."""
     params, shape, out = eqn.params, program.shape(eqn.inputs[operand]), program.shape(eqn.outputs[output])
     lengths, strides = params["window_dimensions"], params["window_strides"]
     is_apart = all(length <= stride for length, stride in zip(lengths, strides, strict=True))
     if not is_apart or {1} != {*params["base_dilation"], *params["window_dilation"]}:
-        return MIXING
+        moved = [d for d, n in enumerate(shape) if out[d] != n or lengths[d] != 1]
+        return _within(_rows(shape, moved), _rows(out, moved))
     along = [indices((n,)) + low for n, (low, _) in zip(shape, params["padding"], strict=True)]
     window = np.stack(np.meshgrid(*(at // by for at, by in zip(along, strides, strict=True)), indexing="ij"), -1)
     within = np.stack(np.meshgrid(*(at % by for at, by in zip(along, strides, strict=True)), indexing="ij"), -1)
@@ -181,4 +217,6 @@ _BY_FLOW: Mapping[Flow, Callable[[Program, Equation, int, int], Link | None]] = 
     Flow.SCATTERED: _scattered,
     Flow.WINDOWED: _windowed,
     Flow.CONTRACTED: _contracted,
+    Flow.CONVOLVED: _convolved,
+    Flow.LINES: _lines,
 }

@@ -11,10 +11,12 @@ carries position arrays both ways:
 
 Every data movement is one of two links, and so no primitive needs a rule of its own: `Moved` (each
 output element copies one operand element: slice, transpose, broadcast, gather ...) and `Merged` (each
-operand element enters one output element: a reduction, the rows of a matrix-vector product ...).
+operand element enters one output element: a reduction, the rows of a matrix-vector product ...). What mixes within
+blocks, such as the rows of a matrix product, is one after the other: `Mixed`.
 """
 
 import dataclasses
+import functools
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -87,6 +89,26 @@ class Merged:
 
     def backward(self, labels: Positions, shape: tuple[int, ...]) -> Positions:
         return _pick(labels, self.target).reshape(shape)
+
+
+@dataclasses.dataclass(frozen=True)
+class Mixed:
+    """All elements of a block of the operand enter all elements of the same block of the output."""
+
+    into: Merged
+    """By element of the operand, the number of its block."""
+    out_of: Moved
+    """By element of the output, too."""
+
+    def forward(self, labels: Positions, shape: tuple[int, ...]) -> Positions:
+        return self.out_of.forward(self.into.forward(labels, self._blocks), shape)
+
+    def backward(self, labels: Positions, shape: tuple[int, ...]) -> Positions:
+        return self.into.backward(self.out_of.backward(labels, self._blocks), shape)
+
+    @functools.cached_property
+    def _blocks(self) -> tuple[int]:
+        return (1 + max(int(link.max(initial=NONE)) for link in (self.into.target, self.out_of.taken)),)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -60,6 +60,22 @@ class Slices:
         lines = apart.reshape([self.shape[a] if a in self.kept else 1 for a in range(len(self.shape))])
         return np.broadcast_to(lines, self.shape)
 
+    @property
+    def block(self) -> Positions:
+        """By element of the array, where it lies along the axes that the slices have whole."""
+        return self._along({a: a for a in self.kept}, self.shape)
+
+    @property
+    def block_of_slices(self) -> Positions:
+        """The same, by element of the slices."""
+        return self._along(self.kept, self.out)
+
+    def _along(self, kept: dict[int, int], shape: tuple[int, ...]) -> Positions:
+        axes = [kept[a] for a in sorted(kept)]
+        numbers = indices(tuple(shape[d] for d in axes)).transpose(np.argsort(axes))
+        apart = numbers.reshape([shape[d] if d in axes else 1 for d in range(len(shape))])
+        return np.broadcast_to(apart, shape)
+
     def row(self, index: Array) -> Array:
         """By slice, which of all that an index may decide it is; -1 if it lies outside and is filled."""
         parts = jnp.moveaxis(index.astype(int), -1, 0) if index.ndim else index.astype(int)[None]
