@@ -13,10 +13,20 @@ from ._effective_weights import Body, find_body, find_fixed
 from ._exactness import cut_before_the_output, find_dropped, find_unfollowed, find_zero
 from ._filters import Filtered, find_filtered
 from ._new_states import find_read_out, ReadOut
-from .by_position import Cut, find_arrivals, find_hidden_groups, find_tail, HiddenGroup, Knowledge, Site, Tail
+from .by_position import (
+    Cut,
+    find_arrivals,
+    find_hidden_groups,
+    find_places,
+    find_tail,
+    HiddenGroup,
+    Knowledge,
+    Site,
+    Tail,
+)
 from .on_blocks import find_structure, PatternTooLargeError, Structure
 from .program import union
-from .step import check_loops, check_pure, Path, Step
+from .step import check_loops, check_pure, Path, Step, taken_apart
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,8 +134,26 @@ class Analysis:
 
 
 def analyse(step: Step) -> Analysis:
-    """Take a staged step apart."""
+    """Take a staged step apart.
+
+    Arrays that hold several states of a unit are taken apart, too, if credit is dropped otherwise that is not then.
+    """
     check_pure(step.program)
+    whole = _analysed(step)
+    if not any(tail.cuts for tail in whole.tails):
+        return whole
+    places = find_places(whole.step, whole.fixed)
+    if not any(places):
+        return whole
+    apart = _analysed(taken_apart(step, places))
+    return min(whole, apart, key=_how_much_is_dropped)
+
+
+def _how_much_is_dropped(analysis: Analysis) -> tuple[int, int]:
+    return sum(map(len, analysis.dropped_but_for_filters)), sum(map(len, analysis.dropped))
+
+
+def _analysed(step: Step) -> Analysis:
     step, bits = without_still_states(*without_dead_ends(step))
     program = step.program
     check_loops(program, bits, (*step.out_inexact, *step.new_states))

@@ -43,8 +43,8 @@ def _dead(step: Step, bits: Mapping[int, int], read: Collection[int]) -> list[in
     pulled = range(len(step.states)) if step.pulls_state else read
     needed = union(bits, [*step.pulled, *(step.new_states[leaf] for leaf in pulled)])
     live = {*pulled, *live_parts(step, bits, needed, [[leaf] for leaf in range(len(step.states))])}
-    dead = [part for part in step.state.parts if live.isdisjoint(part)]
-    return [leaf for part in dead for leaf in part if bits.get(step.new_states[leaf], 0)]
+    dead = [pair for pair in step.state.halves if live.isdisjoint(pair)]
+    return [leaf for pair in dead for leaf in pair if bits.get(step.new_states[leaf], 0)]
 
 
 def live_parts(step: Step, bits: Mapping[int, int], needed: int, parts: Sequence[Sequence[int]]) -> list[int]:

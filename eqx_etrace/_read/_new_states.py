@@ -1,6 +1,7 @@
 """How the output reads the new state: where each new state is computed, and what runs from there to the output."""
 
 import dataclasses
+import itertools
 from collections.abc import Mapping, Sequence, Set
 
 import jax
@@ -36,22 +37,55 @@ class NewState:
 
 def find_new_states(step: Step, fixed: Set[int]) -> list[NewState]:
     """Of every new state, in order."""
-    taken = {*step.states, *step.new_states, *fixed}
+    taken = {*step.states, *step.new_states, *step.wholes, *fixed}
     states: list[NewState] = []
     for leaves in step.state.parts:
-        whole = _whole(step, leaves, taken)
-        if whole is None:
-            states += [_before_copies(step, step.new_states[leaf], taken) for leaf in leaves]
-        else:
-            taken.add(whole)
-            state = _before_copies(step, whole, taken)
-            states += [dataclasses.replace(state, half=half) for half in ("real", "imag")]
+        states += _of_halves(step, leaves, taken) or _of_parts(step, leaves, taken)
     return states
 
 
-def _before_copies(step: Step, new: int, taken: set[int]) -> NewState:
+def _of_halves(step: Step, leaves: Sequence[int], taken: set[int]) -> list[NewState]:
+    """Of a complex array that has its halves from one variable; nothing of any other."""
+    whole = _whole(step, leaves, taken)
+    if whole is None:
+        return []
+    taken.add(whole)
+    state = _before_copies(step, _in_order(step, whole), taken)
+    return [dataclasses.replace(state, half=half) for half in ("real", "imag")]
+
+
+def _of_parts(step: Step, leaves: Sequence[int], taken: set[int]) -> list[NewState]:
+    """Of an array that is taken out whole, or in parts; each is where it is computed by itself, or all are together."""
+    states: list[NewState] = []
+    for whole, half in itertools.groupby(leaves, key=step.wholes.__getitem__):
+        parts = list(half)
+        if len(parts) > 1 and all(_is_sliced(step, step.new_states[leaf], whole) for leaf in parts):
+            together = _before_copies(step, _in_order(step, whole), taken)
+            orders = [together.order.ravel()[step.state.order_of(leaf)] for leaf in parts]
+            states += [dataclasses.replace(together, order=np.asarray(order)) for order in orders]
+        else:
+            alone = [_in_order(step, step.new_states[leaf]) for leaf in parts]
+            states += [_before_copies(step, state, taken) for state in alone]
+    return states
+
+
+def _is_sliced(step: Step, var: int, whole: int) -> bool:
+    """Is it a part of this array by movements alone?"""
+    while var != whole:
+        eqn = step.program.producer.get(var)
+        if eqn is None or eqn.traits.flow is not Flow.REARRANGED:
+            return False
+        (var,) = eqn.inputs
+    return True
+
+
+def _in_order(step: Step, var: int) -> NewState:
+    return NewState(var, indices(step.program.shape(var)))
+
+
+def _before_copies(step: Step, state: NewState, taken: set[int]) -> NewState:
     """Go back from where a new state is kept to where it is computed; what is passed on the way is taken."""
-    var, order, is_rounded = new, indices(step.program.shape(new)), False
+    var, order, is_rounded = state.variable, state.order, state.is_rounded
     while (moved := _moved(step, step.program.producer[var], taken)) is not None:
         eqn = step.program.producer[var]
         (var,) = eqn.inputs
@@ -91,8 +125,8 @@ def _computes(eqn: Equation) -> bool:
 
 
 def _whole(step: Step, leaves: Sequence[int], taken: Set[int]) -> int | None:
-    """The complex variable that the halves of a new state were taken from; None for a real state."""
-    if len(leaves) == 1:
+    """The complex variable that the halves of a new state were taken from; None if there is no such thing."""
+    if len(leaves) != 2:
         return None
     eqns = [step.program.producer[step.new_states[leaf]] for leaf in leaves]
     (whole, *more) = {v for eqn in eqns for v in eqn.inputs}
@@ -117,14 +151,15 @@ class ReadOut:
 
     def given(self, step: Step, new_state: Sequence[Array]) -> dict[int, Array]:
         """The values of the variables that hold a new state, from its leaves."""
-        avals, values = step.program.avals, {}
+        parts: dict[int, dict[str | None, list[tuple[Positions, Array]]]] = {}
         for state, h in zip(self.states, new_state, strict=True):
-            shape, dtype = avals[state.variable].shape, avals[state.variable].dtype
-            value = _rearranged(h, np.argsort(state.order, axis=None)).reshape(shape)
-            if state.half == "imag":
-                real = values[state.variable].real
-                value = jax.lax.complex(real, value.astype(real.dtype))
-            values[state.variable] = value.astype(dtype)
+            parts.setdefault(state.variable, {}).setdefault(state.half, []).append((state.order, h))
+        values = {}
+        for var, by_half in parts.items():
+            shape, dtype = step.program.avals[var].shape, step.program.avals[var].dtype
+            halves = [_assembled(held).reshape(shape) for held in by_half.values()]
+            value = halves[0] if len(halves) == 1 else jax.lax.complex(*halves)
+            values[var] = value.astype(dtype)
         return values
 
     def by_leaf(self, cotangents: Mapping[int, Array], new_state: Sequence[Array]) -> list[Array]:
@@ -134,9 +169,18 @@ class ReadOut:
 
 
 def _rearranged(values: Array, order: Positions) -> Array:
-    """`values.reshape(-1)[order]`; a read in order is none."""
-    in_order = order.size == values.size and (order.ravel() == np.arange(order.size)).all()
-    return values.reshape(order.shape) if in_order else values.reshape(-1)[order]
+    """`values.reshape(-1)[order]`; a read in order is none, and one of what lies in a row is a slice."""
+    first = int(order.min(initial=0))
+    if (order.ravel() == first + np.arange(order.size)).all():
+        return jax.lax.slice_in_dim(values.reshape(-1), first, first + order.size).reshape(order.shape)
+    return values.reshape(-1)[order]
+
+
+def _assembled(parts: Sequence[tuple[Positions, Array]]) -> Array:
+    """The elements of a variable in order, from parts of it."""
+    order = np.concatenate([order.ravel() for order, _ in parts])
+    flat = [h.reshape(-1) for _, h in parts]
+    return _rearranged(flat[0] if len(flat) == 1 else jnp.concatenate(flat), np.argsort(order))
 
 
 def find_read_out(step: Step, fixed: Set[int], body: Body) -> ReadOut:

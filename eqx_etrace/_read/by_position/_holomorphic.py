@@ -23,7 +23,7 @@ from ._tail import Tail
 def holomorphic_pairs(step: Step, tail: Tail) -> dict[int, int]:
     """From the number of a real part among the states of the group to that of its imaginary part."""
     number = {leaf: s for s, leaf in enumerate(tail.group.leaves)}
-    pairs = [part for part in step.state.parts if len(part) == 2 and number.keys() >= set(part)]
+    pairs = [pair for pair in step.state.halves if len(pair) == 2 and number.keys() >= set(pair)]
     # A pair that fails is no longer one that the others may read.
     while failed := [pair for pair in pairs if not _is_holomorphic(step, tail, pair, pairs)]:
         pairs = [pair for pair in pairs if pair not in failed]

@@ -1,5 +1,6 @@
 from ._constant import constant_value
 from ._dependence import carries_into, dependence, fixed_by, leading_to, union
+from ._detour import without_detours
 from ._flow import entered
 from ._linear import is_fixed_map
 from ._link import (
@@ -10,10 +11,12 @@ from ._link import (
     deciding,
     indices,
     is_known,
+    Link,
     MANY,
     merge,
     Merged,
     Mixed,
+    MIXING,
     Mixing,
     Moved,
     NONE,
@@ -21,7 +24,17 @@ from ._link import (
 )
 from ._links import has_no_derivative, is_collective, Links, meets_data
 from ._pick import at_rows, elements, pick
-from ._program import Equation, evaluate, flatten, Program, Runnable, with_fresh_outputs, without_derivative
+from ._program import (
+    Equation,
+    evaluate,
+    flatten,
+    made_first,
+    made_last,
+    Program,
+    Runnable,
+    with_fresh_outputs,
+    without_derivative,
+)
 from ._propagate import by_edge, either, propagate
 from ._sameness import classes, sameness
 from ._slices import find_lookup, Slices, slices_of

@@ -101,13 +101,14 @@ class Mixed:
     """By element of the output, too."""
 
     def forward(self, labels: Positions, shape: tuple[int, ...]) -> Positions:
-        return self.out_of.forward(self.into.forward(labels, self._blocks), shape)
+        return self.out_of.forward(self.into.forward(labels, self.blocks), shape)
 
     def backward(self, labels: Positions, shape: tuple[int, ...]) -> Positions:
-        return self.into.backward(self.out_of.backward(labels, self._blocks), shape)
+        return self.into.backward(self.out_of.backward(labels, self.blocks), shape)
 
     @functools.cached_property
-    def _blocks(self) -> tuple[int]:
+    def blocks(self) -> tuple[int]:
+        """How many there are, as a shape."""
         return (1 + max(int(link.max(initial=NONE)) for link in (self.into.target, self.out_of.taken)),)
 
 

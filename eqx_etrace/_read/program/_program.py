@@ -11,7 +11,7 @@ of a time constant ...) and holds the effective weights; the **body** meets data
 
 import dataclasses
 import functools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import jax
@@ -292,3 +292,37 @@ def with_fresh_outputs(program: Program, which: Sequence[int]) -> Program:
             equations.append(Equation(None, (var,), (outputs[i],)))
         taken.add(outputs[i])
     return dataclasses.replace(program, avals=avals, outputs=tuple(outputs), equations=tuple(equations))
+
+
+def made_first(
+    program: Program, function: Callable[..., Any], given: Sequence[jax.ShapeDtypeStruct], made: int
+) -> tuple[Program, tuple[int, ...]]:
+    """Compute an input from others, before all else; the variables of these."""
+    build = _Inliner(program.table, by_value=False)
+    build.avals, build.constants = list(program.avals), dict(program.constants)
+    jaxpr, consts = _jax.opened(jax.make_jaxpr(function)(*given))
+    variables = tuple(build.variable(v.aval) for v in jaxpr.invars)
+    (result,) = build.inline(jaxpr, consts, variables)
+    build.equations.append(Equation(None, (result,), (made,)))
+    reader = next((eqn for eqn in program.equations if made in eqn.inputs), None)
+    equations = (*_for(reader, build.equations), *program.equations)
+    return _with(program, build, equations), variables
+
+
+def made_last(program: Program, function: Callable[..., Any], given: int) -> tuple[Program, tuple[int, ...]]:
+    """Compute more from one variable, after all else; the variables of what is computed."""
+    build = _Inliner(program.table, by_value=False)
+    build.avals, build.constants = list(program.avals), dict(program.constants)
+    variables = build.inline(*_jax.opened(jax.make_jaxpr(function)(program.avals[given])), [given])
+    equations = (*program.equations, *_for(program.producer[given], build.equations))
+    return _with(program, build, equations), variables
+
+
+def _for(eqn: Equation | None, equations: Sequence[Equation]) -> list[Equation]:
+    """Equations that were written out for this one."""
+    origin = None if eqn is None else eqn.jaxpr_eqn if eqn.origin is None else eqn.origin
+    return [dataclasses.replace(made, origin=origin) for made in equations]
+
+
+def _with(program: Program, build: _Inliner, equations: tuple[Equation, ...]) -> Program:
+    return dataclasses.replace(program, avals=build.avals, constants=build.constants, equations=equations)

@@ -1,3 +1,5 @@
+from ._apart import taken_apart
+from ._boxes import Places
 from ._check import check_loops
 from ._impure import check_pure
 from ._pytree import Layout, Path

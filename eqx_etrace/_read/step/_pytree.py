@@ -2,20 +2,24 @@
 
 Only inexact arrays carry derivatives; every other array is carried along, every other leaf is static. A complex array
 of the state is taken out as a pair of real ones, its real and its imaginary part, so that nothing behind this page
-knows of complex hidden states.
+knows of complex hidden states. An array that holds several states of a unit is taken out in parts.
 """
 
 import collections
 import dataclasses
 import functools
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.tree_util as jtu
-from jaxtyping import PyTree
+import numpy as np
+from jaxtyping import Int, PyTree
+
+from ._boxes import keys, Places, put_together, take_apart
 
 Path = tuple[Any, ...]
 
@@ -70,6 +74,8 @@ class Layout:
     paths: tuple[Path, ...]
     in_halves: bool
     """Are complex arrays taken out as pairs of real ones?"""
+    places: tuple[Places, ...] = ()
+    """Where each inexact array is taken apart; of no length if none is."""
 
     @classmethod
     def of(cls, tree: PyTree, *, in_halves: bool = False) -> "Layout":
@@ -84,49 +90,80 @@ class Layout:
         )
 
     @functools.cached_property
+    def _inexact(self) -> list[tuple[int, Any, Places]]:
+        """Of every inexact array: which leaf it is, its shape and dtype, and where it is taken apart."""
+        which = [i for i, array in enumerate(self.arrays) if array is not None and _is_inexact(array)]
+        places = self.places or ((),) * len(which)
+        return [(i, self.arrays[i], at) for i, at in zip(which, places, strict=True)]
+
+    @functools.cached_property
     def inexact_paths(self) -> tuple[Path, ...]:
         """The path of every inexact array as `split` gives them; `real` and `imag` are attributes."""
         paths: list[Path] = []
-        for path, array in zip(self.paths, self.arrays, strict=True):
-            if array is not None and _is_inexact(array):
-                paths += [(*path, "real"), (*path, "imag")] if self._is_halved(array) else [path]
+        for i, array, places in self._inexact:
+            halves = [("real",), ("imag",)] if self._is_halved(array) else [()]
+            paths += [(*self.paths[i], *half, *key) for half in halves for key in keys(array.shape, places)]
         return tuple(paths)
 
     @property
     def parts(self) -> tuple[tuple[int, ...], ...]:
         """For every inexact array, which of what `split` gives belongs to it."""
-        parts: list[tuple[int, ...]] = []
-        for array in self.arrays:
-            if array is not None and _is_inexact(array):
-                start = sum(map(len, parts))
-                parts.append((start, start + 1) if self._is_halved(array) else (start,))
-        return tuple(parts)
+        return tuple(tuple(number for half in halves for number in half) for halves in self._numbers)
+
+    @property
+    def halves(self) -> tuple[tuple[int, ...], ...]:
+        """The numbers of both halves of every part of a complex array, and of every part of a real one, alone."""
+        return tuple(pair for halves in self._numbers for pair in zip(*halves, strict=True))
+
+    def order_of(self, number: int) -> Int[np.ndarray, "..."]:
+        """By element of a part, the element of the array that it is a part of."""
+        for (_, array, places), halves in zip(self._inexact, self._numbers, strict=True):
+            for half in halves:
+                if number in half:
+                    whole = np.arange(math.prod(array.shape)).reshape(array.shape)
+                    return take_apart(whole, places)[half.index(number)]
+        raise IndexError(number)
+
+    @property
+    def _numbers(self) -> list[list[range]]:
+        """For every inexact array, by half, the numbers of its parts."""
+        numbers: list[list[range]] = []
+        start = 0
+        for _, array, places in self._inexact:
+            count = len(keys(array.shape, places))
+            stop = start + count * (2 if self._is_halved(array) else 1)
+            numbers.append([range(first, first + count) for first in range(start, stop, count)])
+            start = stop
+        return numbers
 
     def _is_halved(self, array: Any) -> bool:
         return self.in_halves and is_complex(array)
 
     def split(self, tree: PyTree) -> tuple[list[Any], list[Any]]:
         """The inexact arrays, then the other arrays."""
-        inexact: list[Any] = []
-        other: list[Any] = []
-        for leaf in filter(_is_array, jtu.tree_leaves(tree)):
-            if _is_inexact(leaf):
-                inexact += _halves(leaf) if self._is_halved(leaf) else [leaf]
-            else:
-                other.append(leaf)
-        return inexact, other
+        arrays = list(filter(_is_array, jtu.tree_leaves(tree)))
+        inexact, other = filter(_is_inexact, arrays), [leaf for leaf in arrays if not _is_inexact(leaf)]
+        parts: list[Any] = []
+        for leaf, (_, _, places) in zip(inexact, self._inexact, strict=True):
+            for half in _halves(leaf) if self._is_halved(leaf) else [leaf]:
+                parts += take_apart(half, places)
+        return parts, other
 
     def join(self, inexact: Sequence[Any], other: Sequence[Any] | None) -> PyTree:
         """The pytree again; with `other` None, only its inexact arrays and None elsewhere, as gradients are."""
-        inexact_left, other_left = iter(inexact), iter(other or ())
+        other_left = iter(other or ())
+        whole = dict(zip([i for i, _, _ in self._inexact], self._wholes(inexact), strict=True))
         leaves: list[Any] = []
-        for array, static in zip(self.arrays, self.static, strict=True):
-            if array is None:
-                leaves.append(None if other is None else static)
-            elif self._is_halved(array):
-                leaves.append(jax.lax.complex(next(inexact_left), next(inexact_left)))
-            elif _is_inexact(array):
-                leaves.append(next(inexact_left))
+        for i, (array, static) in enumerate(zip(self.arrays, self.static, strict=True)):
+            if i in whole:
+                leaves.append(whole[i])
+            elif other is None:
+                leaves.append(None)
             else:
-                leaves.append(None if other is None else next(other_left))
+                leaves.append(static if array is None else next(other_left))
         return jtu.tree_unflatten(self.treedef, leaves)
+
+    def _wholes(self, inexact: Sequence[Any]) -> Iterator[Any]:
+        for (_, array, places), numbers in zip(self._inexact, self._numbers, strict=True):
+            halves = [put_together([inexact[n] for n in half], array.shape, places) for half in numbers]
+            yield halves[0] if len(halves) == 1 else jax.lax.complex(*halves)

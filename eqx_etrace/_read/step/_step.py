@@ -43,6 +43,8 @@ class Step:
     aux_rest: tuple[int, ...]
     new_states: tuple[int, ...]
     new_states_rest: tuple[int, ...]
+    wholes: tuple[int, ...]
+    """For every new state, the array that it is a part of: mostly itself."""
     pulls_state: bool = False
     """May the new state get a cotangent beside the output? Then credit into all of it counts."""
 
@@ -144,7 +146,8 @@ def stage_step(
     roles = [*_cut(program.inputs, [len(a) for a in arguments]), *_cut(program.outputs, sizes)]
     program = dataclasses.replace(program, moved=frozenset(roles[0] + roles[2]))
     out, aux = returned
-    return Step(program, *layouts, out, aux, **dict(zip(names, roles, strict=True)))
+    by_name = dict(zip(names, roles, strict=True))
+    return Step(program, *layouts, out, aux, **by_name, wholes=by_name["new_states"])
 
 
 def _cut(variables: tuple[int, ...], sizes: Sequence[int]) -> list[tuple[int, ...]]:

@@ -1,0 +1,71 @@
+"""Arrays of several states of a unit, taken apart along some of their axes.
+
+A unit with two states may keep them in one array, `[2, n]` or one after the other in `[2 n]`. What is taken out is a
+part for each, so that nothing behind this page knows of packed states.
+"""
+
+import itertools
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+Places = tuple[tuple[int, tuple[int, ...]], ...]
+"""By axis, in order: where its parts start, 0 first. Nothing for an array that stays whole."""
+Box = tuple[tuple[int, int, int], ...]
+"""Of one part: axis, start and stop."""
+
+
+def boxes(shape: Sequence[int], places: Places) -> Iterator[Box]:
+    """The parts of an array in order, the last axis fastest."""
+    along = [[(axis, *ends) for ends in itertools.pairwise((*starts, shape[axis]))] for axis, starts in places]
+    return itertools.product(*along)
+
+
+def take_apart(leaf: Any, places: Places) -> list[Any]:
+    """The parts of an array; an axis of which a part has one element is no axis of it."""
+    if not places:
+        return [leaf]
+    parts = [_shapes(leaf.shape, box) for box in boxes(leaf.shape, places)]
+    if isinstance(leaf, jax.ShapeDtypeStruct):
+        return [jax.ShapeDtypeStruct(shown, leaf.dtype) for _, shown in parts]
+    ranges = [{axis: slice(start, stop) for axis, start, stop in box} for box in boxes(leaf.shape, places)]
+    index = [tuple(along.get(axis, slice(None)) for axis in range(leaf.ndim)) for along in ranges]
+    return [leaf[at].reshape(shown) for at, (_, shown) in zip(index, parts, strict=True)]
+
+
+def put_together(parts: Sequence[Any], shape: Sequence[int], places: Places) -> Any:
+    """The array again."""
+    whole = [part.reshape(_shapes(shape, box)[0]) for part, box in zip(parts, boxes(shape, places), strict=True)]
+    for axis, starts in reversed(places):
+        groups = [whole[i : i + len(starts)] for i in range(0, len(whole), len(starts))]
+        whole = [jnp.concatenate(group, axis) for group in groups]
+    return whole[0]
+
+
+def _shapes(shape: Sequence[int], box: Box) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Of one part: with all axes, and as it is shown."""
+    length = {axis: stop - start for axis, start, stop in box}
+    full = tuple(length.get(axis, n) for axis, n in enumerate(shape))
+    return full, tuple(n for axis, n in enumerate(full) if length.get(axis) != 1)
+
+
+def keys(shape: Sequence[int], places: Places) -> list[tuple[Any, ...]]:
+    """How each part is named after the array: `[2]`, `[:, 0]`, `[:64]`."""
+    return [_key(box) for box in boxes(shape, places)]
+
+
+def _key(box: Box) -> tuple[Any, ...]:
+    if not box:
+        return ()
+    of = {axis: (start, stop) for axis, start, stop in box}
+    if [*of] == [0] and of[0][1] - of[0][0] == 1:
+        return (of[0][0],)
+    shown = [_range(of[axis]) if axis in of else ":" for axis in range(1 + max(of))]
+    return (f"[{', '.join(shown)}]",)
+
+
+def _range(ends: tuple[int, int]) -> str:
+    start, stop = ends
+    return str(start) if stop - start == 1 else f"{start}:{stop}"
