@@ -15,7 +15,7 @@ from ..primitives import Flow
 from ._link import Aligned, Moved, NONE
 from ._program import Equation, Program
 
-_Origin = tuple[Int[np.ndarray, " size"], Int[np.ndarray, " size"]]
+_Origin = tuple[Int[np.ndarray, "..."], Int[np.ndarray, "..."]]
 """By element, the variable that it was moved from, and its number there."""
 _MOVES = frozenset({Flow.REARRANGED, Flow.PARTED, Flow.JOINED, Flow.PAIRED})
 
