@@ -99,25 +99,26 @@ def _through(program: Program, eqn: Equation, made: Mapping[int, Ends]) -> list[
 
 
 def _fallen(link: Link, ends: Ends, shape: tuple[int, ...]) -> Ends:
-    """As they fall on an operand of this shape."""
+    """As they fall on an operand of this shape. What spreads over several places of the axis lies nowhere along it."""
     if isinstance(link, Aligned):
         return ends.reshape(2, *shape)
     if isinstance(link, Moved):
-        return _first(link, ends, shape)
+        return _copied(link, ends, shape)
     if isinstance(link, Merged):
         return _taken(link, ends).reshape(2, *shape)
     if isinstance(link, Mixed):
-        return _taken(link.into, _first(link.out_of, ends, link.blocks)).reshape(2, *shape)
-    whole = ends.reshape(2, -1).min(1, initial=_NOWHERE)
-    return np.broadcast_to(whole.reshape(2, *(1,) * len(shape)), (2, *shape))
+        return _taken(link.into, _copied(link.out_of, ends, link.blocks)).reshape(2, *shape)
+    return np.full((2, *shape), _NOWHERE)
 
 
-def _first(link: Moved, ends: Ends, shape: tuple[int, ...]) -> Ends:
+def _copied(link: Moved, ends: Ends, shape: tuple[int, ...]) -> Ends:
     """Of all elements of the output that are copies of one of the operand."""
+    flat, taken = ends.reshape(2, -1), link.taken.ravel()
+    here = (taken >= 0) & (flat[0] != _NOWHERE)
     out = np.full((2, int(np.prod(shape))), _NOWHERE)
-    is_copied = link.taken.ravel() >= 0
-    for row, of in zip(out, ends.reshape(2, -1), strict=True):
-        np.minimum.at(row, link.taken.ravel()[is_copied], of[is_copied])
+    out[:, taken[here]] = flat[:, here]
+    spread = (out[:, taken[here]] != flat[:, here]).any(0)
+    out[:, taken[here][spread]] = _NOWHERE
     return out.reshape(2, *shape)
 
 

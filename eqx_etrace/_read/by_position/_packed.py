@@ -70,7 +70,13 @@ class _Search:
         """The axes of one array that may be taken apart somewhere."""
         shape = self.step.program.shape(self.step.states[leaf])
         found = [lie_along(self.step, self.heads, self.filled, leaf, axis) for axis, n in enumerate(shape) if n > 1]
-        return [axis for axis in found if axis.candidates]
+        return [axis for axis in found if axis.candidates and self._is_entered(axis)]
+
+    def _is_entered(self, axis: Axis) -> bool:
+        """Does anything but the state itself say what its axes are?"""
+        others = {*self.step.states, *self.step.inputs_inexact} - {self.step.states[axis.leaf]}
+        made = [eqn for eqn in self.step.program.equations if not axis.runs.keys().isdisjoint(eqn.outputs)]
+        return not others.isdisjoint((*axis.ends, *axis.runs)) or any(self._begins(eqn, axis.leaf) for eqn in made)
 
     def _cells(self, leaf: int) -> Int[np.ndarray, "..."]:
         """By element of a state, the part of it, as far as it is taken apart now."""
