@@ -11,7 +11,7 @@ and reverse passes with a cotangent of ones read its Jacobian exactly.
 import dataclasses
 import hashlib
 import heapq
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -32,12 +32,12 @@ from ..program import (
     Mixing,
     NONE,
     Positions,
-    union,
 )
 from ..step import Step
 from ._decision import Decision
 from ._filter import Edge, Entrance, Filter
 from ._hidden_group import Arrivals, HiddenGroup
+from ._reached import find_reach
 from ._tail import Cut, Site, Tail
 
 
@@ -227,7 +227,7 @@ def find_tail(
     edges = dict.fromkeys(edge for edge in entering if is_known(search.frames[edge[0]]))
     producer = step.program.producer
     entrances = tuple(Entrance(producer[first], i, search.frames[first]) for first, i in edges)
-    equations, reach = _recomputed(step, group, search, [*_shifted(sites), *_entered(entrances)])
+    equations, reach = find_reach(step, group, search.visited, search.kept, [*sites, *entrances])
     return Tail(
         group=group,
         equations=equations,
@@ -238,35 +238,3 @@ def find_tail(
         entrances=entrances,
         filters=tuple(filters),
     )
-
-
-def _shifted(sites: Iterable[Site]) -> list[tuple[int | None, frozenset[Edge]]]:
-    """Where sites enter: at a variable, or over edges."""
-    return [(site.output, site.edges) for site in sites]
-
-
-def _entered(entrances: Iterable[Entrance]) -> list[tuple[int | None, frozenset[Edge]]]:
-    return [(entrance.output, frozenset()) for entrance in entrances]
-
-
-def _recomputed(
-    step: Step, group: HiddenGroup, search: _Search, shifted: Sequence[tuple[int | None, frozenset[Edge]]]
-) -> tuple[tuple[Equation, ...], dict[int, int]]:
-    """The equations that depend on the group's old states, or on what is shifted, by kept edges alone."""
-    reach = {step.states[leaf]: 1 << s for s, leaf in enumerate(group.leaves)}
-    entering: dict[Edge, int] = {}
-    for number, (output, edges) in enumerate(shifted):
-        bit = 1 << (group.num_states + number)
-        if output is not None:
-            reach[output] = reach.get(output, 0) | bit
-        entering |= {edge: entering.get(edge, 0) | bit for edge in edges}
-    equations = []
-    for eqn in search.visited:
-        edges = [(eqn.outputs[0], i) for i in range(len(eqn.inputs))]
-        kept = [v for edge, v in zip(edges, eqn.inputs, strict=True) if edge in search.kept]
-        bits = union(entering, edges) | union(reach, kept)
-        if bits:
-            equations.append(eqn)
-            for output in eqn.outputs:
-                reach[output] = reach.get(output, 0) | bits
-    return tuple(equations), reach
