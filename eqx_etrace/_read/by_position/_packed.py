@@ -14,6 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Int
 
+from ..primitives import Flow
 from ..program import Aligned, by_edge, Equation, find_lookup, Link, meets_data, Merged, Mixed, Moved, propagate, union
 from ..step import Places, Step
 from ._along import Axis, Boundaries, find_filled, lie_along, MOST
@@ -21,6 +22,10 @@ from ._along import Axis, Boundaries, find_filled, lie_along, MOST
 
 def find_places(step: Step, fixed: frozenset[int]) -> tuple[Places, ...]:
     """For every inexact array of the state, where it is to be taken apart."""
+    lengths = [n for var in step.states for n in step.program.shape(var)]
+    is_joined = any(eqn.traits.flow is Flow.JOINED for eqn in step.program.equations)
+    if not is_joined and all(n == 1 or n > MOST for n in lengths):
+        return ((),) * len(step.state.parts)
     search = _Search(step, fixed)
     search.run()
     return tuple(search.places(part) for part in step.state.parts)

@@ -7,8 +7,9 @@ step's own evaluation left behind. A cut edge reads a tap where a kept edge read
 `stop_gradient` is needed, and derivatives of the trace itself stay right.
 """
 
+import contextlib
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -20,6 +21,10 @@ from ..step import Step
 from ._decision import Env
 from ._filter import Edge
 from ._tail import Tail
+
+
+_FEW = 8
+_Pull = Callable[[list[Array]], tuple[list[Array], list[Array]]]
 
 
 def read_by(step: Step, tail: Tail) -> Iterator[int]:
@@ -51,11 +56,24 @@ def passes(step: Step, tail: Tail, values: Env) -> dict[tuple[int, int], Array]:
 
     new, pull = jax.vjp(run, [values[step.states[leaf]] for leaf in leaves], _no_shifts(step, tail))
     found: dict[tuple[int, int], Array] = {}
-    for at, i in enumerate(reached):
-        ones = [jnp.ones_like(h) if j == at else jnp.zeros_like(h) for j, h in enumerate(new)]
-        pulled = itertools.chain(*pull(ones))
+    for i, pulled in zip(reached, _pulled(pull, new), strict=True):
         found |= {(i, r): d for r, d in enumerate(pulled) if reach[i] >> r & 1}
     return found
+
+
+def _pulled(pull: _Pull, new: Sequence[Array]) -> list[list[Array]]:
+    """What each end is made of. Many are pulled back together: XLA takes long over many programs."""
+    if len(new) > _FEW:
+        with contextlib.suppress(NotImplementedError):  # of an operation that JAX cannot batch
+            together = list(itertools.chain(*jax.vmap(pull)([_row(len(new), at, h) for at, h in enumerate(new)])))
+            return [[d[at] for d in together] for at in range(len(new))]
+    ends = range(len(new))
+    ones = [[jnp.ones_like(h) if j == at else jnp.zeros_like(h) for j, h in enumerate(new)] for at in ends]
+    return [list(itertools.chain(*pull(each))) for each in ones]
+
+
+def _row(count: int, at: int, like: Array) -> Array:
+    return jnp.zeros((count, *like.shape), like.dtype).at[at].set(1)
 
 
 def _no_shifts(step: Step, tail: Tail) -> list[Array]:
