@@ -50,7 +50,7 @@ def _of_halves(step: Step, leaves: Sequence[int], taken: set[int]) -> list[NewSt
     if whole is None:
         return []
     taken.add(whole)
-    state = _before_copies(step, _in_order(step, whole), taken)
+    (state,) = _before_copies(step, [_in_order(step, whole)], taken)
     return [dataclasses.replace(state, half=half) for half in ("real", "imag")]
 
 
@@ -60,12 +60,11 @@ def _of_parts(step: Step, leaves: Sequence[int], taken: set[int]) -> list[NewSta
     for whole, half in itertools.groupby(leaves, key=step.wholes.__getitem__):
         parts = list(half)
         if len(parts) > 1 and all(_is_sliced(step, step.new_states[leaf], whole) for leaf in parts):
-            together = _before_copies(step, _in_order(step, whole), taken)
-            orders = [together.order.ravel()[step.state.order_of(leaf)] for leaf in parts]
-            states += [dataclasses.replace(together, order=np.asarray(order)) for order in orders]
+            together = [NewState(whole, step.state.order_of(leaf)) for leaf in parts]
+            states += _before_copies(step, together, taken)
         else:
             alone = [_in_order(step, step.new_states[leaf]) for leaf in parts]
-            states += [_before_copies(step, state, taken) for state in alone]
+            states += [before for state in alone for before in _before_copies(step, [state], taken)]
     return states
 
 
@@ -83,16 +82,47 @@ def _in_order(step: Step, var: int) -> NewState:
     return NewState(var, indices(step.program.shape(var)))
 
 
-def _before_copies(step: Step, state: NewState, taken: set[int]) -> NewState:
-    """Go back from where a new state is kept to where it is computed; what is passed on the way is taken."""
-    var, order, is_rounded = state.variable, state.order, state.is_rounded
-    while (moved := _moved(step, step.program.producer[var], taken)) is not None:
-        eqn = step.program.producer[var]
-        (var,) = eqn.inputs
-        taken.add(var)
-        is_rounded |= eqn.traits.rounds
-        order = np.asarray(moved[order])  # of no axes NumPy makes a scalar
-    return NewState(var, order, is_rounded=is_rounded)
+def _before_copies(step: Step, states: Sequence[NewState], taken: set[int]) -> list[NewState]:
+    """Go back from the parts of a variable to where they are computed; what is passed on the way is taken."""
+    eqn = step.program.producer[states[0].variable]
+    moved = _moved(step, eqn, taken)
+    if moved is not None:
+        rounded, orders = eqn.traits.rounds, [np.asarray(moved[state.order]) for state in states]  # NumPy makes scalars
+        taken.update(eqn.inputs)
+        before = [
+            NewState(eqn.inputs[0], order, is_rounded=rounded or state.is_rounded)
+            for order, state in zip(orders, states, strict=True)
+        ]
+        return _before_copies(step, before, taken)
+    joined = _joined(step, eqn, states, taken)
+    if joined is None:
+        return list(states)
+    taken.update(eqn.inputs)
+    before = {var: _before_copies(step, [s for s in joined if s.variable == var], taken) for var in eqn.inputs}
+    found = {var: iter(of) for var, of in before.items()}
+    return [next(found[state.variable]) for state in joined]
+
+
+def _joined(step: Step, eqn: Equation, states: Sequence[NewState], taken: Set[int]) -> list[NewState] | None:
+    """The parts of a concatenation as parts of its operands; None if an operand has more, or there is no such thing."""
+    is_free = taken.isdisjoint(eqn.inputs) and step.program.producer.keys() >= {*eqn.inputs}
+    if eqn.traits.flow is not Flow.JOINED or not is_free or len({*eqn.inputs}) < len(eqn.inputs):
+        return None
+    found = [operand for operand in (_in_operand(step, eqn, state) for state in states) if operand is not None]
+    held = sum(state.order.size for state in found)
+    needed = sum(indices(step.program.shape(var)).size for var in eqn.inputs)
+    return found if len(found) == len(states) and held == needed else None
+
+
+def _in_operand(step: Step, eqn: Equation, state: NewState) -> NewState | None:
+    """The part of one operand of a concatenation that this state is; None if it is of several."""
+    for i, var in enumerate(eqn.inputs):
+        link, numbers = step.program.links(eqn, i, 0), indices(step.program.shape(var))
+        if link is not None:
+            order = np.asarray(link.forward(numbers, step.program.shape(eqn.outputs[0])).ravel()[state.order])
+            if (order >= 0).all():
+                return dataclasses.replace(state, variable=var, order=order)
+    return None
 
 
 def _moved(step: Step, eqn: Equation, taken: Set[int]) -> Positions | None:

@@ -81,7 +81,7 @@ class _Search:
         """Does anything but the state itself say what its axes are?"""
         others = {*self.step.states, *self.step.inputs_inexact} - {self.step.states[axis.leaf]}
         made = [eqn for eqn in self.step.program.equations if not axis.runs.keys().isdisjoint(eqn.outputs)]
-        return not others.isdisjoint((*axis.ends, *axis.runs)) or any(self._begins(eqn, axis.leaf) for eqn in made)
+        return not others.isdisjoint((*axis.ways, *axis.runs)) or any(self._begins(eqn, axis.leaf) for eqn in made)
 
     def _cells(self, leaf: int) -> Int[np.ndarray, "..."]:
         """By element of a state, the part of it, as far as it is taken apart now."""
