@@ -63,7 +63,11 @@ def find_filled(step: Step) -> Filled:
 
     starts = (*step.states, *step.parameters, *step.inputs_inexact)
     own = {var: np.zeros(program.shape(var), int) for var in starts}
-    return propagate(program.equations, own, by_edge(along, np.maximum), np.maximum)
+    return propagate(program.equations, own, by_edge(along, _either), _either)
+
+
+def _either(first: Positions, second: Positions) -> Positions:
+    return np.asarray(np.maximum(first, second))  # of no axes NumPy makes a scalar
 
 
 def lie_along(step: Step, stops: Set[int], filled: Filled, leaf: int, axis: int) -> Axis:

@@ -93,18 +93,22 @@ def _propagated(
         link, edge = program.links(eqn, i, j), (eqn.outputs[0], i)
         sets = sets if edge in kept else None
         entering = full(eqn.inputs[i], over[edge]) if edge in over else None
-        sets = either(sets, entering, np.bitwise_or)
+        sets = either(sets, entering, _joined)
         return None if link is None or sets is None else _forward(link, sets, program.shape(eqn.outputs[j]))
 
     def transfer(eqn: Equation, operands: Sequence[_Sets | None]) -> list[_Sets | None]:
         made: list[_Sets | None] = []
         for j in range(len(eqn.outputs)):
             each = [along(eqn, i, j, sets) for i, sets in enumerate(operands)]
-            made.append(functools.reduce(lambda first, second: either(first, second, np.bitwise_or), each))
+            made.append(functools.reduce(lambda first, second: either(first, second, _joined), each))
         return made
 
     own = {var: full(var, bits) for var, bits in start.items()}
-    return propagate(equations, own, transfer, np.bitwise_or)
+    return propagate(equations, own, transfer, _joined)
+
+
+def _joined(first: _Sets, second: _Sets) -> _Sets:
+    return np.asarray(np.bitwise_or(first, second))  # of no axes NumPy makes a scalar
 
 
 def _forward(link: Link, sets: _Sets, shape: tuple[int, ...]) -> _Sets:
