@@ -149,7 +149,7 @@ class _Search:
         labels = self._fallen(eqn, i, operand)
         if labels is None:
             return
-        if (labels == MANY).any() or deciding(labels) == NONE:
+        if (labels == MANY).any() or deciding(labels) == NONE or self._mixes_others(eqn, i):
             self._cut(edge, operand, "mixes positions")
         elif operand in self.known.fixed:
             key = hashlib.blake2b(labels.tobytes()).digest()
@@ -170,6 +170,11 @@ class _Search:
             if link is not None and output in self.frames:
                 fallen = either(fallen, link.backward(self.frames[output], shape), merge)
         return None if fallen is None or (fallen == NONE).all() else fallen
+
+    def _mixes_others(self, eqn: Equation, i: int) -> bool:
+        """Does it mix what is not the group's own, even if all of it enters one position?"""
+        is_mixed = isinstance(self.step.program.links(eqn, i, 0), Mixed)
+        return is_mixed and not self.known.bits.get(eqn.inputs[i], 0) & self.step.state_bits(self.group.leaves)
 
     def _is_decided(self, eqn: Equation, i: int) -> bool:
         """Is it added to elements at an index that the model holds?"""
