@@ -110,7 +110,7 @@ def rule_multiplies_its_cotangents(draw):
     return supervised(cell), {"W": draw(N, F)}, draw(N), series(draw)
 
 
-@case(False, dropped="out of its position")
+@case()
 def delay_line_read_in_the_same_step(draw):
     def cell(m, s, x):
         buffer = jnp.concatenate([(m["W"] @ x)[None], s["buffer"][:-1]])
