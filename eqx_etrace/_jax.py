@@ -122,19 +122,19 @@ def scan_sizes(params: dict[str, Any]) -> tuple[int, int]:
     return constants, carried
 
 
-def only_round(eqn: Any) -> Staged | None:
-    """A `scan` of one step, as its body; None if it is no such loop."""
-    if eqn.primitive not in _SCAN or eqn.params["length"] != 1:
-        return None
-    held, carried = scan_sizes(eqn.params)
-    body = _core.jaxpr_as_fun(eqn.params["jaxpr"])
+def is_scan(eqn: Any) -> bool:
+    """Is it a `scan`?"""
+    return eqn.primitive in _SCAN
 
-    def once(*operands: Any) -> list[Any]:
-        rows = [lax.squeeze(xs, (0,)) for xs in operands[held + carried :]]
-        made = body(*operands[: held + carried], *rows)
-        return [*made[:carried], *(lax.expand_dims(y, (0,)) for y in made[carried:])]
 
-    return jax.make_jaxpr(once)(*(v.aval for v in eqn.invars))
+def count_equations(held: Any) -> int:
+    """How many equations a jaxpr has when all that it runs is written out; of loops, every round."""
+    return sum(_count(eqn) for eqn in opened(held)[0].eqns)
+
+
+def _count(eqn: Any) -> int:
+    rounds = eqn.params["length"] if eqn.primitive in _SCAN else 1
+    return max(1, rounds * sum(map(count_equations, inner_jaxprs(eqn))))
 
 
 _SCAN = frozenset(primitives("scan"))

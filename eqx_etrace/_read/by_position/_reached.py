@@ -76,12 +76,18 @@ def _by_element(
         start = {var: bits >> first for var, bits in _starts(step, group, shifts).items()}
         over = {edge: bits >> first for edge, bits in _over(group, shifts).items()}
         sets = _propagated(step, equations, kept, start, over)
-        found |= {var: found[var] | int(np.bitwise_or.reduce(sets[var], axis=None)) << first for var in new if var in sets}
+        found |= {
+            var: found[var] | int(np.bitwise_or.reduce(sets[var], axis=None)) << first for var in new if var in sets
+        }
     return found
 
 
 def _propagated(
-    step: Step, equations: Sequence[Equation], kept: Collection[Edge], start: Mapping[int, int], over: Mapping[Edge, int]
+    step: Step,
+    equations: Sequence[Equation],
+    kept: Collection[Edge],
+    start: Mapping[int, int],
+    over: Mapping[Edge, int],
 ) -> dict[int, _Sets]:
     """By variable and element, the first bits."""
     program = step.program

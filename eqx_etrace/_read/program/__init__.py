@@ -24,17 +24,9 @@ from ._link import (
 )
 from ._links import has_no_derivative, is_collective, Links, meets_data
 from ._pick import at_rows, elements, pick
-from ._program import (
-    Equation,
-    evaluate,
-    flatten,
-    made_first,
-    made_last,
-    Program,
-    Runnable,
-    with_fresh_outputs,
-    without_derivative,
-)
+from ._edited import made_first, made_last, with_fresh_outputs, without_derivative
+from ._inline import flatten
+from ._program import Equation, evaluate, Program, Runnable
 from ._propagate import by_edge, either, propagate
 from ._sameness import classes, sameness
 from ._slices import find_lookup, Slices, slices_of

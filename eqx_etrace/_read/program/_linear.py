@@ -21,7 +21,8 @@ from jax.core import Tracer
 
 from ... import _jax
 from ..primitives import Flow, Runs
-from ._program import Equation, flatten, Program
+from ._inline import flatten
+from ._program import Equation, Program
 from ._propagate import propagate
 
 

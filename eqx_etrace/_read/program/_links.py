@@ -13,8 +13,10 @@ from ... import _jax
 from ..primitives import Flow
 from ._backward_rule import BackwardRule, find_rule
 from ._flow import link_of
+from ._inside import FOLLOWED, links_through
 from ._link import Link
-from ._program import Equation, flatten, Program
+from ._inline import flatten
+from ._program import Equation, Program
 from ._propagate import propagate
 
 
@@ -37,6 +39,7 @@ class Links:
         self.program = program
         self._known: dict[tuple[int, int, int], Link | None] = {}
         self._rules: dict[int, BackwardRule] = {}
+        self._inside: dict[int, list[Link | None]] = {}
 
     def __call__(self, eqn: Equation, operand: int, output: int) -> Link | None:
         """A `Link`, or None where no derivative flows."""
@@ -53,6 +56,8 @@ class Links:
             return None
         if eqn.is_custom:
             return self._rule(eqn).links.get((operand, output))
+        if eqn.traits.runs in FOLLOWED:
+            return self._through(eqn, output)[operand]
         return link_of(self.program, eqn, operand, output)
 
     def unproven(self, eqn: Equation) -> list[Equation]:
@@ -70,6 +75,12 @@ class Links:
             moved = [i for i, v in enumerate(eqn.inputs) if v in self._moved]
             self._rules[eqn.outputs[0]] = find_rule(self.program, eqn, moved, Links)
         return self._rules[eqn.outputs[0]]
+
+    def _through(self, eqn: Equation, output: int) -> list[Link | None]:
+        var = eqn.outputs[output]
+        if var not in self._inside:
+            self._inside[var] = links_through(self.program, eqn, output, Links)
+        return self._inside[var]
 
     @functools.cached_property
     def _moved(self) -> Mapping[int, bool]:
