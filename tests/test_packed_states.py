@@ -1,4 +1,4 @@
-"""States of a unit in one array, and time in the state: exact where no true mixing stands between, at the size of need."""
+"""States of a unit in one array, and time in the state: exact without true mixing, at the size of need."""
 
 import functools
 

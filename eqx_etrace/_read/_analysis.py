@@ -13,6 +13,7 @@ from ._effective_weights import Body, find_body, find_fixed
 from ._exactness import cut_before_the_output, find_dropped, find_unfollowed, find_zero
 from ._filters import Filtered, find_filtered
 from ._new_states import find_read_out, ReadOut
+from ._repeats import without_repeats
 from .by_position import (
     Cut,
     find_arrivals,
@@ -136,10 +137,14 @@ class Analysis:
 def analyse(step: Step) -> Analysis:
     """Take a staged step apart.
 
-    Arrays that hold several states of a unit are taken apart, too, if credit is dropped otherwise that is not then.
+    What is written twice is read once. Arrays that hold several states of a unit are taken apart, too, if credit is
+    dropped otherwise that is not then.
     """
     check_pure(step.program)
     whole = _analysed(step)
+    once = without_repeats(step, whole.tails)
+    if once is not step:
+        step, whole = once, _analysed(once)
     if not any(tail.cuts for tail in whole.tails):
         return whole
     places = find_places(whole.step, whole.fixed)

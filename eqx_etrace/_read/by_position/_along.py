@@ -1,7 +1,7 @@
 """How the variables of a step lie along one axis of an array of its state.
 
-From the new state the step is followed backward. On each way that a variable goes, it is told which place along the axis
-each of its elements enters.
+From the new state the step is followed backward. On each way that a variable goes, it is told which place along the
+axis each of its elements enters.
 """
 
 import dataclasses

@@ -1,11 +1,11 @@
 """States of a unit that lie in one array, and where the array is to be taken apart.
 
-Along an axis of an array of the state lie either the units or the states of a unit: `[2, n]`, compartments, the slots of
-a buffer. What enters the new state says which. An axis is the units' where something **runs along** it all the way: some
-of its elements enter on one side of a boundary and others on the other side, and so it is for every variable up to the
-new state. What counts is what comes from parameters and inputs, what a weight makes, what mixes other states, and the
-units of the other states. A boundary that nothing runs across is **open**: there the array may be taken apart, as if the
-parts were arrays of their own.
+Along an axis of an array of the state lie either the units or the states of a unit: `[2, n]`, compartments, the slots
+of a buffer. What enters the new state says which. An axis is the units' where something **runs along** it all the way:
+some of its elements enter on one side of a boundary and others on the other side, and so it is for every variable up
+to the new state. What counts is what comes from parameters and inputs, what a weight makes, what mixes other states,
+and the units of the other states. A boundary that nothing runs across is **open**: there the array may be taken apart,
+as if the parts were arrays of their own.
 """
 
 import operator

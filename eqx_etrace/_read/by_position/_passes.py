@@ -22,7 +22,6 @@ from ._decision import Env
 from ._filter import Edge
 from ._tail import Tail
 
-
 _FEW = 8
 _Pull = Callable[[list[Array]], tuple[list[Array], list[Array]]]
 

@@ -1,7 +1,8 @@
-"""What the old states of a group and its sites reach over kept edges: what a tail recomputes, and what is made of what.
+"""What the old states of a group and its sites reach over kept edges: what a tail recomputes, and what is made of
+what.
 
-A set is bits: the old states of the group, then its sites, then its entrances. Of a variable it is told for all elements
-together; where parts of one array pass through one variable, for each element by itself.
+A set is bits: the old states of the group, then its sites, then its entrances. Of a variable it is told for all
+elements together; where parts of one array pass through one variable, for each element by itself.
 """
 
 import functools

@@ -1,7 +1,9 @@
 from ._constant import constant_value
 from ._dependence import carries_into, dependence, fixed_by, leading_to, union
 from ._detour import without_detours
+from ._edited import made_first, made_last, with_fresh_outputs, without_derivative
 from ._flow import entered
+from ._inline import flatten
 from ._linear import is_fixed_map
 from ._link import (
     agree,
@@ -24,8 +26,6 @@ from ._link import (
 )
 from ._links import has_no_derivative, is_collective, Links, meets_data
 from ._pick import at_rows, elements, pick
-from ._edited import made_first, made_last, with_fresh_outputs, without_derivative
-from ._inline import flatten
 from ._program import Equation, evaluate, Program, Runnable
 from ._propagate import by_edge, either, propagate
 from ._sameness import classes, sameness

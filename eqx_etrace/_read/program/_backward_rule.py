@@ -16,9 +16,9 @@ import jax
 import numpy as np
 
 from ... import _jax
+from ._inline import flatten
 from ._linear import Kind, kinds_of_outputs
 from ._link import ALIGNED, indices, Link, MANY, merge, Merged, MIXING, Mixing, NONE, Positions
-from ._inline import flatten
 from ._program import Equation, Program, Table
 from ._propagate import by_edge, propagate
 

@@ -1,8 +1,8 @@
 """Stage 1: a staged function as one flat list of equations.
 
 Call-like equations (`jit`, `checkpoint`) are inlined, and short loops unrolled, so that what follows sees one straight
-line of arithmetic; calls with a custom derivative rule stay whole, so that the rule survives. What a loop computes of the
-same operands in every round is computed once.
+line of arithmetic; calls with a custom derivative rule stay whole, so that the rule survives. What a loop computes of
+the same operands in every round is computed once.
 """
 
 import dataclasses

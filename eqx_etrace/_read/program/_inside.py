@@ -1,7 +1,8 @@
 """How operands reach an output through the programs that an operation runs: a conditional, a loop.
 
-The elements of the output are followed backward through every branch, and through the rounds of a loop until they enter
-as in the round after. An operand whose elements enter one element each is merged, one that is copied is followed forward.
+The elements of the output are followed backward through every branch, and through the rounds of a loop until they
+enter as in the round after. An operand whose elements enter one element each is merged, one that is copied is followed
+forward.
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -13,9 +13,9 @@ from ... import _jax
 from ..primitives import Flow
 from ._backward_rule import BackwardRule, find_rule
 from ._flow import link_of
+from ._inline import flatten
 from ._inside import FOLLOWED, links_through
 from ._link import Link
-from ._inline import flatten
 from ._program import Equation, Program
 from ._propagate import propagate
 

@@ -1,10 +1,10 @@
 """Stage 1: the step as one flat list of equations.
 
-Variables are integers, every closed-over array and literal is an explicit constant, and the broadcasting that JAX leaves
-implicit is written out.
+Variables are integers, every closed-over array and literal is an explicit constant, and the broadcasting that JAX
+leaves implicit is written out.
 
-The equations fall in two: the **prologue** depends on the model alone (masks, transposes, softplus
-of a time constant ...) and holds the effective weights; the **body** meets data.
+The equations fall in two: the **prologue** depends on the model alone (masks, transposes, softplus of a time constant
+...) and holds the effective weights; the **body** meets data.
 """
 
 import dataclasses

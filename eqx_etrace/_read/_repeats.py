@@ -1,0 +1,73 @@
+"""Heads that are written twice: `W @ x` in every stage of a Runge-Kutta step, inside a loop and beside it.
+
+Both enter the same positions by the same product, and one trace serves them. So the second is read from the first. It
+is not where the two enter different positions: there each has a trace by itself.
+"""
+
+import dataclasses
+from collections.abc import Hashable, Mapping, Sequence
+
+import numpy as np
+
+from .by_position import Tail
+from .primitives import TABLE
+from .program import Equation, Program
+from .step import Step
+
+
+def without_repeats(step: Step, tails: Sequence[Tail]) -> Step:
+    """The same step, every head computed once."""
+    values = _values(step.program)
+    first: dict[Hashable, int] = {}
+    again: dict[int, int] = {}
+    for output, positions in _heads(tails).items():
+        if output not in step.program.outputs:
+            again[output] = first.setdefault((values[output], positions), output)
+    again = {var: of for var, of in again.items() if var != of}
+    return dataclasses.replace(step, program=_read_from(step.program, again)) if again else step
+
+
+def _heads(tails: Sequence[Tail]) -> dict[int, tuple[Hashable, ...]]:
+    """The outputs of heads in order, and where each enters."""
+    positions: dict[int, list[Hashable]] = {}
+    for tail in tails:
+        for site in tail.sites:
+            if site.output is not None:
+                positions.setdefault(site.output, []).append((tail.group.index, site.frame.tobytes()))
+    return {output: tuple(positions[output]) for output in sorted(positions)}
+
+
+def _read_from(program: Program, again: Mapping[int, int]) -> Program:
+    equations = [
+        dataclasses.replace(eqn, inputs=tuple(again.get(v, v) for v in eqn.inputs))
+        for eqn in program.equations
+        if again.keys().isdisjoint(eqn.outputs)
+    ]
+    return dataclasses.replace(program, equations=tuple(equations))
+
+
+def _values(program: Program) -> dict[int, Hashable]:
+    """Equal for variables that are equal whatever the numbers: the same is made of the same in the same way."""
+    numbers: dict[Hashable, int] = {}
+    values: dict[int, Hashable] = {v: _constant(v, value) for v, value in program.constants.items()}
+    for eqn in program.equations:
+        made = _made(eqn, values)
+        number = numbers.setdefault(made, len(numbers))
+        values |= {v: (number, j) for j, v in enumerate(eqn.outputs)}
+    return values
+
+
+def _constant(var: int, value: object) -> Hashable:
+    array = np.asarray(value) if isinstance(value, int | float | np.generic) else None
+    return ("variable", var) if array is None else (str(array.dtype), array.item())
+
+
+def _made(eqn: Equation, values: Mapping[int, Hashable]) -> Hashable:
+    """What says how it is made; of an operation that is not known, itself."""
+    inputs = tuple(values.get(v, ("variable", v)) for v in eqn.inputs)
+    made = (eqn.primitive, tuple(sorted(eqn.params.items(), key=lambda item: item[0])), inputs)
+    try:
+        hash(made)
+    except TypeError:
+        return eqn.outputs
+    return made if eqn.primitive in TABLE and not eqn.has_effects else eqn.outputs
