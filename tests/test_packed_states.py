@@ -31,7 +31,8 @@ def unit(v, a, i):
 
 
 def stacked(m, s, x):
-    s = jnp.stack(unit(*s, m @ x))
+    v, a = s
+    s = jnp.stack(unit(v, a, m @ x))
     return loss(s[0]), s
 
 
@@ -41,7 +42,8 @@ def stacked_along_the_last_axis(m, s, x):
 
 
 def stacked_in_a_batch(m, s, x):
-    s = jnp.stack(unit(*s, x @ m.T))
+    v, a = s
+    s = jnp.stack(unit(v, a, x @ m.T))
     return loss(s[0]), s
 
 
