@@ -12,6 +12,7 @@ from ._dead_ends import without_dead_ends, without_still_states
 from ._effective_weights import Body, find_body, find_fixed
 from ._exactness import cut_before_the_output, find_dropped, find_unfollowed, find_zero
 from ._filters import Filtered, find_filtered
+from ._lanes import with_lanes
 from ._new_states import find_read_out, ReadOut
 from ._repeats import without_repeats
 from .by_position import (
@@ -137,8 +138,8 @@ class Analysis:
 def analyse(step: Step) -> Analysis:
     """Take a staged step apart.
 
-    What is written twice is read once. Arrays that hold several states of a unit are taken apart, too, if credit is
-    dropped otherwise that is not then.
+    What is written twice is read once. What a head makes and the step copies is made in lanes, and arrays that hold
+    several states of a unit are taken apart, too, if credit is dropped otherwise that is not then.
     """
     check_pure(step.program)
     whole = _analysed(step)
@@ -147,6 +148,9 @@ def analyse(step: Step) -> Analysis:
         step, whole = once, _analysed(once)
     if not any(tail.cuts for tail in whole.tails):
         return whole
+    lanes = with_lanes(step, whole.bits, whole.fixed, whole.tails)
+    if lanes is not step:
+        step, whole = min((step, whole), (lanes, _analysed(lanes)), key=lambda one: _how_much_is_dropped(one[1]))
     places = find_places(whole.step, whole.fixed)
     if not any(places):
         return whole

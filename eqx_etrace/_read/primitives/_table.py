@@ -14,7 +14,7 @@ import numpy as np
 from ... import _jax
 from ._traits import Flow, Runs, Traits
 
-DOT, CONCATENATE, TRANSPOSE = _jax.primitives("dot_general concatenate transpose")
+DOT, CONCATENATE, TRANSPOSE, BROADCAST = _jax.primitives("dot_general concatenate transpose broadcast_in_dim")
 _ALL, _FIRST = slice(None), slice(1)
 
 

@@ -1,7 +1,7 @@
 from ._constant import constant_value
 from ._dependence import carries_into, dependence, fixed_by, leading_to, union
 from ._detour import without_detours
-from ._edited import made_first, made_last, with_fresh_outputs, without_derivative
+from ._edited import made_first, made_last, Rewriting, with_fresh_outputs, without_derivative
 from ._flow import entered
 from ._inline import flatten
 from ._linear import is_fixed_map

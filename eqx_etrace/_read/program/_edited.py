@@ -38,35 +38,61 @@ def with_fresh_outputs(program: Program, which: Sequence[int]) -> Program:
     return dataclasses.replace(program, avals=avals, outputs=tuple(outputs), equations=tuple(equations))
 
 
+class Rewriting:
+    """A program that is written anew, equation after equation, on the same variables."""
+
+    def __init__(self, program: Program):
+        self._before = program
+        self._build = Inliner(program.table, by_value=False)
+        self._build.avals, self._build.constants = list(program.avals), dict(program.constants)
+
+    @property
+    def program(self) -> Program:
+        """As it is now."""
+        build = self._build
+        return dataclasses.replace(
+            self._before, avals=build.avals, constants=build.constants, equations=tuple(build.equations)
+        )
+
+    def keep(self, *equations: Equation) -> None:
+        """Equations as they were."""
+        self._build.equations += equations
+
+    def shape(self, var: int) -> tuple[int, ...]:
+        return tuple(self._build.avals[var].shape)
+
+    def compute(self, function: Callable[..., Any], arguments: Sequence[int], eqn: Equation | None) -> tuple[int, ...]:
+        """What a function makes of variables, written out for an equation of the user's."""
+        start = len(self._build.equations)
+        jaxpr, consts = _jax.opened(jax.make_jaxpr(function)(*(self._build.avals[v] for v in arguments)))
+        made = self._build.inline(jaxpr, consts, arguments)
+        origin = None if eqn is None else eqn.jaxpr_eqn if eqn.origin is None else eqn.origin
+        written = self._build.equations[start:]
+        self._build.equations[start:] = [dataclasses.replace(one, origin=origin) for one in written]
+        return made
+
+    def name(self, old: int, new: int) -> None:
+        """An old variable is this new one."""
+        self.keep(Equation(None, (new,), (old,)))
+
+
 def made_first(
     program: Program, function: Callable[..., Any], given: Sequence[jax.ShapeDtypeStruct], made: int
 ) -> tuple[Program, tuple[int, ...]]:
     """Compute an input from others, before all else; the variables of these."""
-    build = Inliner(program.table, by_value=False)
-    build.avals, build.constants = list(program.avals), dict(program.constants)
-    jaxpr, consts = _jax.opened(jax.make_jaxpr(function)(*given))
-    variables = tuple(build.variable(v.aval) for v in jaxpr.invars)
-    (result,) = build.inline(jaxpr, consts, variables)
-    build.equations.append(Equation(None, (result,), (made,)))
+    avals = [*program.avals, *given]
+    variables = tuple(range(len(program.avals), len(avals)))
+    build = Rewriting(dataclasses.replace(program, avals=avals))
     reader = next((eqn for eqn in program.equations if made in eqn.inputs), None)
-    equations = (*_for(reader, build.equations), *program.equations)
-    return _with(program, build, equations), variables
+    (result,) = build.compute(function, variables, reader)
+    build.name(made, result)
+    build.keep(*program.equations)
+    return build.program, variables
 
 
 def made_last(program: Program, function: Callable[..., Any], given: int) -> tuple[Program, tuple[int, ...]]:
     """Compute more from one variable, after all else; the variables of what is computed."""
-    build = Inliner(program.table, by_value=False)
-    build.avals, build.constants = list(program.avals), dict(program.constants)
-    variables = build.inline(*_jax.opened(jax.make_jaxpr(function)(program.avals[given])), [given])
-    equations = (*program.equations, *_for(program.producer[given], build.equations))
-    return _with(program, build, equations), variables
-
-
-def _for(eqn: Equation | None, equations: Sequence[Equation]) -> list[Equation]:
-    """Equations that were written out for this one."""
-    origin = None if eqn is None else eqn.jaxpr_eqn if eqn.origin is None else eqn.origin
-    return [dataclasses.replace(made, origin=origin) for made in equations]
-
-
-def _with(program: Program, build: Inliner, equations: tuple[Equation, ...]) -> Program:
-    return dataclasses.replace(program, avals=build.avals, constants=build.constants, equations=equations)
+    build = Rewriting(program)
+    build.keep(*program.equations)
+    variables = build.compute(function, [given], program.producer[given])
+    return build.program, variables

@@ -1,0 +1,148 @@
+"""Units of a head that enter rows of the state: `outer(k, v)`, a gate for every row.
+
+What a head makes for a unit is copied along an axis, and each copy enters a position of its own:
+
+    y_i  =  sum_f W_if x_f ,          h_ij'  =  d_ij h_ij + g(y_i, ...) .
+
+So the copies are lanes that share the weight, as those of a batch do: y_ij = sum_f W_if x_jf, with x_jf = x_f for
+every lane j. The step is rewritten so. What lies between the head and the copies is mapped over the lanes.
+"""
+
+import dataclasses
+import functools
+import math
+from collections.abc import Mapping, Sequence, Set
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from .by_position import Tail
+from .primitives import BROADCAST, Contraction, DOT
+from .program import Aligned, Equation, meets_data, Moved, Program, Rewriting
+from .step import Step
+
+_Axes = tuple[int | None, ...]
+"""For each axis of the output, the axis of the operand that it is; None along which the operand is copied."""
+
+
+def with_lanes(step: Step, bits: Mapping[int, int], fixed: Set[int], tails: Sequence[Tail]) -> Step:
+    """The same step; what a head makes and the step copies is made as often by the head."""
+    edges = {cut.edge for tail in tails for cut in tail.cuts if cut.edge is not None}
+    lanes = _Lanes(step.program, bits, fixed, (1 << len(step.parameters)) - 1)
+    for eqn in step.program.equations:
+        lanes.write(eqn, [i for i in range(len(eqn.inputs)) if (eqn.outputs[0], i) in edges] if eqn.outputs else [])
+    return dataclasses.replace(step, program=lanes.program) if lanes.is_changed else step
+
+
+class _Lanes:
+    """The program, written anew."""
+
+    def __init__(self, program: Program, bits: Mapping[int, int], fixed: Set[int], parameters: int):
+        self.before, self.bits, self.fixed, self.parameters = program, bits, fixed, parameters
+        self.build = Rewriting(program)
+        self.is_changed = False
+        self.mapped: dict[tuple[int, int], int] = {}
+        """By variable and how many lanes: the variable with the lanes as first axis."""
+
+    @property
+    def program(self) -> Program:
+        return self.build.program
+
+    def write(self, eqn: Equation, copied: Sequence[int]) -> None:
+        """An equation as it is, or, where what a head makes is copied, from its lanes."""
+        axes = [_axes(self.before, eqn, i) for i in range(len(eqn.inputs))]
+        lifted = {i for i in copied if axes[i] is not None and self.comes_from_a_head(eqn.inputs[i])}
+        if not lifted:
+            self.build.keep(eqn)
+            return
+        self.is_changed = True
+        shape = self.before.shape(eqn.outputs[0])
+        known = [(i, of) for i, of in enumerate(axes) if of is not None]
+        factors = [self.copies(eqn, eqn.inputs[i], of, shape, i in lifted) for i, of in known]
+        dtype = self.before.avals[eqn.outputs[0]].dtype
+        (result,) = self.build.compute(lambda *each: math.prod(each[1:], start=each[0]).astype(dtype), factors, eqn)
+        self.build.name(eqn.outputs[0], result)
+
+    def copies(self, eqn: Equation, var: int, axes: _Axes, shape: Sequence[int], is_lifted: bool) -> int:
+        """An operand in the shape of the output."""
+        new = [d for d, axis in enumerate(axes) if axis is None]
+        kept = sorted(axis for axis in axes if axis is not None)
+        lengths = [shape[d] for d in new]
+        order = [new.index(d) if axis is None else len(new) + kept.index(axis) for d, axis in enumerate(axes)]
+
+        def arranged(array: Array) -> Array:
+            own = self.before.shape(var)
+            apart = array.reshape(*(lengths if is_lifted else [1] * len(new)), *(own[axis] for axis in kept))
+            return jnp.broadcast_to(apart.transpose(order), shape)
+
+        source = self.lift(var, math.prod(lengths)) if is_lifted else var
+        (result,) = self.build.compute(arranged, [source], eqn)
+        return result
+
+    def comes_from_a_head(self, var: int) -> bool:
+        """By what is element by element."""
+        eqn = self.before.producer.get(var)
+        if eqn is None or var in self.fixed or not self.is_credited(var):
+            return False
+        if self.weight_of(eqn) is not None:
+            return True
+        return self.is_simple(eqn) and any(map(self.comes_from_a_head, eqn.inputs))
+
+    def weight_of(self, eqn: Equation) -> int | None:
+        """The operand that is the weight of a head; None of what is none."""
+        weights = [
+            i for i, v in enumerate(eqn.inputs) if meets_data(eqn, i) and v in self.fixed and self.is_credited(v)
+        ]
+        return weights[0] if weights and not self.fixed.issuperset(eqn.inputs) else None
+
+    def is_credited(self, var: int) -> bool:
+        return bool(self.bits.get(var, 0) & self.parameters)
+
+    def is_simple(self, eqn: Equation) -> bool:
+        """Does each element of what it makes come from one element of each operand with credit?"""
+        edges = [(i, j) for i, v in enumerate(eqn.inputs) for j in range(len(eqn.outputs)) if self.is_credited(v)]
+        links = [self.before.links(eqn, i, j) for i, j in edges]
+        return all(link is None or isinstance(link, Aligned | Moved) for link in links)
+
+    def lift(self, var: int, count: int) -> int:
+        """A variable with lanes as its first axis."""
+        if (var, count) not in self.mapped:
+            self.map(var, count)
+        return self.mapped[var, count]
+
+    def map(self, var: int, count: int) -> None:
+        eqn = self.before.producer.get(var)
+        if eqn is None or not self.comes_from_a_head(var):
+            self.mapped[var, count] = self.spread(eqn, var, count)
+            return
+        weight = self.weight_of(eqn)
+        over = [i for i, v in enumerate(eqn.inputs) if (self.is_credited(v) if weight is None else i != weight)]
+        lift = self.lift if weight is None else functools.partial(self.spread, eqn)
+        operands = [lift(v, count) if i in over else v for i, v in enumerate(eqn.inputs)]
+        along = [0 if i in over else None for i in range(len(operands))]
+        made = self.build.compute(jax.vmap(lambda *each: eqn.bind(each), along), operands, eqn)
+        self.mapped |= {(v, count): lifted for v, lifted in zip(eqn.outputs, made, strict=True)}
+
+    def spread(self, eqn: Equation | None, var: int, count: int) -> int:
+        """The same in every lane."""
+        shape = (count, *self.before.shape(var))
+        (same,) = self.build.compute(lambda array: jnp.broadcast_to(array, shape), [var], eqn)
+        return same
+
+
+def _axes(program: Program, eqn: Equation, operand: int) -> _Axes | None:
+    """How the axes of an operand lie in the output of a broadcast or an outer product; None of anything else."""
+    shape = program.shape(eqn.outputs[0]) if len(eqn.outputs) == 1 else ()
+    own = program.shape(eqn.inputs[operand])
+    if eqn.primitive is BROADCAST:
+        of = {d: a for a, d in enumerate(eqn.params["broadcast_dimensions"]) if own[a] == shape[d]}
+        return tuple(of.get(d) for d in range(len(shape)))
+    if eqn.primitive is not DOT:
+        return None
+    both = Contraction.of([program.shape(v) for v in eqn.inputs], eqn.params["dimension_numbers"])
+    mine, other = both.factors[operand], both.factors[1 - operand]
+    if mine.contracted:
+        return None
+    free, copied = list(mine.free), [None for _ in other.free]
+    return (*mine.batch, *free, *copied) if operand == 0 else (*mine.batch, *copied, *free)
