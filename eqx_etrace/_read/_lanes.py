@@ -11,7 +11,8 @@ every lane j. The step is rewritten so. What lies between the head and the copie
 import dataclasses
 import functools
 import math
-from collections.abc import Mapping, Sequence, Set
+import operator
+from collections.abc import Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -26,7 +27,7 @@ _Axes = tuple[int | None, ...]
 """For each axis of the output, the axis of the operand that it is; None along which the operand is copied."""
 
 
-def with_lanes(step: Step, bits: Mapping[int, int], fixed: Set[int], tails: Sequence[Tail]) -> Step:
+def with_lanes(step: Step, bits: Mapping[int, int], fixed: frozenset[int], tails: Sequence[Tail]) -> Step:
     """The same step; what a head makes and the step copies is made as often by the head."""
     edges = {cut.edge for tail in tails for cut in tail.cuts if cut.edge is not None}
     lanes = _Lanes(step.program, bits, fixed, (1 << len(step.parameters)) - 1)
@@ -38,7 +39,7 @@ def with_lanes(step: Step, bits: Mapping[int, int], fixed: Set[int], tails: Sequ
 class _Lanes:
     """The program, written anew."""
 
-    def __init__(self, program: Program, bits: Mapping[int, int], fixed: Set[int], parameters: int):
+    def __init__(self, program: Program, bits: Mapping[int, int], fixed: frozenset[int], parameters: int):
         self.before, self.bits, self.fixed, self.parameters = program, bits, fixed, parameters
         self.build = Rewriting(program)
         self.is_changed = False
@@ -61,7 +62,7 @@ class _Lanes:
         known = [(i, of) for i, of in enumerate(axes) if of is not None]
         factors = [self.copies(eqn, eqn.inputs[i], of, shape, i in lifted) for i, of in known]
         dtype = self.before.avals[eqn.outputs[0]].dtype
-        (result,) = self.build.compute(lambda *each: math.prod(each[1:], start=each[0]).astype(dtype), factors, eqn)
+        (result,) = self.build.compute(lambda *each: functools.reduce(operator.mul, each).astype(dtype), factors, eqn)
         self.build.name(eqn.outputs[0], result)
 
     def copies(self, eqn: Equation, var: int, axes: _Axes, shape: Sequence[int], is_lifted: bool) -> int:
