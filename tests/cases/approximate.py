@@ -85,7 +85,7 @@ def custom_vjp_that_clips(draw):
     return recurrence(lambda h: 0.9 * clipped(h), draw)
 
 
-@case(False, dropped="scan")
+@case()
 def scan_inside_the_step(draw):
     def cell(m, h, x):
         h, _ = jax.lax.scan(lambda h, _: (h + 0.2 * (jnp.tanh(m["W"] @ x) - h), None), h, None, length=3)
@@ -94,7 +94,7 @@ def scan_inside_the_step(draw):
     return supervised(cell), {"W": draw(N, F)}, draw(N), series(draw)
 
 
-@case(False, dropped="cond")
+@case()
 def cond_inside_the_step(draw):
     def loss_step(m, h, x, up, y):
         h = jax.lax.cond(up, lambda h: 0.9 * h, lambda h: 0.5 * h, h) + m["W"] @ x
@@ -150,7 +150,7 @@ def gather_some_rows_twice(draw):
     return leaky(lambda m, x: jnp.take(m["W"] @ x, np.array([0, 1, 1, 0]), axis=0), {"W": draw(2, F)}, draw)
 
 
-@case(False, dropped="mixes positions")
+@case()
 def outer_product_state(draw):
     def drive(m, x):
         return jnp.outer(m["k"] @ x, m["v"] @ x)

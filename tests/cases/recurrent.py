@@ -217,7 +217,7 @@ def real_weight_with_a_complex_product(draw):
     return supervised(cell), {"w": draw(N, F)}, state, series(draw, (F,), (2 * N,))
 
 
-@case(False, dropped="scan")
+@case()
 def loop_of_no_steps(draw):
     def cell(m, h, x):
         h, _ = lax.scan(lambda h, y: (h * m["a"] + y, h), h, jnp.zeros((0, N)))

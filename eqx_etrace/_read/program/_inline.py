@@ -7,6 +7,7 @@ the same operands in every round is computed once.
 
 import dataclasses
 import functools
+import operator
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -17,21 +18,41 @@ from jaxtyping import Array
 from ... import _jax, _source
 from ..primitives import Flow, TABLE
 from ._program import Equation, Program, Table
+from ._propagate import propagate
 from ._sparse_product import written_out
 
 _MOST_ROUNDS = 64
 _MOST_EQUATIONS = 1000
 """Of a loop that is unrolled: XLA takes the longer over a program, the longer it is."""
+_HELD, _ROUND = 1, 2
+"""From what a loop holds, from what is another in each round."""
 
 
-def is_unrolled(eqn: Any) -> bool:
+def _is_short(eqn: Any) -> bool:
     """Is it a `scan` that is short when it is written out?"""
     if not _jax.is_scan(eqn) or not eqn.params["length"] or eqn.effects:
         return False
-    length = eqn.params["length"]
-    return length == 1 or (
-        length <= _MOST_ROUNDS and length * _jax.count_equations(eqn.params["jaxpr"]) <= _MOST_EQUATIONS
-    )
+    rounds, count = eqn.params["length"], _jax.count_equations(eqn.params["jaxpr"])
+    return rounds == 1 or (rounds <= _MOST_ROUNDS and rounds * count <= _MOST_EQUATIONS)
+
+
+def _meets_other_data_each_round(eqn: Any, is_fixed: Sequence[bool]) -> bool:
+    """Does something that is the same in every round, and may be a weight, meet data that is not?
+
+    Written out, each round would be a head of its own, with a trace of its own for the same weight.
+    """
+    inner = flatten(eqn.params["jaxpr"])
+    held = _jax.scan_sizes(eqn.params)[0]
+    own = {v: _ROUND if i >= held else _HELD for i, v in enumerate(inner.inputs) if i >= held or not is_fixed[i]}
+
+    def transfer(one: Equation, operands: Sequence[int | None]) -> list[int | None]:
+        bits = functools.reduce(operator.or_, [of or 0 for of in operands], 0)
+        return [bits or None for _ in one.outputs]
+
+    comes = propagate(inner.equations, own, transfer, operator.or_)
+    products = [(one, i) for one in inner.equations for i in one.traits.weights]
+    met = [(comes.get(one.inputs[i], 0), comes.get(one.inputs[1 - i], 0)) for one, i in products]
+    return any(weight == _HELD and data & _ROUND for weight, data in met)
 
 
 def _row(t: int, rows: Array) -> Array:
@@ -100,11 +121,17 @@ class Inliner:
         inner = self._body(eqn)
         if inner is not None:
             return self._from_call(eqn, inner, operands)
-        if is_unrolled(eqn):
+        if self._is_unrolled(eqn, operands):
             return self._unrolled(eqn, operands)
         outputs = tuple(self.variable(v.aval) for v in eqn.outvars)
         self._append(Equation(eqn, operands, outputs))
         return outputs
+
+    def _is_unrolled(self, eqn: Any, operands: Sequence[int]) -> bool:
+        if not _is_short(eqn):
+            return False
+        fixed = [var in self.constants for var in operands]
+        return eqn.params["length"] == 1 or not _meets_other_data_each_round(eqn, fixed)
 
     def _unrolled(self, eqn: Any, operands: tuple[int, ...]) -> tuple[int, ...]:
         """A short `scan`, round after round."""
