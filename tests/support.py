@@ -20,12 +20,13 @@ RULES = {
 }
 TEXT = """# Which step has which gradient
 
-Each row is a step that the tests run. Where a cell says exact, the gradient equals that of backpropagation through time
-to 1e-9, under `DRTRL` and `RTRL` at several windows. The number beside it is the memory of the traces. One means one number
-for each weight and each state of a unit that it enters. *Approximate* means that credit is dropped beyond the
-[window](glossary.md#window). The report of the step says where. *Window only* means that there is no trace.
+Each row is a step that the tests run. Where a cell says exact, the gradient equals that of backpropagation through
+time to 1e-9, under `DRTRL` and `RTRL` at several windows. The number beside it is the memory of the traces. One means
+one number for each weight and each state of a unit that it enters. *Approximate* means that credit is dropped beyond
+the [window](glossary.md#window). The report of the step says where. *Window only* means that there is no trace.
 
-`PPProp` keeps two factors of each trace, which is never exact. For elementwise weights and lookups it keeps the whole trace.
+`PPProp` keeps two factors of each trace, which is never exact. For elementwise weights and lookups it keeps the whole
+trace.
 
 This page is written by `python tests/support.py`. A test compares it with what the reports say.
 """
@@ -42,7 +43,7 @@ def sections() -> Iterator[tuple[str, dict[Callable[..., Any], tuple[Any, ...]]]
     steps = {step: (m, everyday.normal(*shape), xs, n) for step, (m, shape, xs, n) in everyday.CASES.items()}
     hidden = everyday.normal(everyday.N)
     inputs = everyday.normal(everyday.T, everyday.F)
-    steps |= {step: (everyday.SPARSE, hidden, inputs, None) for step in everyday.APPROXIMATE}
+    steps |= dict.fromkeys(everyday.APPROXIMATE, (everyday.SPARSE, hidden, inputs, None))
     yield "Sparse connections, lookups, pools", steps
     units = {step: (m, s, x[None], None) for step, (m, s, x) in test_packed_states.UNITS.items()}
     yield "States of a unit in one array, time in the state", {**test_packed_states.CASES, **units}

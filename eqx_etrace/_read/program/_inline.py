@@ -30,7 +30,7 @@ _HELD, _ROUND = 1, 2
 
 def _is_short(eqn: Any) -> bool:
     """Is it a `scan` that is short when it is written out?"""
-    if not _jax.is_scan(eqn) or not eqn.params["length"] or eqn.effects:
+    if not _jax.is_scan(eqn) or not eqn.params["length"] or eqn.effects or _jax.has_while(eqn):
         return False
     rounds, count = eqn.params["length"], _jax.count_equations(eqn.params["jaxpr"])
     return rounds == 1 or (rounds <= _MOST_ROUNDS and rounds * count <= _MOST_EQUATIONS)
