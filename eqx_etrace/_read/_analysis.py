@@ -151,7 +151,7 @@ def analyse(step: Step) -> Analysis:
     lanes = with_lanes(step, whole.bits, whole.fixed, whole.tails)
     if lanes is not step:
         step, whole = min((step, whole), (lanes, _analysed(lanes)), key=lambda one: _how_much_is_dropped(one[1]))
-    places = find_places(whole.step, whole.fixed)
+    places = find_places(whole.step, whole.fixed, whole.bits, whole.tails)
     if not any(places):
         return whole
     apart = _analysed(taken_apart(step, places))

@@ -59,7 +59,7 @@ def _values(program: Program) -> dict[int, Hashable]:
 
 def _constant(var: int, value: object) -> Hashable:
     array = np.asarray(value) if isinstance(value, int | float | np.generic) else None
-    return ("variable", var) if array is None else (str(array.dtype), array.item())
+    return ("variable", var) if array is None else (type(value), str(array.dtype), array.tobytes())
 
 
 def _made(eqn: Equation, values: Mapping[int, Hashable]) -> Hashable:

@@ -43,9 +43,8 @@ class Axis:
 
     def runs_of(self, var: int, cell: Int[np.ndarray, "..."]) -> Boundaries:
         """The boundaries that an old state runs across within one of its cells."""
-        cells = [cell == c for c in range(int(cell.max(initial=-1)) + 1)]
-        within = [places[here] for places in self.ways.get(var, {}).values() for here in cells]
-        return functools.reduce(operator.or_, map(_between, within), 0)
+        ways = self.ways.get(var, {}).values()
+        return functools.reduce(operator.or_, [_within(places, cell, self.length) for places in ways], 0)
 
 
 Filled = Mapping[int, Positions]
@@ -122,6 +121,20 @@ def _run_across(ways: Ways, filled: Positions) -> Boundaries:
 def _between(places: Places) -> Boundaries:
     here = places[places >= 0]
     return (1 << int(here.max()) + 1) - (1 << int(here.min()) + 1) if here.size else 0
+
+
+def _within(places: Places, cell: Int[np.ndarray, "..."], length: int) -> Boundaries:
+    """With elements on either side that belong to one cell."""
+    here = places >= 0
+    count = int(cell.max(initial=-1)) + 1
+    first, last = np.full(count, length), np.full(count, -1)
+    np.minimum.at(first, cell[here], places[here])
+    np.maximum.at(last, cell[here], places[here])
+    change = np.zeros(length + 2, int)
+    is_wide = first < last
+    np.add.at(change, first[is_wide] + 1, 1)
+    np.add.at(change, last[is_wide] + 1, -1)
+    return sum(1 << int(place) for place in np.flatnonzero(np.cumsum(change) > 0))
 
 
 def _joints(eqn: Equation, fallen: list[Places], length: int) -> Boundaries:

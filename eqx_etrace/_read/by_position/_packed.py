@@ -9,7 +9,7 @@ as if the parts were arrays of their own.
 """
 
 import operator
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from jaxtyping import Int
@@ -18,17 +18,45 @@ from ..primitives import Flow
 from ..program import Aligned, by_edge, Equation, find_lookup, Link, meets_data, Merged, Mixed, Moved, propagate, union
 from ..step import Places, Step
 from ._along import Axis, Boundaries, find_filled, lie_along, MOST
+from ._tail import Tail
 
 
-def find_places(step: Step, fixed: frozenset[int]) -> tuple[Places, ...]:
+def find_places(
+    step: Step, fixed: frozenset[int], bits: Mapping[int, int], tails: Sequence[Tail]
+) -> tuple[Places, ...]:
     """For every inexact array of the state, where it is to be taken apart."""
-    lengths = [n for var in step.states for n in step.program.shape(var)]
-    is_joined = any(eqn.traits.flow is Flow.JOINED for eqn in step.program.equations)
-    if not is_joined and all(n == 1 or n > MOST for n in lengths):
-        return ((),) * len(step.state.parts)
+    whole: tuple[Places, ...] = ((),) * len(step.state.parts)
+    if not _may_be_packed(step, fixed, bits, tails):
+        return whole
     search = _Search(step, fixed)
     search.run()
     return tuple(search.places(part) for part in step.state.parts)
+
+
+def _may_be_packed(step: Step, fixed: frozenset[int], bits: Mapping[int, int], tails: Sequence[Tail]) -> bool:
+    """Is anything cut but what weights mix, or are states joined? And has any array an axis that could be theirs?"""
+    producer = step.program.producer
+    is_joined = any(eqn.traits.flow is Flow.JOINED for eqn in step.program.equations)
+    lengths = [n for var in step.states for n in step.program.shape(var)]
+    if not is_joined and all(n == 1 or n > MOST for n in lengths):
+        return False
+    edges = [cut.edge for tail in tails for cut in tail.cuts if cut.edge is not None]
+    by_weights = [_weighs(producer[first], fixed, bits) for first, _ in edges]
+    made = [_before_moves(step, var) for var in step.new_states]
+    return not all(by_weights) or any(eqn.traits.flow is Flow.JOINED for eqn in made)
+
+
+def _weighs(eqn: Equation, fixed: frozenset[int], bits: Mapping[int, int]) -> bool:
+    """Is it a product with a weight that is trained?"""
+    return any(meets_data(eqn, i) and v in fixed and bits.get(v, 0) for i, v in enumerate(eqn.inputs))
+
+
+def _before_moves(step: Step, var: int) -> Equation:
+    """What a new state is computed by, but for movements of it as a whole."""
+    eqn = step.program.producer[var]
+    while eqn.traits.flow in (Flow.REARRANGED, Flow.PAIRED) and eqn.inputs[0] in step.program.producer:
+        eqn = step.program.producer[eqn.inputs[0]]
+    return eqn
 
 
 class _Search:
