@@ -106,5 +106,5 @@ def _by_lane(values: Array, index: Positions) -> Array:
     lead = index.ndim
     while lead and (index == index[(slice(None),) * (lead - 1) + (slice(0, 1),)]).all():
         lead -= 1
-    once = index[(slice(None),) * lead + (slice(0, 1),) * (index.ndim - lead)]
+    once = np.asarray(index[(slice(None),) * lead + (slice(0, 1),) * (index.ndim - lead)])
     return jnp.broadcast_to(pick(values, once), index.shape)

@@ -82,4 +82,5 @@ def _both(first: Positions, second: Positions) -> Positions:
 
 def classes(labels: Sequence[Positions]) -> Positions:
     """The labels of what has several parts, each of one shape: equal where all parts are."""
-    return functools.reduce(_both, [of - of.min(initial=0) for of in labels[1:]], labels[0] - labels[0].min(initial=0))
+    first, *rest = (np.asarray(of - of.min(initial=0)) for of in labels)  # of no axes NumPy makes a scalar
+    return functools.reduce(_both, rest, first)

@@ -1,0 +1,16 @@
+#!/bin/sh
+# Steps of other packages as they are, each package in an environment of its own: sh tests/packages/run.sh
+# Writes docs/packages.md. A step whose gradient is called exact and is not stops it.
+set -e
+here=$(cd "$(dirname "$0")" && pwd)
+root=$(cd "$here/../.." && pwd)
+rows=$(mktemp)
+for package in spyx==1.0.0 flax==0.12.8; do
+    name=${package%%==*}
+    place=$(mktemp -d)
+    "${PYTHON:-python3}" -m venv "$place"
+    "$place/bin/pip" install --quiet "$package" "$root"
+    (cd "$here" && "$place/bin/python" "${name}_steps.py") >> "$rows"
+    rm -rf "$place"
+done
+{ cat "$here/head.md"; cat "$rows"; } > "$root/docs/packages.md"
