@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import pytest
 from jax.flatten_util import ravel_pytree
 from oracle import bptt
+from sample import runs
 
 import eqx_etrace as etr
 
@@ -138,8 +139,7 @@ def exact(step):
     return bptt(step, m, state, xs)
 
 
-@pytest.mark.parametrize("rule", [etr.DRTRL(), etr.RTRL()], ids=["DRTRL", "RTRL"])
-@pytest.mark.parametrize("step", CASES, ids=lambda step: step.__name__)
+@pytest.mark.parametrize(("step", "rule"), runs(CASES))
 def test_exact_at_the_size_of_need(step, rule):
     m, state, xs, need = CASES[step]
     online = etr.etrace_grad(step, rule)
