@@ -257,15 +257,22 @@ def test_parts_are_named_after_the_array():
     assert set(group.paths) == {(0,), *((1, k) for k in range(D))}
 
 
-def test_the_last_of_two_layers_in_one_array_is_exact():
+def test_layers_in_one_array_are_groups_of_their_own():
+    """The second is exact, and the first through a filter, for both move at one rate."""
+
     def layers(m, s, x):
         first = 0.8 * s[0] + m["a"] @ x
         second = 0.8 * s[1] + m["b"] @ first
         s = jnp.stack([first, second])
         return loss(s[1]), s
 
-    rows = etr.compile_graph(layers, {"a": W, "b": LOOP}, jnp.zeros((2, N)), X[0]).report(etr.DRTRL()).rows
-    assert {row.path: row.exact for row in rows} == {("a",): False, ("b",): True}
+    m, state = {"a": W, "b": LOOP}, jnp.zeros((2, N))
+    for rule, names in ((etr.DRTRL(), {"a", "b"}), (etr.DRTRL(filters=False), {"b"})):
+        online = etr.etrace_grad(layers, rule)
+        rows = online.graph(m, state, X[0]).report(rule).rows
+        assert {row.path[0] for row in rows if row.exact} == names
+        found, *_ = online.scan(m, state, online.init(m, state, X[0]), X, window=1)
+        assert all(error(found[name], bptt(layers, m, state, X)[name]) < 1e-9 for name in names)
 
 
 def reservoir(m, h, x):

@@ -56,6 +56,8 @@ def _own(program: Program, var: int) -> Positions:
 
 def _hands_on(program: Program, eqn: Equation) -> bool:
     flow, shapes = eqn.traits.flow, [program.shape(v) for v in eqn.inputs]
+    if flow is Flow.REDUCED:  # along axes of one element, as what transposes a broadcast is
+        return all(shapes[0][axis] == 1 for axis in eqn.params["axes"])
     if flow in _BY_ELEMENT:
         return "axes" not in eqn.params and all(shape in ((), program.shape(eqn.outputs[0])) for shape in shapes)
     return flow is Flow.PAIRED or (flow in _MOVEMENTS and eqn.traits.move is not None)
@@ -64,6 +66,8 @@ def _hands_on(program: Program, eqn: Equation) -> bool:
 def _through(program: Program, eqn: Equation, labels: list[Positions]) -> list[Positions]:
     if eqn.traits.flow is Flow.PAIRED:
         return labels
+    if eqn.traits.flow is Flow.REDUCED:
+        return [labels[0].reshape(program.shape(eqn.outputs[0]))]
     if eqn.traits.flow in _BY_ELEMENT:
         return [functools.reduce(_both, labels, np.zeros(program.shape(eqn.outputs[0]), int))]
     apart = np.cumsum([0, *(int(of.max(initial=-1)) + 1 for of in labels)])
