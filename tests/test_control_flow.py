@@ -1,13 +1,10 @@
 """Loops and conditionals inside a step: followed by position, exact at the size of need."""
 
-import functools
-
 import jax
 import jax.numpy as jnp
 import pytest
-from jax.flatten_util import ravel_pytree
 from oracle import bptt
-from sample import runs
+from sample import check_exact, error, runs
 
 import eqx_etrace as etr
 
@@ -128,28 +125,9 @@ CASES = {
 """Step: (model, state, inputs, how many numbers a trace needs)."""
 
 
-def error(found, expected):
-    found, expected = ravel_pytree(found)[0], ravel_pytree(expected)[0]
-    return float(jnp.linalg.norm(found - expected) / jnp.linalg.norm(expected))
-
-
-@functools.cache
-def exact(step):
-    m, state, xs, _ = CASES[step]
-    return bptt(step, m, state, xs)
-
-
 @pytest.mark.parametrize(("step", "rule"), runs(CASES))
 def test_exact_at_the_size_of_need(step, rule):
-    m, state, xs, need = CASES[step]
-    online = etr.etrace_grad(step, rule)
-    report = online.graph(m, state, xs[0]).report(rule)
-    assert all(row.exact for row in report.rows)
-    assert report.trace_bytes <= 2 * need * xs.dtype.itemsize
-    start = online.init(m, state, xs[0])
-    for window in (0, 1, 3, T):
-        found, *_ = jax.jit(functools.partial(online.scan, window=window))(m, state, start, xs)
-        assert error(found, exact(step)) < 1e-9
+    check_exact(step, rule, *CASES[step])
 
 
 def mixing_in_one_branch(m, h, x):

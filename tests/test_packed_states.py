@@ -1,16 +1,14 @@
 """States of a unit in one array, and time in the state: exact without true mixing, at the size of need."""
 
-import functools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax.flatten_util import ravel_pytree
 from oracle import bptt
-from sample import runs
+from sample import check_exact, error, runs
 
 import eqx_etrace as etr
+from eqx_etrace._read.by_position import _passes
 
 T, N, F, B, C, D = 7, 6, 4, 3, 3, 5
 CABLE = 0.9 * jnp.eye(C) + 0.05
@@ -217,28 +215,9 @@ CASES = {
 """Step: (model, state, inputs, how many numbers a trace needs)."""
 
 
-def error(found, expected):
-    found, expected = ravel_pytree(found)[0], ravel_pytree(expected)[0]
-    return float(jnp.linalg.norm(found - expected) / jnp.linalg.norm(expected))
-
-
-@functools.cache
-def exact(step):
-    m, state, xs, _ = CASES[step]
-    return bptt(step, m, state, xs)
-
-
 @pytest.mark.parametrize(("step", "rule"), runs(CASES))
 def test_exact_at_the_size_of_need(step, rule):
-    m, state, xs, need = CASES[step]
-    online = etr.etrace_grad(step, rule)
-    report = online.graph(m, state, xs[0]).report(rule)
-    assert all(row.exact for row in report.rows)
-    assert report.trace_bytes <= 2 * need * xs.dtype.itemsize
-    start = online.init(m, state, xs[0])
-    for window in (0, 1, 3, T):
-        found, *_ = jax.jit(functools.partial(online.scan, window=window))(m, state, start, xs)
-        assert error(found, exact(step)) < 1e-9
+    check_exact(step, rule, *CASES[step])
 
 
 def test_the_state_goes_in_and_comes_out_as_it_is():
@@ -255,6 +234,32 @@ def test_parts_are_named_after_the_array():
     assert group.paths == ((f"[:, 0:{N}]",), (f"[:, {N}:{2 * N}]",))
     (group,) = etr.compile_graph(delay_line, W, LINE, X[0]).hidden_groups
     assert set(group.paths) == {(0,), *((1, k) for k in range(D))}
+
+
+def test_a_window_that_shifts_units_beside_one_that_overlaps_mixes():
+    """Along the units each window holds one element, of the unit before: nothing stays where it is."""
+
+    def step(m, v, x):
+        mixed = jax.lax.reduce_window(v, 0.0, jax.lax.add, (1, 3), (1, 1), ((1, -1), (1, 1)))
+        v = (0.5 * jnp.tanh(mixed)).at[:, 0].add(m @ x)
+        return loss(v), v
+
+    online, state = etr.etrace_grad(step, etr.DRTRL()), jnp.zeros((N, C))
+    (row,) = online.graph(W, state, X[0]).report(etr.DRTRL()).rows
+    found, *_ = online.scan(W, state, online.init(W, state, X[0]), X, window=1)
+    assert not row.exact and error(found, bptt(step, W, state, X)) > 1e-3
+
+
+def test_ends_are_pulled_back_one_by_one_where_jax_cannot_batch():
+    """What is pulled back asks the world by a callback without a rule for batches."""
+    ends = [jnp.ones(2) for _ in range(_passes._FEW + 1)]
+
+    def pull(cotangents):
+        total = sum(jnp.arange(1.0, len(ends) + 1)[:, None] * jnp.stack(cotangents))
+        return [jax.pure_callback(lambda y: y, total, total)], []
+
+    found = jnp.stack([pulled[0] for pulled in _passes._pulled(pull, ends)])
+    assert jnp.array_equal(found, jnp.arange(1.0, len(ends) + 1)[:, None] * jnp.ones(2))
 
 
 def test_layers_in_one_array_are_groups_of_their_own():

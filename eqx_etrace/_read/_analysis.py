@@ -150,12 +150,20 @@ def analyse(step: Step) -> Analysis:
         return whole
     lanes = with_lanes(step, whole.bits, whole.fixed, whole.tails)
     if lanes is not step:
-        step, whole = min((step, whole), (lanes, _analysed(lanes)), key=lambda one: _how_much_is_dropped(one[1]))
+        in_lanes = _analysed(lanes)
+        step, whole = (lanes, in_lanes) if _drops_less(in_lanes, whole) else (step, whole)
     places = find_places(whole.step, whole.fixed, whole.bits, whole.tails)
     if not any(places):
         return whole
     apart = _analysed(taken_apart(step, places))
-    return min(whole, apart, key=_how_much_is_dropped)
+    return apart if _drops_less(apart, whole) else whole
+
+
+def _drops_less(new: Analysis, old: Analysis) -> bool:
+    """Of all parameters together, and is what was exact still exact?"""
+    both = zip(new.dropped_but_for_filters, old.dropped_but_for_filters, strict=True)
+    is_exact_still = not any(after and not before for after, before in both)
+    return is_exact_still and _how_much_is_dropped(new) < _how_much_is_dropped(old)
 
 
 def _how_much_is_dropped(analysis: Analysis) -> tuple[int, int]:

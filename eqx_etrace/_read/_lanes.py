@@ -43,6 +43,8 @@ class _Lanes:
         self.before, self.bits, self.fixed, self.parameters = program, bits, fixed, parameters
         self.build = Rewriting(program)
         self.is_changed = False
+        self.made_by_heads: set[int] = set()
+        """The variables that heads make, and what is made of these element by element."""
         self.mapped: dict[tuple[int, int], int] = {}
         """By variable and how many lanes: the variable with the lanes as first axis."""
 
@@ -52,8 +54,10 @@ class _Lanes:
 
     def write(self, eqn: Equation, copied: Sequence[int]) -> None:
         """An equation as it is, or, where what a head makes is copied, from its lanes."""
+        if self.weight_of(eqn) is not None or (self.is_simple(eqn) and not self.made_by_heads.isdisjoint(eqn.inputs)):
+            self.made_by_heads.update(v for v in eqn.outputs if v not in self.fixed and self.is_credited(v))
         axes = [_axes(self.before, eqn, i) for i in range(len(eqn.inputs))]
-        lifted = {i for i in copied if axes[i] is not None and self.comes_from_a_head(eqn.inputs[i])}
+        lifted = {i for i in copied if axes[i] is not None and eqn.inputs[i] in self.made_by_heads}
         if not lifted:
             self.build.keep(eqn)
             return
@@ -81,21 +85,12 @@ class _Lanes:
         (result,) = self.build.compute(arranged, [source], eqn)
         return result
 
-    def comes_from_a_head(self, var: int) -> bool:
-        """By what is element by element."""
-        eqn = self.before.producer.get(var)
-        if eqn is None or var in self.fixed or not self.is_credited(var):
-            return False
-        if self.weight_of(eqn) is not None:
-            return True
-        return self.is_simple(eqn) and any(map(self.comes_from_a_head, eqn.inputs))
-
     def weight_of(self, eqn: Equation) -> int | None:
         """The operand that is the weight of a head; None of what is none."""
-        weights = [
-            i for i, v in enumerate(eqn.inputs) if meets_data(eqn, i) and v in self.fixed and self.is_credited(v)
-        ]
-        return weights[0] if weights and not self.fixed.issuperset(eqn.inputs) else None
+        if self.fixed.issuperset(eqn.inputs):
+            return None
+        met = [i for i, v in enumerate(eqn.inputs) if v in self.fixed and meets_data(eqn, i)]
+        return next((i for i in met if self.is_credited(eqn.inputs[i])), None)
 
     def is_credited(self, var: int) -> bool:
         return bool(self.bits.get(var, 0) & self.parameters)
@@ -107,26 +102,30 @@ class _Lanes:
         return all(link is None or isinstance(link, Aligned | Moved) for link in links)
 
     def lift(self, var: int, count: int) -> int:
-        """A variable with lanes as its first axis."""
-        if (var, count) not in self.mapped:
-            self.map(var, count)
+        """A variable with lanes as its first axis, and all between it and the heads."""
+        needed = {var}
+        chain: list[Equation] = []
+        for eqn in reversed(self.before.equations):
+            if not needed.isdisjoint(eqn.outputs) and not self.made_by_heads.isdisjoint(eqn.outputs):
+                chain.append(eqn)
+                needed.update(eqn.inputs if self.weight_of(eqn) is None else ())
+        for eqn in reversed(chain):
+            if (eqn.outputs[0], count) not in self.mapped:
+                self.map(eqn, count)
         return self.mapped[var, count]
 
-    def map(self, var: int, count: int) -> None:
-        eqn = self.before.producer.get(var)
-        if eqn is None or not self.comes_from_a_head(var):
-            self.mapped[var, count] = self.spread(eqn, var, count)
-            return
+    def map(self, eqn: Equation, count: int) -> None:
+        """What an equation makes, in lanes. The data of a head is the same in each."""
         weight = self.weight_of(eqn)
         over = [i for i, v in enumerate(eqn.inputs) if (self.is_credited(v) if weight is None else i != weight)]
-        lift = self.lift if weight is None else functools.partial(self.spread, eqn)
-        operands = [lift(v, count) if i in over else v for i, v in enumerate(eqn.inputs)]
+        operands = [self.in_lanes(eqn, v, count, weight) if i in over else v for i, v in enumerate(eqn.inputs)]
         along = [0 if i in over else None for i in range(len(operands))]
         made = self.build.compute(jax.vmap(lambda *each: eqn.bind(each), along), operands, eqn)
         self.mapped |= {(v, count): lifted for v, lifted in zip(eqn.outputs, made, strict=True)}
 
-    def spread(self, eqn: Equation | None, var: int, count: int) -> int:
-        """The same in every lane."""
+    def in_lanes(self, eqn: Equation, var: int, count: int, weight: int | None) -> int:
+        if weight is None and (var, count) in self.mapped:
+            return self.mapped[var, count]
         shape = (count, *self.before.shape(var))
         (same,) = self.build.compute(lambda array: jnp.broadcast_to(array, shape), [var], eqn)
         return same

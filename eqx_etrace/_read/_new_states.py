@@ -63,8 +63,8 @@ def _of_parts(step: Step, leaves: Sequence[int], taken: set[int]) -> list[NewSta
             together = [NewState(whole, step.state.order_of(leaf)) for leaf in parts]
             states += _before_copies(step, together, taken)
         else:
-            alone = [_in_order(step, step.new_states[leaf]) for leaf in parts]
-            states += [before for state in alone for before in _before_copies(step, [state], taken)]
+            for leaf in parts:
+                states += _before_copies(step, [_in_order(step, step.new_states[leaf])], taken)
     return states
 
 
@@ -87,20 +87,22 @@ def _before_copies(step: Step, states: Sequence[NewState], taken: set[int]) -> l
     eqn = step.program.producer[states[0].variable]
     moved = _moved(step, eqn, taken)
     if moved is not None:
-        rounded, orders = eqn.traits.rounds, [np.asarray(moved[state.order]) for state in states]  # NumPy makes scalars
         taken.update(eqn.inputs)
-        before = [
-            NewState(eqn.inputs[0], order, is_rounded=rounded or state.is_rounded)
-            for order, state in zip(orders, states, strict=True)
-        ]
-        return _before_copies(step, before, taken)
+        return _before_copies(step, [_before_move(eqn, moved, state) for state in states], taken)
     joined = _joined(step, eqn, states, taken)
     if joined is None:
         return list(states)
     taken.update(eqn.inputs)
-    before = {var: _before_copies(step, [s for s in joined if s.variable == var], taken) for var in eqn.inputs}
-    found = {var: iter(of) for var, of in before.items()}
-    return [next(found[state.variable]) for state in joined]
+    found: dict[int, NewState] = {}
+    for var in {state.variable for state in joined}:
+        here = [number for number, state in enumerate(joined) if state.variable == var]
+        found |= zip(here, _before_copies(step, [joined[number] for number in here], taken), strict=True)
+    return [found[number] for number in range(len(joined))]
+
+
+def _before_move(eqn: Equation, moved: Positions, state: NewState) -> NewState:
+    order = np.asarray(moved[state.order])  # of no axes NumPy makes a scalar
+    return NewState(eqn.inputs[0], order, is_rounded=eqn.traits.rounds or state.is_rounded)
 
 
 def _joined(step: Step, eqn: Equation, states: Sequence[NewState], taken: Set[int]) -> list[NewState] | None:
@@ -200,7 +202,7 @@ class ReadOut:
 
 def _rearranged(values: Array, order: Positions) -> Array:
     """`values.reshape(-1)[order]`; a read in order is none, and one of what lies in a row is a slice."""
-    first = int(order.min(initial=0))
+    first = int(order.flat[0]) if order.size else 0
     if (order.ravel() == first + np.arange(order.size)).all():
         return jax.lax.slice_in_dim(values.reshape(-1), first, first + order.size).reshape(order.shape)
     return values.reshape(-1)[order]

@@ -38,12 +38,13 @@ def _heads(tails: Sequence[Tail]) -> dict[int, tuple[Hashable, ...]]:
 
 
 def _read_from(program: Program, again: Mapping[int, int]) -> Program:
-    equations = [
-        dataclasses.replace(eqn, inputs=tuple(again.get(v, v) for v in eqn.inputs))
-        for eqn in program.equations
-        if again.keys().isdisjoint(eqn.outputs)
-    ]
+    left = filter(lambda eqn: again.keys().isdisjoint(eqn.outputs), program.equations)
+    equations = (dataclasses.replace(eqn, inputs=_renamed(eqn.inputs, again)) for eqn in left)
     return dataclasses.replace(program, equations=tuple(equations))
+
+
+def _renamed(variables: Sequence[int], again: Mapping[int, int]) -> tuple[int, ...]:
+    return tuple(again.get(v, v) for v in variables)
 
 
 def _values(program: Program) -> dict[int, Hashable]:
@@ -70,4 +71,5 @@ def _made(eqn: Equation, values: Mapping[int, Hashable]) -> Hashable:
         hash(made)
     except TypeError:
         return eqn.outputs
-    return made if eqn.primitive in TABLE and not eqn.has_effects else eqn.outputs
+    is_function = eqn.primitive in TABLE and eqn.traits.runs is None and not eqn.has_effects
+    return made if is_function else eqn.outputs

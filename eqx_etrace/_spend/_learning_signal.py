@@ -67,11 +67,13 @@ def _pulled(call: Call, new_state: Arrays, passes: list[Pass]) -> Callable[[Arra
         pulls.append(jax.vjp(lambda shifts, held=held: outputs(shifts, held), shifts)[1])
 
     def pull(on_out: Arrays, on_new: Arrays) -> Arrays:
-        on_variables: dict[int, Array] = {}
-        for one in pulls:
-            on_variables |= one((on_out, on_new))[0]
         nothing = {state.variable: jnp.zeros_like(values[state.variable]) for state in read_out.states}
-        return read_out.by_leaf({**nothing, **on_variables}, new_state)
+        on_states = read_out.by_leaf(nothing, new_state)
+        for (leaves, _), one in zip(passes, pulls, strict=True):
+            # A variable may hold states of several groups: each has its signal from the pass of its own.
+            found = read_out.by_leaf({**nothing, **one((on_out, on_new))[0]}, new_state)
+            on_states = [found[leaf] if leaf in leaves else g for leaf, g in enumerate(on_states)]
+        return on_states
 
     return pull
 

@@ -73,7 +73,11 @@ def groups_with(step: Step, arrivals: Arrivals, read: Sequence[int]) -> list[tup
                 members[kept] |= renamed
                 home = {n: kept if h == gone else h for n, h in home.items()}
     whole = [members[h] for h in dict.fromkeys(home.values())]
-    return [(_as_group(step, of), {read[~n]: p for n, p in of.items() if n < 0}) for of in whole]
+    return [(_as_group(step, of), _read_in(of, read)) for of in whole]
+
+
+def _read_in(members: Mapping[int, Positions], read: Sequence[int]) -> dict[int, Positions]:
+    return {read[~n]: p for n, p in members.items() if n < 0}
 
 
 def _reaching(step: Step, arrivals: Arrivals, target: int, var: int) -> Mapping[int, Positions]:

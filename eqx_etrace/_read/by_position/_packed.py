@@ -8,6 +8,7 @@ and the units of the other states. A boundary that nothing runs across is **open
 as if the parts were arrays of their own.
 """
 
+import functools
 import operator
 from collections.abc import Mapping, Sequence
 
@@ -89,8 +90,8 @@ class _Search:
         return places if np.prod([len(at) for _, at in places]) <= MOST else ()
 
     def _starts(self, part: Sequence[int], axis: int, length: int) -> tuple[int, ...]:
-        everywhere = [self.open.get((leaf, axis), 0) for leaf in part]
-        return (0, *(b for b in range(1, length) if all(of >> b & 1 for of in everywhere)))
+        everywhere = functools.reduce(operator.and_, [self.open.get((leaf, axis), 0) for leaf in part])
+        return (0, *(b for b in range(1, length) if everywhere >> b & 1))
 
     def _is_head(self, eqn: Equation) -> bool:
         """Does an effective weight meet data here?"""

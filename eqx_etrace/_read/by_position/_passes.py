@@ -64,11 +64,14 @@ def _pulled(pull: _Pull, new: Sequence[Array]) -> list[list[Array]]:
     """What each end is made of. Many are pulled back together: XLA takes long over many programs."""
     if len(new) > _FEW:
         with contextlib.suppress(NotImplementedError):  # of an operation that JAX cannot batch
-            together = list(itertools.chain(*jax.vmap(pull)([_row(len(new), at, h) for at, h in enumerate(new)])))
-            return [[d[at] for d in together] for at in range(len(new))]
-    ends = range(len(new))
-    ones = [[jnp.ones_like(h) if j == at else jnp.zeros_like(h) for j, h in enumerate(new)] for at in ends]
-    return [list(itertools.chain(*pull(each))) for each in ones]
+            rows = [_row(len(new), at, h) for at, h in enumerate(new)]
+            together = list(itertools.chain(*jax.vmap(pull)(rows)))
+            return list(map(list, zip(*together, strict=True)))
+    return [list(itertools.chain(*pull(_ones_on(new, at)))) for at in range(len(new))]
+
+
+def _ones_on(ends: Sequence[Array], at: int) -> list[Array]:
+    return [jnp.ones_like(h) if j == at else jnp.zeros_like(h) for j, h in enumerate(ends)]
 
 
 def _row(count: int, at: int, like: Array) -> Array:

@@ -182,12 +182,8 @@ def _convolved(program: Program, eqn: Equation, operand: int, output: int) -> Li
 def _lines(program: Program, eqn: Equation, operand: int, output: int) -> Link:
     """The elements of one line along an axis mix."""
     del output
-    shape = program.shape(eqn.inputs[operand])
-    return _within(_rows(shape, [eqn.params[eqn.traits.axis]]), _rows(shape, [eqn.params[eqn.traits.axis]]))
-
-
-def _within(block: Positions, made: Positions) -> Link:
-    return Mixed(Merged(block), Moved(made))
+    line = _rows(program.shape(eqn.inputs[operand]), [eqn.params[eqn.traits.axis]])
+    return Mixed(Merged(line), Moved(line))
 
 
 def _windowed(program: Program, eqn: Equation, operand: int, output: int) -> Link:
@@ -196,8 +192,11 @@ def _windowed(program: Program, eqn: Equation, operand: int, output: int) -> Lin
     lengths, strides = params["window_dimensions"], params["window_strides"]
     is_apart = all(length <= stride for length, stride in zip(lengths, strides, strict=True))
     if not is_apart or {1} != {*params["base_dilation"], *params["window_dilation"]}:
-        moved = [d for d, n in enumerate(shape) if out[d] != n or lengths[d] != 1]
-        return _within(_rows(shape, moved), _rows(out, moved))
+        still = (1, 1, (0, 0), 1, 1)
+        padding, dilations = map(tuple, params["padding"]), (params["base_dilation"], params["window_dilation"])
+        along = zip(lengths, strides, padding, *dilations, strict=True)
+        moved = [d for d, what in enumerate(along) if what != still]
+        return Mixed(Merged(_rows(shape, moved)), Moved(_rows(out, moved)))
     along = [indices((n,)) + low for n, (low, _) in zip(shape, params["padding"], strict=True)]
     window = np.stack(np.meshgrid(*(at // by for at, by in zip(along, strides, strict=True)), indexing="ij"), -1)
     within = np.stack(np.meshgrid(*(at % by for at, by in zip(along, strides, strict=True)), indexing="ij"), -1)

@@ -104,7 +104,8 @@ class Inliner:
         return var
 
     def _outputs(self, eqn: Any, operands: tuple[int, ...]) -> tuple[int, ...]:
-        if eqn.effects:
+        is_function = eqn.primitive in TABLE and TABLE[eqn.primitive].runs is None and not eqn.effects
+        if not is_function:  # another number each time, for all that is known
             return self._computed(eqn, operands)
         return self._made(eqn, operands, lambda: self._computed(eqn, operands))
 
@@ -145,7 +146,7 @@ class Inliner:
             out = self.inline(*_jax.opened(eqn.params["jaxpr"]), [*constants, *carry, *here])
             carry, made[t] = out[:carried], out[carried:]
         self._rounds = outer
-        each = [[made[t][k] for t in range(length)] for k in range(len(eqn.outvars) - carried)]
+        each = zip(*(made[t] for t in range(length)), strict=True)
         return (*carry, *(self._staged(eqn, _stacked, variables) for variables in each))
 
     def _staged(self, eqn: Any, function: Callable[..., Any], arguments: Sequence[int]) -> int:

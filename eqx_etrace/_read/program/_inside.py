@@ -12,7 +12,7 @@ import numpy as np
 from ... import _jax
 from ..primitives import Runs
 from ._inline import flatten
-from ._link import ALIGNED, indices, Link, MANY, merge, Merged, MIXING, Moved, NONE, Positions
+from ._link import ALIGNED, indices, Link, MANY, merge, Merged, MIXING, Mixing, Moved, NONE, Positions
 from ._program import Equation, Program, Table
 from ._propagate import by_edge, either, propagate
 
@@ -118,7 +118,9 @@ def _copied(program: Program, eqn: Equation, edge: tuple[int, int], table: type[
 def _forward(inner: Program) -> Callable[[Equation, int, int, Positions], Positions | None]:
     def along(eqn: Equation, i: int, j: int, labels: Positions) -> Positions | None:
         link, shape = inner.links(eqn, i, j), inner.shape(eqn.outputs[j])
-        return None if link is None else np.full(shape, MANY) if link is MIXING else link.forward(labels, shape)
+        if link is None:
+            return None
+        return np.full(shape, MANY) if isinstance(link, Mixing) else link.forward(labels, shape)
 
     return along
 

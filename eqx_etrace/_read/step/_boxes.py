@@ -19,20 +19,26 @@ Box = tuple[tuple[int, int, int], ...]
 
 def boxes(shape: Sequence[int], places: Places) -> Iterator[Box]:
     """The parts of an array in order, the last axis fastest."""
-    along = [[(axis, *ends) for ends in itertools.pairwise((*starts, shape[axis]))] for axis, starts in places]
-    return itertools.product(*along)
+    return itertools.product(*(_along(axis, (*starts, shape[axis])) for axis, starts in places))
+
+
+def _along(axis: int, ends: Sequence[int]) -> list[tuple[int, int, int]]:
+    return [(axis, start, stop) for start, stop in itertools.pairwise(ends)]
 
 
 def take_apart(leaf: Any, places: Places) -> list[Any]:
     """The parts of an array; an axis of which a part has one element is no axis of it."""
     if not places:
         return [leaf]
-    parts = [_shapes(leaf.shape, box) for box in boxes(leaf.shape, places)]
+    return [_part(leaf, box) for box in boxes(leaf.shape, places)]
+
+
+def _part(leaf: Any, box: Box) -> Any:
+    _, shown = _shapes(leaf.shape, box)
     if isinstance(leaf, jax.ShapeDtypeStruct):
-        return [jax.ShapeDtypeStruct(shown, leaf.dtype) for _, shown in parts]
-    ranges = [{axis: slice(start, stop) for axis, start, stop in box} for box in boxes(leaf.shape, places)]
-    index = [tuple(along.get(axis, slice(None)) for axis in range(leaf.ndim)) for along in ranges]
-    return [leaf[at].reshape(shown) for at, (_, shown) in zip(index, parts, strict=True)]
+        return jax.ShapeDtypeStruct(shown, leaf.dtype)
+    ranges = {axis: slice(start, stop) for axis, start, stop in box}
+    return leaf[tuple(ranges.get(axis, slice(None)) for axis in range(leaf.ndim))].reshape(shown)
 
 
 def put_together(parts: Sequence[Any], shape: Sequence[int], places: Places) -> Any:

@@ -8,6 +8,7 @@ knows of complex hidden states. An array that holds several states of a unit is 
 import collections
 import dataclasses
 import functools
+import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -102,13 +103,14 @@ class Layout:
         paths: list[Path] = []
         for i, array, places in self._inexact:
             halves = [("real",), ("imag",)] if self._is_halved(array) else [()]
-            paths += [(*self.paths[i], *half, *key) for half in halves for key in keys(array.shape, places)]
+            every = itertools.product(halves, keys(array.shape, places))
+            paths += [(*self.paths[i], *half, *key) for half, key in every]
         return tuple(paths)
 
     @property
     def parts(self) -> tuple[tuple[int, ...], ...]:
         """For every inexact array, which of what `split` gives belongs to it."""
-        return tuple(tuple(number for half in halves for number in half) for halves in self._numbers)
+        return tuple(tuple(itertools.chain(*halves)) for halves in self._numbers)
 
     @property
     def halves(self) -> tuple[tuple[int, ...], ...]:
