@@ -110,7 +110,8 @@ def _joined(step: Step, eqn: Equation, states: Sequence[NewState], taken: Set[in
     is_free = taken.isdisjoint(eqn.inputs) and step.program.producer.keys() >= {*eqn.inputs}
     if eqn.traits.flow is not Flow.JOINED or not is_free or len({*eqn.inputs}) < len(eqn.inputs):
         return None
-    found = [operand for operand in (_in_operand(step, eqn, state) for state in states) if operand is not None]
+    operands = [_in_operand(step, eqn, state) for state in states]
+    found = [operand for operand in operands if operand is not None]
     held = sum(state.order.size for state in found)
     needed = sum(indices(step.program.shape(var)).size for var in eqn.inputs)
     return found if len(found) == len(states) and held == needed else None

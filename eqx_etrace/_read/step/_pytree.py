@@ -167,5 +167,5 @@ class Layout:
 
     def _wholes(self, inexact: Sequence[Any]) -> Iterator[Any]:
         for (_, array, places), numbers in zip(self._inexact, self._numbers, strict=True):
-            halves = [put_together([inexact[n] for n in half], array.shape, places) for half in numbers]
+            halves = [put_together(inexact[half.start : half.stop], array.shape, places) for half in numbers]
             yield halves[0] if len(halves) == 1 else jax.lax.complex(*halves)
