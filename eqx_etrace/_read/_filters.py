@@ -187,7 +187,8 @@ class _Search:
 
 
 def _told(cut: Cut, why: str | None) -> Cut:
-    return cut if not why else dataclasses.replace(cut, why=why)
+    """With why no filter enters, before another way to write it."""
+    return cut if not why else dataclasses.replace(cut, why="; or ".join(filter(None, (why, cut.why))))
 
 
 def find_filtered(step: Step, known: Knowledge, groups: Sequence[HiddenGroup], tails: Sequence[Tail]) -> Filtered:

@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 from collections.abc import Hashable, Sequence
+from typing import NamedTuple
 
 from .._carry import AbstractKeeper, AbstractRule, Layouts
 from .._read import Analysis, Cut, Path
@@ -67,10 +68,21 @@ class Account:
         self.assignment, self.analysis, self.ledger = assignment, assignment.analysis, ledger
         self._counted: set[AbstractKeeper] = set()
 
+    def alone(self, p: int) -> "Price":
+        """Of one parameter, as if no other shared its traces."""
+        keepers = dict.fromkeys(keeper for part in self._parts(p) for keeper in part.keepers)
+        path, is_exact = self.analysis.step.model.inexact_paths[p], not self._dropped(p, self._weights(p))
+        return Price(path, is_exact, sum(map(self.ledger.bytes, keepers)), sum(keeper.work for keeper in keepers))
+
+    def _weights(self, p: int) -> list[int]:
+        return [w for w in self.analysis.body.weights if self.analysis.bits.get(w, 0) >> p & 1]
+
+    def _parts(self, p: int) -> list[Part]:
+        return list(itertools.chain.from_iterable(map(self.assignment.parts_of, self._weights(p))))
+
     def rows(self, p: int) -> list[Row]:
         """Of one parameter: one per group, or one without a trace."""
-        weights = [w for w in self.analysis.body.weights if self.analysis.bits.get(w, 0) >> p & 1]
-        parts = list(itertools.chain.from_iterable(map(self.assignment.parts_of, weights)))
+        weights, parts = self._weights(p), self._parts(p)
         keepers = [keeper for part in parts for keeper in part.keepers]
         sites = [site.group for part in parts for site in part.weight.sites]
         groups = sorted(set(sites).union(*(keeper.groups for keeper in keepers)))
@@ -118,6 +130,16 @@ def _rules(parts: Sequence[Part], keepers: Sequence[AbstractKeeper], group: int 
     return ", ".join(sorted({type(rule).__name__ for rule in rules}))
 
 
+class Price(NamedTuple):
+    """What a rule would give one parameter, and take for it alone."""
+
+    path: Path
+    exact: bool
+    trace_bytes: int
+    work: int
+    """Multiply-adds of one step."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Cost:
     """What a rule would give and take."""
@@ -132,12 +154,14 @@ class Cost:
     """Reverse passes of one step, or of a tail, that read its Jacobian."""
     over_limit: bool
     """Would `init` refuse the rule, because its traces take more than its limit?"""
+    prices: tuple[Price, ...] = dataclasses.field(repr=False)
+    """What it takes for each parameter alone."""
 
 
 def cost_of(ledger: Ledger, rule: AbstractRule) -> Cost:
     """Of one rule for everything."""
     assignment = assign(ledger.layouts, rule)
-    rows = all_rows(assignment, ledger)
+    rows, account = all_rows(assignment, ledger), Account(assignment, ledger)
     approximate = {row.path for row in rows if not row.exact}
     return Cost(
         rule=str(rule),
@@ -146,6 +170,7 @@ def cost_of(ledger: Ledger, rule: AbstractRule) -> Cost:
         work=sum(row.work for row in rows),
         passes=passes_of(assignment),
         over_limit=assignment.refusal is not None,
+        prices=tuple(map(account.alone, range(len(assignment.analysis.step.parameters)))),
     )
 
 

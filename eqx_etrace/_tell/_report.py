@@ -11,7 +11,10 @@ from .._read import Path, PatternTooLargeError
 from .._spend import assign, RuleOrChoice
 from ._cost import all_rows, Cost, cost_of, Ledger, passes_of, Row
 
-_ALTERNATIVES: tuple[AbstractRule, ...] = (NoTrace(), PPProp(0.95), DRTRL(), SnAp(1), SnAp(2), RTRL())
+_WHOLE = RTRL()
+_ALTERNATIVES: tuple[AbstractRule, ...] = (NoTrace(), PPProp(0.95), DRTRL(), SnAp(1), SnAp(2), _WHOLE)
+_MOST_PRICES = 6
+"""Parameters of which a report says what they would take under another rule."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,6 +59,7 @@ class Report:
                 *([] if self.refusal is None else [f"Refused by `init`: {self.refusal}"]),
                 *self._zero_lines(),
                 *self._dropped_lines(),
+                *self._price_lines(),
                 *self._window_0_lines(),
                 *self._alternative_lines(),
             ]
@@ -114,14 +118,32 @@ class Report:
         ]
 
     def _cuts(self, title: str, *, is_followed: bool) -> list[str]:
-        served: dict[tuple[str, int], list[Path]] = {}
+        served: dict[tuple[str, str, int], list[Path]] = {}
         for row in self.rows:
             for cut in row.dropped:
-                paths = served.setdefault((str(cut), cut.group), [])
+                paths = served.setdefault((cut.where, cut.why, cut.group), [])
                 if cut.is_followed == is_followed and row.path not in paths:
                     paths.append(row.path)
-        lines = [f"   into group {g}: {what}   (for {_named(paths)})" for (what, g), paths in served.items() if paths]
+        lines: list[str] = []
+        for (where, why, group), paths in served.items():
+            lines += [f"   into group {group}: {where}   (for {_named(paths)})"] if paths else []
+            lines += [f"      {why}"] if paths and why else []
         return ["", title, *lines] if lines else []
+
+    def _price_lines(self) -> list[str]:
+        """What `RTRL` would take for each parameter that it would make exact, alone."""
+        lost = {row.path for row in self.rows if not row.exact and row.zero is None}
+        whole = next((cost for cost in self.alternatives if lost and cost.rule == str(_WHOLE)), None)
+        prices = [price for price in whole.prices if price.exact and price.path in lost] if whole else []
+        if whole is None or not prices:
+            return []
+        listed = [
+            f"   {shown(price.path)}: {show_bytes(price.trace_bytes)}, {price.work:,} multiply-adds per step"
+            for price in prices[:_MOST_PRICES]
+        ]
+        more = [f"   and {len(prices) - _MOST_PRICES} more"] if len(prices) > _MOST_PRICES else []
+        passes = f"{whole.passes} reverse pass{'' if whole.passes == 1 else 'es'}"
+        return ["", f"`{_WHOLE}` would keep it, beside {passes}. Each of these alone would take:", *listed, *more]
 
 
 def _named(paths: Sequence[Path]) -> str:

@@ -27,13 +27,17 @@ class Cut:
     is_followed: bool = False
     """Does credit go on, though not exactly?"""
     why: str = ""
-    """Why no filter carries the credit on."""
+    """Why no filter carries the credit on, and how else the operation could be written."""
     edge: Edge | None = dataclasses.field(default=None, repr=False, compare=False)
     """Which edge it is."""
 
+    @property
+    def where(self) -> str:
+        """What happens, and at which line."""
+        return f"{self.what} at {self.source}" if self.source else self.what
+
     def __str__(self) -> str:
-        where = f"{self.what} at {self.source}" if self.source else self.what
-        return f"{where} ({self.why})" if self.why else where
+        return f"{self.where} ({self.why})" if self.why else self.where
 
 
 @dataclasses.dataclass(frozen=True)

@@ -38,6 +38,7 @@ from ._decision import Decision
 from ._filter import Edge, Entrance, Filter
 from ._hidden_group import Arrivals, HiddenGroup
 from ._reached import find_reach
+from ._rewriting import At, rewriting
 from ._tail import Cut, Site, Tail
 
 
@@ -51,9 +52,6 @@ class Knowledge:
     """The prologue."""
     arrivals: Arrivals
     order: Mapping[int, int]
-
-
-_OPEN_INDEX = "its index may be another at every step: hold it in the model, if it stands still"
 
 
 class _Search:
@@ -103,7 +101,7 @@ class _Search:
         for edge, labels in proposals:
             if not agree(frame, labels) or deciding(merge(frame, labels)) == NONE:
                 assert edge is not None, "the frames of two new states disagree on one variable"
-                self._cut(edge, var, "is used out of its position")
+                self._cut(edge, var, "is used out of its position", labels, frame)
                 continue
             frame = merge(frame, labels)
             if edge is not None:
@@ -196,12 +194,14 @@ class _Search:
         lookup = find_lookup(self.step.program, eqn, i)
         return None if lookup is None else lookup.index
 
-    def _cut(self, edge: Edge, operand: int, how: str) -> None:
+    def _cut(
+        self, edge: Edge, operand: int, how: str, labels: Positions | None = None, frame: Positions | None = None
+    ) -> None:
         eqn = self.step.program.producer[edge[0]]
         link = self.step.program.links(eqn, edge[1], 0) if len(eqn.outputs) == 1 else None
         how = "mixes positions" if isinstance(link, Mixed | Mixing) else how
-        is_open = eqn.traits.flow is Flow.SCATTERED and edge[1] == 2 and eqn.inputs[1] not in self.known.fixed
-        why = _OPEN_INDEX if is_open else ""
+        known = self.known
+        why = rewriting(At(self.step, known.bits, known.fixed, self.group, eqn, edge[1], labels, frame))
         self.cuts.append(Cut(self.group.index, operand, f"{eqn.name} {how}", eqn.source, why=why, edge=edge))
 
     def sites(self) -> Iterator[Site]:
