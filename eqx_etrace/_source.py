@@ -4,6 +4,7 @@ import contextlib
 import functools
 import importlib.util
 import inspect
+import itertools
 import os
 from typing import Any
 
@@ -36,22 +37,32 @@ _FOREIGN = (
     "<frozen",
 )
 
+_INSTALLED = f"{os.sep}site-packages{os.sep}"
+_STAGING = os.path.join(os.path.dirname(__file__), "_read") + os.sep
+"""What calls the user's step: all further out is no part of it."""
+
 
 def is_foreign(params: dict[str, Any]) -> bool:
-    """Is the function that a call-like equation runs one of JAX's or Equinox's, such as `jnp.roll`?
+    """Is the function that a call-like equation runs one of an installed package, such as `jnp.roll`?
 
     Their jaxprs are cached, and so carry the lines of the first call: the line of this call is that of the equation.
     """
     debug_info = getattr(_jax.opened(params.get("jaxpr", params.get("call_jaxpr")))[0], "debug_info", None)
-    return (getattr(debug_info, "func_filename", None) or "<frozen").startswith(_FOREIGN)
+    file = getattr(debug_info, "func_filename", None) or "<frozen"
+    return file.startswith(_FOREIGN) or _INSTALLED in file
 
 
 def source_line(eqn: Any) -> str:
-    """`file.py:12 (function)`: the innermost frame of user code behind an equation; nothing if it is this package's."""
-    traceback = getattr(eqn.source_info, "traceback", None)
-    for frame in getattr(traceback, "frames", ()):
-        if not frame.file_name.startswith(_FOREIGN):
-            return f"{os.path.basename(frame.file_name)}:{frame.line_num} ({frame.function_name})"
+    """`file.py:12 (function)`: the innermost frame of user code behind an equation; nothing if it is this package's.
+
+    Of a step that is all in installed packages, the innermost frame there.
+    """
+    frames = getattr(getattr(eqn.source_info, "traceback", None), "frames", ())
+    inside = itertools.takewhile(lambda frame: not frame.file_name.startswith(_STAGING), frames)
+    theirs = [frame for frame in inside if not frame.file_name.startswith(_FOREIGN)]
+    if theirs:
+        frame = next((frame for frame in theirs if _INSTALLED not in frame.file_name), theirs[0])
+        return f"{os.path.basename(frame.file_name)}:{frame.line_num} ({frame.function_name})"
     known = _summarize(eqn.source_info)
     return "" if os.path.dirname(__file__) in known else known
 

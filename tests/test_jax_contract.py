@@ -4,9 +4,11 @@ import jax
 import jax.extend.core as jex
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from jax.extend.core import primitives
 
+import eqx_etrace as etr
 import eqx_etrace._jax as compat
 from eqx_etrace import _source
 
@@ -125,6 +127,17 @@ def test_source_lines():
     assert all(isinstance(f.line_num, int) for f in frames)
     line = inner.__code__.co_firstlineno + 1
     assert _source.source_line(eqn).startswith(f"test_jax_contract.py:{line} (")
+
+
+@pytest.mark.parametrize("jit", [lambda f: f, jax.jit], ids=["called", "compiled"])
+def test_the_line_of_what_an_installed_package_does_is_the_one_that_calls_it(jit):
+    def step(m, h, x):
+        h = jit(optax.squared_error)(0.9 * h + x @ m)
+        return h.sum(), h
+
+    graph = etr.compile_graph(step, X[:, None] * X, X, X)
+    sources = {eqn.source for eqn in graph._analysis.step.program.equations}
+    assert sources == {f"test_jax_contract.py:{step.__code__.co_firstlineno + i} ({step.__qualname__})" for i in (1, 2)}
 
 
 def test_make_jaxpr_returns_shapes_and_takes_structs():

@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import pytest
+from jax.extend.core import Primitive
+from jax.interpreters import ad, mlir
 from sample import check_exact
 
 import eqx_etrace as etr
@@ -174,7 +176,8 @@ def test_what_a_report_says_to_write_instead_is_exact(form):
     lost = [row for row in report.rows if not row.exact]
     assert lost and any(form.said in cut.why for row in lost for cut in row.dropped)
     assert form.said in str(report)
-    check_exact(form.kept, etr.DRTRL(), *(form.other or (form.model, form.state)), xs, form.need)
+    model, state = form.other or (form.model, form.state)
+    check_exact(form.kept, etr.DRTRL(), model, state, xs, form.need)
 
 
 def sorted_units(m, h, x):
@@ -226,3 +229,21 @@ def test_the_price_is_told_for_six_parameters():
 
     graph = etr.compile_graph(step, [normal(N, N) for _ in range(8)], normal(N), normal(N))
     assert "\n   and 2 more\n" in str(graph.report(etr.DRTRL()))
+
+
+doubled = Primitive("doubled_along")
+"""One whose row in the table nobody wrote: twice the sum of the elements, for each of them."""
+doubled.def_impl(lambda x: jnp.full_like(x, 2 * x.sum()))
+doubled.def_abstract_eval(lambda x: x)
+ad.deflinear2(doubled, lambda ct, x: (jnp.full_like(ct, 2 * ct.sum()),))
+mlir.register_lowering(doubled, mlir.lower_fun(lambda x: jnp.full_like(x, 2 * x.sum()), multiple_results=False))
+
+
+def test_an_operation_that_nothing_is_known_of_is_said_to_be_so():
+    def step(m, h, x):
+        return end(0.9 * h + doubled.bind(m * x))
+
+    report = etr.compile_graph(step, normal(N), normal(N), normal(N)).report(etr.DRTRL())
+    (row,) = report.rows
+    assert not row.exact and "nothing is known of this operation" in row.dropped[0].why
+    assert row.dropped[0].where.startswith("doubled_along mixes positions at test_rewriting.py:")

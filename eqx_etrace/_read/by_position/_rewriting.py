@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..primitives import Flow, Runs
-from ..program import Equation, is_fixed_map, is_known, meets_data, Positions
+from ..program import Equation, is_fixed_map, is_known, meets_data, Positions, UNKNOWN
 from ..step import Step
 from ._along import MOST
 from ._hidden_group import HiddenGroup
@@ -83,6 +83,10 @@ def _is_long_buffer(at: At) -> bool:
     return is_slice and any(max(positions.shape, default=0) > MOST for positions in at.group.positions)
 
 
+def _is_unknown(at: At) -> bool:
+    return at.eqn.primitive is UNKNOWN and not at.eqn.is_custom
+
+
 _FORMS: tuple[tuple[Callable[[At], bool], str], ...] = (
     (
         _is_summed_at_an_open_index,
@@ -103,6 +107,11 @@ _FORMS: tuple[tuple[Callable[[At], bool], str], ...] = (
         "it moves along one axis: if several states of a unit lie there, keep them as a tuple of arrays",
     ),
     (_is_long_buffer, f"a buffer is told apart up to {MOST} slots"),
+    (
+        _is_unknown,
+        "nothing is known of this operation: write it with JAX's own, such as a sparse product with "
+        "`jax.ops.segment_sum` or `BCOO`",
+    ),
 )
 
 
