@@ -100,6 +100,31 @@ def compartments(m, v, x):
     return loss(v), v
 
 
+def compartments_that_are_all_driven(m, v, x):
+    v = jnp.tanh(v @ CABLE + (m @ x).reshape(N, C))
+    return loss(v[:, 0]), v
+
+
+def driven_compartments_in_a_batch_with_channels(m, s, x):
+    v, g = s
+    g = 0.9 * g + 0.1 * jax.nn.sigmoid(v)
+    v = v @ CABLE * g + jnp.einsum("nci,bi->bnc", m, x)
+    return loss(v), (v, g)
+
+
+def driven_compartments_on_two_axes(m, s, x):
+    v, line = s
+    line = jnp.concatenate([v[None], line[:-1]])
+    v = CABLE @ v + 0.1 * line[-1] + m @ x
+    return loss(v), (v, line)
+
+
+def linear_recurrent_unit_in_real_numbers(m, s, x):
+    c, d = m["r"] * jnp.cos(m["t"]), m["r"] * jnp.sin(m["t"])
+    s = jnp.stack([c * s[0] - d * s[1], d * s[0] + c * s[1]]) + (m["b"] @ x).reshape(2, N)
+    return loss(s), s
+
+
 def compartments_by_padding(m, v, x):
     v = jnp.tanh(v @ CABLE + jnp.pad((m @ x)[:, None], ((0, 0), (0, C - 1))))
     return loss(v[:, 0]), v
@@ -201,6 +226,25 @@ CASES = {
     long_short_term_memory: (normal(4 * N, F), jnp.zeros((2, N)), X, 8 * N * F),
     compartments: (W, jnp.zeros((N, C)), X, C * N * F),
     compartments_by_padding: (W, jnp.zeros((N, C)), X, C * N * F),
+    compartments_that_are_all_driven: (normal(N * C, F), jnp.zeros((N, C)), X, C * C * N * F),
+    driven_compartments_in_a_batch_with_channels: (
+        normal(N, C, F),
+        (jnp.zeros((B, N, C)), jnp.zeros((B, N, C))),
+        XB,
+        B * 2 * C * C * N * F,
+    ),
+    driven_compartments_on_two_axes: (
+        normal(C, N, F),
+        (jnp.zeros((C, N)), jnp.zeros((D, C, N))),
+        X,
+        C * (D + 1) * C * N * F,
+    ),
+    linear_recurrent_unit_in_real_numbers: (
+        {"r": jnp.full(N, 0.8), "t": normal(N), "b": normal(2 * N, F)},
+        jnp.zeros((2, N)),
+        X,
+        4 * N * F + 8 * N,
+    ),
     compartments_with_channels: (W, (jnp.zeros((N, C)), jnp.ones((N, C))), X, 2 * C * N * F),
     compartments_summed_along_the_dendrite: (W, jnp.zeros((N, C)), X, C * N * F),
     delay_line: (W, LINE, X, (1 + D) * N * F),
@@ -329,6 +373,16 @@ def diffusing(m, h, x):
     return loss(h), h
 
 
+def heads_of_a_few_units(m, h, x):
+    h = jnp.tanh(jnp.einsum("ncd,nd->nc", m["r"], h) + m["w"] @ x)
+    return loss(h), h
+
+
+def mean_of_a_small_batch_of_sheets(m, h, x):
+    h = 0.5 * h + 0.1 * h.mean(0) + (x @ m.T).reshape(B, 2, N // 2)
+    return loss(h), h
+
+
 def summed(m, h, x):
     h = 0.5 * jnp.cumsum(h) + m @ x
     return loss(h), h
@@ -357,6 +411,8 @@ UNITS = {
     normalised: (W, H, X[0]),
     diffusing: (W, H, X[0]),
     summed: (W, H, X[0]),
+    heads_of_a_few_units: ({"r": normal(N, C, C), "w": normal(N, C, F)}, jnp.zeros((N, C)), X[0]),
+    mean_of_a_small_batch_of_sheets: (W, jnp.zeros((B, 2, N // 2)), XB[0]),
     two_kinds_of_units: (W, H, X[0]),
     a_state_that_nothing_enters: (W, (H, H), X[0]),
 }

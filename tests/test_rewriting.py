@@ -60,14 +60,13 @@ def product_first_in_a_batch(m, h, x):
 
 
 def rows_of_one_weight(m, h, x):
-    return end(0.9 * h + (m @ x).reshape(N, 2) + 0.1 * h[:, ::-1])
+    return end(0.9 * h + (m @ x).reshape(N, 9) + 0.1 * h[:, ::-1])
 
 
 def in_a_tuple(m, state, x):
-    a, b = state
-    y = (m @ x).reshape(N, 2)
-    a, b = 0.9 * a + y[:, 0] + 0.1 * b, 0.9 * b + y[:, 1] + 0.1 * a
-    return end(jnp.stack([a, b]))[0], (a, b)
+    y = (m @ x).reshape(N, 9)
+    state = tuple(0.9 * h + y[:, k] + 0.1 * state[8 - k] for k, h in enumerate(state))
+    return end(jnp.stack(state))[0], state
 
 
 def at_an_index_of_the_input(m, h, x):
@@ -130,11 +129,11 @@ FORMS = {
         rows_of_one_weight,
         "a tuple of arrays",
         in_a_tuple,
-        normal(2 * N, F),
-        normal(N, 2),
+        normal(9 * N, F),
+        normal(N, 9),
         (F,),
-        4 * N * F,
-        (normal(2 * N, F), (normal(N), normal(N, seed=1))),
+        81 * N * F,
+        (normal(9 * N, F), tuple(normal(9, N))),
     ),
     "index": Form(
         at_an_index_of_the_input,

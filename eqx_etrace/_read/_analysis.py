@@ -23,6 +23,7 @@ from .by_position import (
     find_tail,
     HiddenGroup,
     Knowledge,
+    places_along_short_axes,
     Site,
     Tail,
 )
@@ -152,11 +153,31 @@ def analyse(step: Step) -> Analysis:
     if lanes is not step:
         in_lanes = _analysed(lanes)
         step, whole = (lanes, in_lanes) if _drops_less(in_lanes, whole) else (step, whole)
-    places = find_places(whole.step, whole.fixed, whole.bits, whole.tails)
-    if not any(places):
-        return whole
-    apart = _analysed(taken_apart(step, places))
-    return apart if _drops_less(apart, whole) else whole
+    return _taken_apart(step, whole)
+
+
+def _taken_apart(step: Step, whole: Analysis) -> Analysis:
+    """With arrays that hold several states of a unit taken apart, where that pays."""
+    told = whole.step, whole.fixed, whole.bits, whole.tails
+    places, best = find_places(*told), whole
+    if any(places):
+        apart = _analysed(taken_apart(step, places))
+        best, places = (apart, places) if _drops_less(apart, whole) else (whole, ((),) * len(places))
+    if all(_are_exact(best)):
+        return best
+    ways = places_along_short_axes(*told, places)
+    tried = (_analysed(taken_apart(step, more)) for more in ways)
+    return next((apart for apart in tried if _makes_exact(apart, best)), best)
+
+
+def _are_exact(analysis: Analysis) -> list[bool]:
+    return [not dropped for dropped in analysis.dropped_but_for_filters]
+
+
+def _makes_exact(new: Analysis, old: Analysis) -> bool:
+    """More parameters than before, and those that were?"""
+    after, before = _are_exact(new), _are_exact(old)
+    return sum(after) > sum(before) and all(now for now, once in zip(after, before, strict=True) if once)
 
 
 def _drops_less(new: Analysis, old: Analysis) -> bool:

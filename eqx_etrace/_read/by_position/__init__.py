@@ -1,3 +1,4 @@
+from ._driven import places_along_short_axes
 from ._filter import Edge, Entrance, Filter
 from ._hidden_group import find_arrivals, find_hidden_groups, groups_with, HiddenGroup
 from ._holomorphic import holomorphic_pairs

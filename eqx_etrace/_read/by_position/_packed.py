@@ -42,12 +42,12 @@ def _may_be_packed(step: Step, fixed: frozenset[int], bits: Mapping[int, int], t
     if not is_joined and all(n == 1 or n > MOST for n in lengths):
         return False
     edges = [cut.edge for tail in tails for cut in tail.cuts if cut.edge is not None]
-    by_weights = [_weighs(producer[first], fixed, bits) for first, _ in edges]
+    by_weights = [is_weighing(producer[first], fixed, bits) for first, _ in edges]
     made = [_before_moves(step, var) for var in step.new_states]
     return not all(by_weights) or any(eqn.traits.flow is Flow.JOINED for eqn in made)
 
 
-def _weighs(eqn: Equation, fixed: frozenset[int], bits: Mapping[int, int]) -> bool:
+def is_weighing(eqn: Equation, fixed: frozenset[int], bits: Mapping[int, int]) -> bool:
     """Is it a product with a weight that is trained?"""
     return any(meets_data(eqn, i) and v in fixed and bits.get(v, 0) for i, v in enumerate(eqn.inputs))
 
