@@ -55,6 +55,22 @@ def runge_kutta(m, h, x):
     return loss(h), h
 
 
+def rates_in_every_stage(m, h, x):
+    """The rate is computed from a time constant again and again, by a function with a rule of its own."""
+    drive = jnp.tanh(m["w"] @ x)
+
+    def slope(h):
+        return drive - jax.nn.softplus(m["tau"]) * h
+
+    def advanced(h, _):
+        first = slope(h)
+        second = slope(h + 0.1 * first)
+        return h + 0.05 * (first + second), None
+
+    h, _ = jax.lax.scan(advanced, h, None, length=2)
+    return loss(h), h
+
+
 def two_states_in_substeps(m, s, x):
     def once(_, s):
         v, u = s
@@ -113,6 +129,7 @@ CASES = {
     backward_over_the_parts_of_an_input: (normal(N), H, X, N),
     inside_and_outside: (W, H, X, N * F),
     runge_kutta: (W, H, X, N * F),
+    rates_in_every_stage: ({"w": W, "tau": jnp.full(N, 0.5)}, H, X, N * F + N),
     two_states_in_substeps: (W, (H, H), X, 2 * N * F),
     two_states_in_many_substeps: (W, (H, H), X, 2 * N * F),
     a_weight_in_many_substeps: (W, H, X, N * F),

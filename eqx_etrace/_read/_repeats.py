@@ -1,7 +1,8 @@
 """Heads that are written twice: `W @ x` in every stage of a Runge-Kutta step, inside a loop and beside it.
 
 Both enter the same positions by the same product, and one trace serves them. So the second is read from the first. It
-is not where the two enter different positions: there each has a trace by itself.
+is not where the two enter different positions: there each has a trace by itself. So it is with a weight that is its own
+output, such as a rate that each stage computes from a time constant.
 """
 
 import dataclasses
@@ -10,30 +11,34 @@ from collections.abc import Hashable, Mapping, Sequence
 import numpy as np
 
 from .by_position import Tail
-from .primitives import TABLE
-from .program import Equation, Program
+from .program import Equation, is_function, Program
 from .step import Step
 
 
 def without_repeats(step: Step, tails: Sequence[Tail]) -> Step:
     """The same step, every head computed once."""
-    values = _values(step.program)
+    program, values = step.program, _values(step.program)
     first: dict[Hashable, int] = {}
     again: dict[int, int] = {}
     for output, positions in _heads(tails).items():
-        if output not in step.program.outputs:
+        if output not in program.outputs and _is_made_alone(program, output):
             again[output] = first.setdefault((values[output], positions), output)
     again = {var: of for var, of in again.items() if var != of}
-    return dataclasses.replace(step, program=_read_from(step.program, again)) if again else step
+    return dataclasses.replace(step, program=_read_from(program, again)) if again else step
+
+
+def _is_made_alone(program: Program, var: int) -> bool:
+    eqn = program.producer.get(var)
+    return eqn is not None and len(eqn.outputs) == 1
 
 
 def _heads(tails: Sequence[Tail]) -> dict[int, tuple[Hashable, ...]]:
-    """The outputs of heads in order, and where each enters."""
+    """The outputs of heads in order, and weights that are their own, and where each enters."""
     positions: dict[int, list[Hashable]] = {}
     for tail in tails:
         for site in tail.sites:
-            if site.output is not None:
-                positions.setdefault(site.output, []).append((tail.group.index, site.frame.tobytes()))
+            output = site.weight if site.output is None else site.output
+            positions.setdefault(output, []).append((tail.group.index, site.frame.tobytes()))
     return {output: tuple(positions[output]) for output in sorted(positions)}
 
 
@@ -66,10 +71,17 @@ def _constant(var: int, value: object) -> Hashable:
 def _made(eqn: Equation, values: Mapping[int, Hashable]) -> Hashable:
     """What says how it is made; of an operation that is not known, itself."""
     inputs = tuple(values.get(v, ("variable", v)) for v in eqn.inputs)
-    made = (eqn.primitive, tuple(sorted(eqn.params.items(), key=lambda item: item[0])), inputs)
+    if eqn.jaxpr_eqn is None or not is_function(eqn.jaxpr_eqn):
+        return eqn.outputs
+    # Of what JAX staged once and runs twice, the equation is the same one.
+    as_written = ("custom", id(eqn.jaxpr_eqn)) if eqn.is_custom else tuple(sorted(eqn.params.items(), key=_name))
+    made = (eqn.primitive, as_written, inputs)
     try:
         hash(made)
     except TypeError:
         return eqn.outputs
-    is_function = eqn.primitive in TABLE and eqn.traits.runs is None and not eqn.has_effects
-    return made if is_function else eqn.outputs
+    return made
+
+
+def _name(item: tuple[str, object]) -> str:
+    return item[0]

@@ -26,7 +26,7 @@ from ._link import (
 )
 from ._links import has_no_derivative, is_collective, Links, meets_data
 from ._pick import at_rows, elements, pick
-from ._program import Equation, evaluate, Program, Runnable, UNKNOWN
+from ._program import Equation, evaluate, is_function, Program, Runnable, UNKNOWN
 from ._propagate import by_edge, either, propagate
 from ._sameness import classes, sameness
 from ._slices import find_lookup, Slices, slices_of

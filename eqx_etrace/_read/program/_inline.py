@@ -17,7 +17,7 @@ from jaxtyping import Array
 
 from ... import _jax, _source
 from ..primitives import Flow, TABLE
-from ._program import Equation, Program, Table
+from ._program import Equation, is_function, Program, Table
 from ._propagate import propagate
 from ._sparse_product import written_out
 
@@ -104,8 +104,7 @@ class Inliner:
         return var
 
     def _outputs(self, eqn: Any, operands: tuple[int, ...]) -> tuple[int, ...]:
-        is_function = eqn.primitive in TABLE and TABLE[eqn.primitive].runs is None and not eqn.effects
-        if not is_function:  # another number each time, for all that is known
+        if not is_function(eqn):
             return self._computed(eqn, operands)
         return self._made(eqn, operands, lambda: self._computed(eqn, operands))
 

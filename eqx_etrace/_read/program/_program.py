@@ -15,7 +15,7 @@ from typing import Any, Protocol, runtime_checkable
 import jax.numpy as jnp
 
 from ... import _jax, _source
-from ..primitives import IDENTITY, is_accounted_for, Traits, traits_of
+from ..primitives import IDENTITY, is_accounted_for, TABLE, Traits, traits_of
 from ._link import Link
 
 UNKNOWN = _jax.Primitive("unknown")
@@ -98,6 +98,15 @@ class Equation:
             if self.may_have_a_rule:
                 error.add_note(f"It was raised by `{self.name}` ({self.source}), a part of the step.")
             raise
+
+
+def is_function(eqn: Any) -> bool:
+    """Does an equation of JAX give the same for the same operands? One that is not known may ask the world."""
+    if eqn.effects:
+        return False
+    if eqn.primitive in _jax.CUSTOM_RULES or eqn.primitive in _jax.INLINED:
+        return all(map(is_function, _jax.body(eqn.params)[0].eqns))
+    return eqn.primitive in TABLE and TABLE[eqn.primitive].runs is None
 
 
 @runtime_checkable
