@@ -52,8 +52,7 @@ class ETraceGrad(eqx.Module):
         _check_single(self.window)
         check_trace(trace)
         plan = self._plan(model, state, inputs)
-        plan.check(trace)
-        call = Call.bind(plan, model, state, inputs)
+        call = Call.bind(plan, model, state, trace, inputs)
         step = one_step(call, trace.values, self.window)
         return self._result(call, trace, step._replace(gradient=step.gradient.stacked))
 
@@ -79,14 +78,13 @@ class ETraceGrad(eqx.Module):
         first = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype) if eqx.is_array(x) else x, inputs)
         try:
             plan = self._plan(model, state, first)
-            plan.check(trace)
+            call = Call.bind(plan, model, state, trace, inputs)
         except Exception as error:
             error.add_note(
                 f"`scan` took the leading axis of every array among its inputs, {length}, for time; close over what "
                 "stays the same, frozen parameters for example."
             )
             raise
-        call = Call.bind(plan, model, state, inputs)
         return self._result(call, trace, many_steps(call, trace.values, steps, length))
 
     def _plan(self, model: PyTree, state: PyTree, inputs: tuple[Any, ...]) -> Plan:

@@ -73,8 +73,7 @@ class ETraceVJP(eqx.Module):
         """One step: `out, state, trace, pullback`."""
         check_trace(trace)
         plan = self._plan(model, state, inputs)
-        plan.check(trace)
-        call = Call.bind(plan, model, state, inputs)
+        call = Call.bind(plan, model, state, trace, inputs)
         done = take_step(call, by_inputs=True)
         values = advance(call, trace.values, done.transition)
         at_0 = at_window_0(call, done, values) if self.window == 0 else None

@@ -8,6 +8,7 @@ import dataclasses
 import functools
 from collections.abc import Mapping, Sequence
 
+from ._closed_over import closed_over
 from ._dead_ends import without_dead_ends, without_still_states
 from ._effective_weights import Body, find_body, find_fixed
 from ._exactness import cut_before_the_output, find_dropped, find_unfollowed, find_zero
@@ -67,6 +68,8 @@ class Analysis:
     relations: tuple[ParamRelation, ...]
     dropped: tuple[tuple[Cut, ...], ...]
     """For each parameter, the credit that a position-diagonal trace drops; empty if it is exact."""
+    watched: tuple[int, ...] = ()
+    """Constants that the step closes over, and that traces are only good for as long as they stay the same."""
 
     @property
     def structure(self) -> Structure:
@@ -137,12 +140,25 @@ class Analysis:
 
 
 def analyse(step: Step) -> Analysis:
-    """Take a staged step apart.
+    """Take a staged step apart. What it closes over is data where that is as good."""
+    check_pure(step.program)
+    best = _rewritten(step)
+    every, may_be_data = closed_over(best.step, best.bits, best.fixed, best.tails)
+    watched = set(every).intersection(step.program.constants)  # and not what was written out here
+    left = watched.intersection(may_be_data)
+    for variables in (left, *({var} for var in sorted(left))) if left else ():
+        if variables <= watched:
+            read = step.reading(variables)
+            as_data = _rewritten(read)
+            if not _drops_more(as_data, best):
+                step, best, watched = read, as_data, watched - variables
+    return dataclasses.replace(best, watched=tuple(sorted(watched)))
 
-    What is written twice is read once. What a head makes and the step copies is made in lanes, and arrays that hold
+
+def _rewritten(step: Step) -> Analysis:
+    """What is written twice is read once. What a head makes and the step copies is made in lanes, and arrays that hold
     several states of a unit are taken apart, too, if credit is dropped otherwise that is not then.
     """
-    check_pure(step.program)
     whole = _analysed(step)
     once = without_repeats(step, whole.tails)
     if once is not step:
@@ -185,6 +201,12 @@ def _drops_less(new: Analysis, old: Analysis) -> bool:
     both = zip(new.dropped_but_for_filters, old.dropped_but_for_filters, strict=True)
     is_exact_still = not any(after and not before for after, before in both)
     return is_exact_still and _how_much_is_dropped(new) < _how_much_is_dropped(old)
+
+
+def _drops_more(new: Analysis, old: Analysis) -> bool:
+    """Is more dropped, or something that was exact not exact?"""
+    lost = any(was and not now for now, was in zip(_are_exact(new), _are_exact(old), strict=True))
+    return lost or _how_much_is_dropped(new) > _how_much_is_dropped(old)
 
 
 def _how_much_is_dropped(analysis: Analysis) -> tuple[int, int]:

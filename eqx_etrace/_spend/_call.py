@@ -13,10 +13,12 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, PyTree
+from jaxtyping import Array, Bool, PyTree
 
 from .._carry import AbstractKeeper, filter_signals, TraceLayout
 from .._read import evaluate, Step
+from ._closed_over import or_nan
+from ._etrace import ETrace
 from ._plan import places, Plan
 
 Arrays = list[Any]
@@ -53,11 +55,13 @@ class Call:
     """Those of the plan, or some of them: whose values there are."""
     told: tuple[AbstractKeeper, ...] = ()
     """Those whose values wait: they are told of many steps together."""
+    is_same: Bool[Array, ""] | None = None
+    """Does the step close over the arrays that the trace was made for? None if it closes over none."""
 
     @classmethod
-    def bind(cls, plan: Plan, model: PyTree, state: PyTree, inputs: tuple[Any, ...]) -> "Call":
-        """Take the arrays out of the arguments, and run the prologue."""
-        step = plan.analysis.step
+    def bind(cls, plan: Plan, model: PyTree, state: PyTree, trace: ETrace, inputs: tuple[Any, ...]) -> "Call":
+        """Check the trace, take the arrays out of the arguments, and run the prologue."""
+        is_same, step = plan.check(trace), plan.analysis.step
         parameters, model_rest = step.model.split(model)
         values = prologue(plan, parameters, model_rest)
         fixed = {**values, **plan.analysis.body.copies(values)}
@@ -69,6 +73,7 @@ class Call:
             state=Carry(*step.state.split(state)),
             inputs=Inputs(*step.inputs.split(inputs)),
             keepers=tuple(_bound(keeper, values) for keeper in plan.keepers),
+            is_same=is_same,
         )
 
     def at(self, state: Carry, inputs: Inputs) -> "Call":
@@ -128,7 +133,7 @@ class Call:
             values = prologue(self.plan, parameters, self.model_rest)
             return [jnp.asarray(values[body.weights[i]]) for i in credited]
 
-        return jax.vjp(made, self.parameters)[1]([on_weights[i] for i in credited])[0]
+        return or_nan(self.is_same, jax.vjp(made, self.parameters)[1]([on_weights[i] for i in credited])[0])
 
 
 def _bound(keeper: AbstractKeeper, values: Env) -> AbstractKeeper:
@@ -142,7 +147,7 @@ def _bound(keeper: AbstractKeeper, values: Env) -> AbstractKeeper:
 def prologue(plan: Plan, parameters: Arrays, model_rest: Arrays) -> dict[Any, Any]:
     """The values that depend on the model alone."""
     step, fixed = plan.analysis.step, plan.analysis.fixed
-    values = dict(step.program.constants)
+    values = {**step.program.constants, **step.read_as_data}
     values.update(zip(step.parameters, parameters, strict=True))
     values.update(zip(step.model_rest, model_rest, strict=True))
     evaluate((eqn for eqn in step.program.equations if eqn.outputs and fixed.issuperset(eqn.outputs)), values)

@@ -10,7 +10,7 @@ import equinox as eqx
 import jax.numpy as jnp
 import jax.tree_util as jtu
 import numpy as np
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, Float, PyTree, UInt32
 
 from .._carry import NoTrace
 from .._read import Layout, Step
@@ -32,10 +32,12 @@ class ETrace(eqx.Module):
     """Which relation and rule each entry belongs to."""
     inputs: tuple[str, ...] = eqx.field(static=True)
     """The inputs of one step that it was made for."""
+    closed_over: tuple[UInt32[Array, ""], ...] = ()
+    """A fingerprint of the arrays that the step closes over and weights are made of; nothing if there are none."""
 
     def holding(self, values: tuple[PyTree[Array], ...]) -> "ETrace":
         """The same traces with other values."""
-        return ETrace(values, self.made_for_step_and_rule, self.owner, self.inputs)
+        return ETrace(values, self.made_for_step_and_rule, self.owner, self.inputs, self.closed_over)
 
 
 def check_trace(trace: Any) -> None:
@@ -54,9 +56,11 @@ class Purpose:
     owner: tuple[str, ...]
     inputs: tuple[str, ...]
 
-    def trace(self, values: tuple[PyTree[Array], ...], dtype: np.dtype) -> ETrace:
+    def trace(
+        self, values: tuple[PyTree[Array], ...], dtype: np.dtype, closed_over: tuple[UInt32[Array, ""], ...]
+    ) -> ETrace:
         """A trace that is made for it."""
-        return ETrace(values, self._fingerprint(dtype), self.owner, self.inputs)
+        return ETrace(values, self._fingerprint(dtype), self.owner, self.inputs, closed_over)
 
     def _fingerprint(self, dtype: np.dtype) -> tuple[Array, ...]:
         """Five arrays of 1 to 64 zeros: by chance the same of two traces in a billion."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
-from jaxtyping import Array, PyTree
+from jaxtyping import Array, Bool, PyTree, UInt32
 
 from .._carry import (
     AbstractKeeper,
@@ -21,6 +21,7 @@ from .._carry import (
 )
 from .._read import analyse, Analysis, stage_step, unfollowed_edges
 from ._assignment import assign, Assignment, RuleOrChoice
+from ._closed_over import fingerprint, is_same
 from ._etrace import ETrace, inputs_of, Purpose
 
 
@@ -70,15 +71,25 @@ class Plan:
     def init(self) -> ETrace:
         """The traces before the first step."""
         step = self.analysis.step
-        return self.purpose.trace(self._values(), step.program.avals[step.states[0]].dtype)
+        return self.purpose.trace(self._values(), step.program.avals[step.states[0]].dtype, self.closed_over)
 
     def _values(self) -> tuple[PyTree[Array], ...]:
         return tuple(keeper.init() for keeper in self.keepers)
 
-    def check(self, trace: ETrace) -> None:
-        """Is this a trace of this graph and this rule?"""
+    @functools.cached_property
+    def closed_over(self) -> tuple[UInt32[Array, ""], ...]:
+        """A fingerprint of the arrays that the step closes over and weights are made of, if there are any."""
+        return (fingerprint(self._watched),) if self._watched else ()
+
+    @property
+    def _watched(self) -> list[Any]:
+        return [self.analysis.step.program.constants[var] for var in self.analysis.watched]
+
+    def check(self, trace: ETrace) -> Bool[Array, ""] | None:
+        """Is this a trace of this graph and this rule? And of the arrays that the step closes over: where any are."""
         titles = [keeper.title for keeper in self.keepers]
         self.purpose.check(trace, list(zip(titles, jax.eval_shape(self._values), strict=True)))
+        return is_same(trace.closed_over, self.closed_over, self._watched)
 
 
 def places(keepers: Sequence[AbstractKeeper]) -> tuple[tuple[TraceLayout, ...], tuple[BlockLayout, ...]]:

@@ -6,7 +6,7 @@
 import dataclasses
 import functools
 import itertools
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -45,6 +45,8 @@ class Step:
     new_states_rest: tuple[int, ...]
     wholes: tuple[int, ...]
     """For every new state, the array that it is a part of: mostly itself."""
+    read_as_data: Mapping[int, Any] = dataclasses.field(default_factory=dict)
+    """What it closes over, by variable, and may be another array in another call."""
     pulls_state: bool = False
     """May the new state get a cotangent beside the output? Then credit into all of it counts."""
 
@@ -66,6 +68,12 @@ class Step:
     def state_bits(self, leaves: Iterable[int]) -> int:
         """The bits of these states."""
         return sum(1 << (len(self.parameters) + leaf) for leaf in leaves)
+
+    def reading(self, constants: Collection[int]) -> "Step":
+        """The same step, these of its constants being data."""
+        kept = {var: value for var, value in self.program.constants.items() if var not in constants}
+        data = {**self.read_as_data, **{var: self.program.constants[var] for var in constants}}
+        return dataclasses.replace(self, program=dataclasses.replace(self.program, constants=kept), read_as_data=data)
 
     def without_credit_from(self, leaves: Collection[int]) -> "Step":
         """The same step, not differentiated by these of its old states."""

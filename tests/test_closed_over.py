@@ -1,0 +1,182 @@
+"""Arrays that a step closes over: data of one step where that is as good, else the same for the life of a trace."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from oracle import bptt
+from sample import error
+
+import eqx_etrace as etr
+from eqx_etrace._spend._closed_over import fingerprint
+
+T, N, F = 6, 5, 4
+RULES = [etr.DRTRL(), etr.RTRL()]
+
+
+def normal(*shape, seed=0):
+    return jax.random.normal(jax.random.key(seed), shape)
+
+
+def loss(h):
+    return jnp.sum(jnp.sin(h) * jnp.arange(1.0, N + 1)), h
+
+
+def dense(m, h, x):
+    return loss(0.8 * h + m @ x)
+
+
+def embedded(m, h, token):
+    return loss(0.8 * h + jnp.tanh(m[token]))
+
+
+def gated(m, h, x):
+    return loss(jax.nn.sigmoid(m["a"] @ x) * h + m["w"] @ x)
+
+
+H, X, TOKENS = normal(N), normal(T, F, seed=1), jnp.arange(T) % 3
+STEPS = {
+    "dense": (dense, normal(N, F), X),
+    "embedded": (embedded, normal(3, N), TOKENS),
+    "gated": (gated, {"a": normal(N, F), "w": normal(N, F, seed=2)}, X),
+}
+
+
+@pytest.mark.parametrize("rule", RULES, ids=str)
+@pytest.mark.parametrize("name", STEPS)
+def test_a_step_may_close_over_its_input(name, rule):
+    """As in `jax.grad(lambda m: loss(m, x))`: in a Python loop, compiled, and in a scan."""
+    step, model, xs = STEPS[name]
+    wanted = bptt(step, model, H, xs)
+
+    def of_one(x):
+        return etr.etrace_grad(lambda m, h: step(m, h, x), rule)
+
+    def tick(carry, x):
+        h, trace, total = carry
+        grads, h, trace = of_one(x)(model, h, trace)
+        return (h, trace, jax.tree.map(jnp.add, total, grads)), None
+
+    start = H, of_one(xs[0]).init(model, H), jax.tree.map(jnp.zeros_like, model)
+    assert error(jax.lax.scan(tick, start, xs)[0][2], wanted) < 1e-12
+    for take in (tick, jax.jit(tick)):
+        carry = start
+        for x in xs:
+            carry, _ = take(carry, x)
+        assert error(carry[2], wanted) < 1e-12
+    assert all(row.exact for row in of_one(xs[0]).graph(model, H).report(rule).rows)
+
+
+def mixed(frozen):
+    """A weight behind a frozen matrix: what is trained enters units by way of it."""
+
+    def step(m, h, x):
+        return loss(0.8 * h + (frozen @ m) @ x)
+
+    return etr.etrace_grad(step, etr.DRTRL())
+
+
+FROZEN = normal(N, 3, seed=5)
+MODEL = normal(3, F, seed=6)
+
+
+def test_what_weights_are_made_of_stays_the_same():
+    online = mixed(FROZEN)
+    trace = online.init(MODEL, H, X[0])
+    assert len(trace.closed_over) == 1
+    found, *_ = online.scan(MODEL, H, trace, X, window=1)
+    assert error(found, bptt(lambda m, h, x: loss(0.8 * h + (FROZEN @ m) @ x), MODEL, H, X)) < 1e-12
+    with pytest.raises(
+        ValueError, match=r"closes over float64\[5, 3\] .* Pass what changes from call to call as an input"
+    ):
+        mixed(2 * FROZEN)(MODEL, H, trace, X[0])
+
+
+def test_it_may_be_traced_in_one_place_and_known_in_another():
+    """The frozen half of a model, closed over where it is an argument of a compiled function."""
+
+    @jax.jit
+    def update(frozen, h, trace):
+        grads, h, trace = mixed(frozen)(MODEL, h, trace, X[0])
+        return grads, trace
+
+    known = mixed(FROZEN).init(MODEL, H, X[0])
+    traced = jax.jit(lambda frozen: mixed(frozen).init(MODEL, H, X[0]))(FROZEN)
+    assert jax.tree.all(jax.tree.map(lambda a, b: bool((a == b).all()), known, traced))
+    expected, *_ = mixed(FROZEN)(MODEL, H, known, X[0])
+    for trace in (known, traced):
+        grads, after = update(FROZEN, H, trace)
+        assert jnp.allclose(grads, expected)
+        assert jnp.isnan(update(2 * FROZEN, H, after)[0]).all()
+
+
+def test_a_pullback_tells_it_too():
+    def frozen_pull(frozen, trace):
+        online = etr.etrace_vjp(lambda m, h, x: loss(0.8 * h + (frozen @ m) @ x), etr.DRTRL())
+        trace = online.init(MODEL, H, X[0]) if trace is None else trace
+        return online(MODEL, H, trace, X[0])[2:]
+
+    trace, _ = frozen_pull(FROZEN, None)
+    pull = jax.jit(lambda frozen: frozen_pull(frozen, trace)[1](jnp.array(1.0))[0])
+    assert jnp.isfinite(pull(FROZEN)).all() and jnp.isnan(pull(2 * FROZEN)).all()
+
+
+def test_a_trace_of_a_step_that_closes_over_nothing_is_refused():
+    def step(m, h, x):
+        return loss(0.8 * h + jnp.concatenate([m, m[:2]]) @ x)
+
+    trace = etr.etrace_grad(step, etr.DRTRL()).init(MODEL, H, X[0])
+    with pytest.raises(ValueError, match="closes over other arrays"):
+        mixed(FROZEN)(MODEL, H, trace, X[0])
+
+
+def test_under_vmap_each_has_its_own():
+    frozen = jnp.stack([FROZEN, 2 * FROZEN])
+    traces = jax.vmap(lambda f: mixed(f).init(MODEL, H, X[0]))(frozen)
+    grads, *_ = jax.vmap(lambda f, trace: mixed(f)(MODEL, H, trace, X[0]))(frozen, traces)
+    assert jnp.isfinite(grads).all()
+    grads, *_ = jax.vmap(lambda f, trace: mixed(f)(MODEL, H, trace, X[0]))(frozen[::-1], traces)
+    assert jnp.isnan(grads).all()
+
+
+def test_a_frozen_model_beside_the_trained_one_is_no_more_than_before():
+    """A frozen readout meets no weight: it is a constant, and not watched."""
+    frozen = eqx.nn.Linear(N, 2, key=jax.random.key(3), dtype=jnp.float64)
+
+    def step(m, h, x):
+        h = 0.8 * h + m @ x
+        return jnp.sum(frozen(h) ** 2), h
+
+    online = etr.etrace_grad(step, etr.DRTRL())
+    assert online.init(normal(N, F), H, X[0]).closed_over == ()
+
+
+VALUES = [
+    normal(3, 2),
+    normal(7).astype(jnp.float32),
+    normal(7).astype(jnp.bfloat16),
+    jnp.arange(5) > 2,
+    jnp.arange(5),
+    jnp.arange(5, dtype=jnp.int8),
+    jax.lax.complex(normal(3), normal(3, seed=1)),
+    jnp.array(2.0),
+    jax.random.key(3),
+    jnp.zeros(0),
+]
+
+
+@pytest.mark.parametrize("value", VALUES, ids=lambda v: f"{v.dtype}{list(v.shape)}")
+def test_numpy_and_jax_make_the_same_number(value):
+    assert int(fingerprint([value, value])) == int(jax.jit(lambda v: fingerprint([v, v]))(value))
+
+
+def test_one_bit_more_or_two_rows_exchanged_is_another_number():
+    some = np.asarray(normal(50, 3))
+    numbers = {int(fingerprint([some]))}
+    for i in range(50):
+        other = some.copy()
+        other[i, 0] = np.nextafter(other[i, 0], 9)
+        numbers.add(int(fingerprint([other])))
+    numbers |= {int(fingerprint([some[::-1]])), int(fingerprint([-some])), int(fingerprint([some, some]))}
+    assert len(numbers) == 54
