@@ -250,6 +250,35 @@ HIDDEN = {
 }
 
 
+surrogate = Primitive("surrogate_of_somebody")
+surrogate.def_impl(lambda x, slope: (x > 0).astype(x.dtype))
+surrogate.def_abstract_eval(lambda x, slope: x)
+mlir.register_lowering(surrogate, mlir.lower_fun(lambda x, slope: (x > 0).astype(x.dtype), multiple_results=False))
+ad.defjvp(surrogate, lambda t, x, slope: t * slope, None)
+batching.defbroadcasting(surrogate)
+
+along = Primitive("surrogate_along_units")
+along.def_impl(lambda x: (x > 0).astype(x.dtype))
+along.def_abstract_eval(lambda x: x)
+mlir.register_lowering(along, mlir.lower_fun(lambda x: (x > 0).astype(x.dtype), multiple_results=False))
+ad.defjvp(along, lambda t, x: jnp.roll(t, 1) / (1 + jnp.abs(x)))
+
+
+def test_a_primitive_of_somebody_else_is_followed_by_its_rule(key):
+    """A surrogate spike that is a primitive, as those of braintools are."""
+    found, wanted, is_exact = gradients(
+        lambda m, h, x: m["a"] * h - surrogate.bind(h, jax.nn.relu(1 - jnp.abs(h))) + m["w"] @ x, key
+    )
+    assert is_exact
+    assert max(relative(found[k], wanted[k]) for k in wanted) < 1e-12
+
+
+def test_a_primitive_of_somebody_else_whose_rule_mixes_is_mixing(key):
+    found, wanted, is_exact = gradients(lambda m, h, x: m["a"] * h - along.bind(h) + m["w"] @ x, key)
+    assert not is_exact
+    assert max(relative(found[k], wanted[k]) for k in wanted) > 1e-3
+
+
 @pytest.mark.parametrize("name", HIDDEN)
 def test_a_transpose_that_is_not_linear_where_no_rule_is_seen(name, key):
     """In what takes functions and is no rule of its own: of the state, and of a weight alone."""

@@ -83,6 +83,26 @@ def as_many_inputs_for_each(m, h, x):
     return end(0.9 * h + (m * x[index]).sum(-1))
 
 
+@jax.custom_jvp
+def spike(slope, v):
+    return (v > 0).astype(v.dtype) + 0 * slope
+
+
+@spike.defjvp
+def _(primals, tangents):
+    return spike(*primals), jax.jvp(lambda a, v: v / (1 + a * jnp.abs(v)), primals, tangents)[1]
+
+
+def one_slope_for_all(m, v, x):
+    v = 0.9 * v + x
+    return end(v - spike(m, v))
+
+
+def a_slope_for_each(m, v, x):
+    v = 0.9 * v + x
+    return end(v - spike(jnp.broadcast_to(m, v.shape), v))
+
+
 def ring(slots: int) -> Callable[..., Any]:
     def step(m, state, x):
         buffer, h, t = state
@@ -155,6 +175,7 @@ FORMS = {
         12,
         (normal(N, 2), normal(N)),
     ),
+    "slope": Form(one_slope_for_all, "`jnp.broadcast_to(a, v.shape)`", a_slope_for_each, normal(), normal(N), (N,), N),
     "buffer": Form(
         ring(70),
         "up to 64 slots",

@@ -67,6 +67,15 @@ ROWS = {"g": normal(N, F), "k": normal(N, F, seed=3), "v": normal(M, F, seed=2),
 MAMBA = {name: normal(n, F, seed=n) for name, n in {"dt": N, "B": M, "C": M, "in": N}.items()}
 MEMORY = {"i": normal(F), "f": normal(F, seed=1), "k": normal(M, F), "v": normal(N, F), "q": normal(M, F, seed=2)}
 
+
+def gate_of_several_heads(m, s, x):
+    """The gate is copied along the rows of B, and what comes of both along those of the input: Mamba 2."""
+    dt = jax.nn.softplus(m["dt"] @ x)
+    u, b = (m["v"] @ x).reshape(2, 3), (m["k"] @ x).reshape(2, 2)
+    s = jnp.exp(-dt)[:, None, None] * s + jnp.einsum("hn,hd->hnd", b * dt[:, None], u)
+    return loss(s), s
+
+
 CASES = {
     outer_products: (ROWS, S, X, 2 * N * M * F),
     gated_linear_attention: (ROWS, S, X, 3 * N * M * F),
@@ -74,6 +83,12 @@ CASES = {
     selective_state_space: ({**MAMBA, "A": normal(N, M)}, S, X, 3 * N * M * F + N * M),
     matrix_memory: (MEMORY, (S, jnp.zeros(M)), X, 4 * N * M * F + 3 * M * F),
     one_number_for_all_units: ({"w": normal(F)}, jnp.zeros(N), X, N * F),
+    gate_of_several_heads: (
+        {"dt": normal(2, F), "k": normal(4, F, seed=1), "v": normal(6, F, seed=2)},
+        normal(2, 2, 3),
+        X,
+        4 * 12 * F,
+    ),
     a_gain: ({"w": normal(F), "u": normal(N, F)}, jnp.zeros(N), X, 2 * N * F),
 }
 """Step: (model, state, inputs, how many numbers a trace needs: one for each weight and position that it enters)."""

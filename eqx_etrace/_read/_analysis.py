@@ -165,11 +165,17 @@ def _rewritten(step: Step) -> Analysis:
         step, whole = once, _analysed(once)
     if not any(tail.cuts for tail in whole.tails):
         return whole
-    lanes = with_lanes(step, whole.bits, whole.fixed, whole.tails)
-    if lanes is not step:
-        in_lanes = _analysed(lanes)
-        step, whole = (lanes, in_lanes) if _drops_less(in_lanes, whole) else (step, whole)
-    return _taken_apart(step, whole)
+    return _taken_apart(*_in_lanes(step, whole))
+
+
+def _in_lanes(step: Step, whole: Analysis) -> tuple[Step, Analysis]:
+    """What is copied twice, along one axis and then along another, is made in lanes in two rounds."""
+    while True:
+        lanes = with_lanes(step, whole.bits, whole.fixed, whole.tails)
+        made = whole if lanes is step else _analysed(lanes)
+        if not _drops_less(made, whole):
+            return step, whole
+        step, whole = lanes, made
 
 
 def _taken_apart(step: Step, whole: Analysis) -> Analysis:

@@ -44,7 +44,7 @@ class _Lanes:
         self.build = Rewriting(program)
         self.is_changed = False
         self.made_by_heads: set[int] = set()
-        """The variables that heads make, and what is made of these element by element."""
+        """The variables that heads make, and what is made of these element by element, or copied."""
         self.mapped: dict[tuple[int, int], int] = {}
         """By variable and how many lanes: the variable with the lanes as first axis."""
 
@@ -54,9 +54,10 @@ class _Lanes:
 
     def write(self, eqn: Equation, copied: Sequence[int]) -> None:
         """An equation as it is, or, where what a head makes is copied, from its lanes."""
-        if self.weight_of(eqn) is not None or (self.is_simple(eqn) and not self.made_by_heads.isdisjoint(eqn.inputs)):
-            self.made_by_heads.update(v for v in eqn.outputs if v not in self.fixed and self.is_credited(v))
         axes = [_axes(self.before, eqn, i) for i in range(len(eqn.inputs))]
+        is_passed = self.is_simple(eqn) or any(of is not None for of in axes)
+        if self.weight_of(eqn) is not None or (is_passed and not self.made_by_heads.isdisjoint(eqn.inputs)):
+            self.made_by_heads.update(v for v in eqn.outputs if v not in self.fixed and self.is_credited(v))
         lifted = {i for i in copied if axes[i] is not None and eqn.inputs[i] in self.made_by_heads}
         if not lifted:
             self.build.keep(eqn)

@@ -83,6 +83,12 @@ def _is_long_buffer(at: At) -> bool:
     return is_slice and any(max(positions.shape, default=0) > MOST for positions in at.group.positions)
 
 
+def _is_number_in_a_rule(at: At) -> bool:
+    """One weight for all elements of a call with a derivative rule of its own."""
+    shape = at.step.program.shape
+    return at.eqn.is_custom and at.var in at.fixed and not shape(at.var) and any(shape(v) for v in at.eqn.outputs)
+
+
 def _is_unknown(at: At) -> bool:
     return at.eqn.primitive is UNKNOWN and not at.eqn.is_custom
 
@@ -106,6 +112,7 @@ _FORMS: tuple[tuple[Callable[[At], bool], str], ...] = (
         _is_moved_along_one_axis,
         "it moves along one axis: if several states of a unit lie there, keep them as a tuple of arrays",
     ),
+    (_is_number_in_a_rule, "give each unit its own copy before the call: `jnp.broadcast_to(a, v.shape)`"),
     (_is_long_buffer, f"a buffer is told apart up to {MOST} slots"),
     (
         _is_unknown,

@@ -16,7 +16,7 @@ from ._flow import link_of
 from ._inline import flatten
 from ._inside import FOLLOWED, links_through
 from ._link import Link
-from ._program import Equation, Program
+from ._program import Equation, Program, UNKNOWN
 from ._propagate import propagate
 
 
@@ -54,7 +54,7 @@ class Links:
             return None
         if has_no_derivative(self.program, eqn):
             return None
-        if eqn.is_custom:
+        if eqn.is_custom or (eqn.primitive is UNKNOWN and eqn.may_have_a_rule):
             return self._rule(eqn).links.get((operand, output))
         if eqn.traits.runs in FOLLOWED:
             return self._through(eqn, output)[operand]
