@@ -5,7 +5,8 @@ set -e
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
 rows=$(mktemp)
-for package in spyx==1.0.0 flax==0.12.8; do
+for package in spyx==1.0.0 flax==0.12.12 jaxley==0.14.0 memorax==1.0.1 jaxpike==0.1.4 brainstate==0.6.0 \
+    brainpy==2.9.0; do
     name=${package%%==*}
     place=$(mktemp -d)
     "${PYTHON:-python3}" -m venv "$place"
