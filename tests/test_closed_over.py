@@ -93,6 +93,24 @@ def test_what_weights_are_made_of_stays_the_same():
         mixed(2 * FROZEN)(MODEL, H, trace, X[0])
 
 
+def test_what_is_read_through_a_filter_stays_the_same():
+    def leaky(frozen):
+        def step(m, state, x):
+            h, r = state
+            h = 0.8 * h + m @ x
+            r = 0.9 * r + frozen @ jnp.tanh(h)
+            return jnp.sum(jnp.sin(r)), (h, r)
+
+        return etr.etrace_grad(step, etr.DRTRL())
+
+    frozen, m, state = normal(2, N, seed=7), normal(N, F), (H, jnp.zeros(2))
+    trace = leaky(frozen).init(m, state, X[0])
+    assert all(row.exact for row in leaky(frozen).graph(m, state, X[0]).report(etr.DRTRL()).rows)
+    leaky(frozen)(m, state, trace, X[0])
+    with pytest.raises(ValueError, match=r"closes over float64\[2, 5\]"):
+        leaky(-frozen)(m, state, trace, X[0])
+
+
 def test_it_may_be_traced_in_one_place_and_known_in_another():
     """The frozen half of a model, closed over where it is an argument of a compiled function."""
 

@@ -143,7 +143,7 @@ def analyse(step: Step) -> Analysis:
     """Take a staged step apart. What it closes over is data where that is as good."""
     check_pure(step.program)
     best = _rewritten(step)
-    every, may_be_data = closed_over(best.step, best.bits, best.fixed, best.tails)
+    every, may_be_data = closed_over(best.step, best.bits, best.fixed, [*best.tails, *best.filtered.tails])
     watched = set(every).intersection(step.program.constants)  # and not what was written out here
     left = watched.intersection(may_be_data)
     for variables in (left, *({var} for var in sorted(left))) if left else ():

@@ -8,6 +8,7 @@ watched: a trace holds a fingerprint of them.
 """
 
 import functools
+import itertools
 import operator
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -22,11 +23,11 @@ from .step import Step
 
 
 class ClosedOver(NamedTuple):
-    """Constant arrays on which it depends what an effective weight is, or where something enters."""
+    """Constant arrays on which it depends what an effective weight or a filter is, or where something enters."""
 
     every: tuple[int, ...]
     may_be_data: tuple[int, ...]
-    """Those of which no weight is made that still meets data."""
+    """Those of which no weight is made that still meets data, and no map into a filter."""
 
 
 def closed_over(step: Step, bits: Mapping[int, int], fixed: frozenset[int], tails: Sequence[Tail]) -> ClosedOver:
@@ -42,7 +43,10 @@ def closed_over(step: Step, bits: Mapping[int, int], fixed: frozenset[int], tail
             within |= dict.fromkeys(eqn.outputs, union(within, eqn.inputs))
             decisive |= union(within, eqn.outputs) if union(bits, eqn.outputs) else 0
     met = union(within, [site.weight for tail in tails for site in tail.sites if site.output is not None])
-    every = tuple(var for i, var in enumerate(arrays) if decisive >> i & 1)
+    met |= union(
+        within, itertools.chain.from_iterable(one.entrance.equation.inputs for t in tails for one in t.filters)
+    )
+    every = tuple(var for i, var in enumerate(arrays) if (decisive | met) >> i & 1)
     return ClosedOver(every, tuple(var for i, var in enumerate(arrays) if (decisive & ~met) >> i & 1))
 
 
