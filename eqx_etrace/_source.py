@@ -55,16 +55,20 @@ def is_foreign(params: dict[str, Any]) -> bool:
 def source_line(eqn: Any) -> str:
     """`file.py:12 (function)`: the innermost frame of user code behind an equation; nothing if it is this package's.
 
-    Of a step that is all in installed packages, the innermost frame there.
+    Of what an installed package does, its own line, then the user's: `layer.py:7 (call), called at file.py:12 (step)`.
     """
     frames = getattr(getattr(eqn.source_info, "traceback", None), "frames", ())
     inside = itertools.takewhile(lambda frame: not frame.file_name.startswith(_STAGING), frames)
     theirs = [frame for frame in inside if not frame.file_name.startswith(_FOREIGN)]
-    if theirs:
-        frame = next((frame for frame in theirs if _INSTALLED not in frame.file_name), theirs[0])
-        return f"{os.path.basename(frame.file_name)}:{frame.line_num} ({frame.function_name})"
-    known = _summarize(eqn.source_info)
-    return "" if os.path.dirname(__file__) in known else known
+    if not theirs:
+        known = _summarize(eqn.source_info)
+        return "" if os.path.dirname(__file__) in known else known
+    user = next((frame for frame in theirs if _INSTALLED not in frame.file_name), theirs[0])
+    return _shown(user) if user is theirs[0] else f"{_shown(theirs[0])}, called at {_shown(user)}"
+
+
+def _shown(frame: Any) -> str:
+    return f"{os.path.basename(frame.file_name)}:{frame.line_num} ({frame.function_name})"
 
 
 def definition_line(function: Any) -> str:

@@ -130,14 +130,19 @@ def test_source_lines():
 
 
 @pytest.mark.parametrize("jit", [lambda f: f, jax.jit], ids=["called", "compiled"])
-def test_the_line_of_what_an_installed_package_does_is_the_one_that_calls_it(jit):
+def test_what_an_installed_package_does_has_its_line_and_that_of_its_call(jit):
+    """Of what it compiles JAX keeps the line of the first call: there the call is all that is told."""
+
     def step(m, h, x):
         h = jit(optax.squared_error)(0.9 * h + x @ m)
         return h.sum(), h
 
     graph = etr.compile_graph(step, X[:, None] * X, X, X)
     sources = {eqn.source for eqn in graph._analysis.step.program.equations}
-    assert sources == {f"test_jax_contract.py:{step.__code__.co_firstlineno + i} ({step.__qualname__})" for i in (1, 2)}
+    lines = {f"test_jax_contract.py:{step.__code__.co_firstlineno + i} ({step.__qualname__})" for i in (1, 2)}
+    assert {source.rpartition("called at ")[2] for source in sources} == lines
+    called = [source for source in sources if ", called at " in source]
+    assert any("squared_error" in source for source in called) is (jit is not jax.jit)
 
 
 def test_make_jaxpr_returns_shapes_and_takes_structs():
