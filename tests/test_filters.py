@@ -91,9 +91,9 @@ def test_why_no_filter_carries_credit_on():
     def told(step):
         return str(etr.compile_graph(step, m, state, *first).report(etr.DRTRL()))
 
-    assert "one rate for all of it would make it exact" in told(leak_of_every_output)
+    assert "move at one rate for all of its units" in told(leak_of_every_output)
     assert "one rate" not in told(leak_that_the_units_decide), "it is one rate already"
-    assert "one factor for all would make it exact" in told(leak_that_the_units_decide)
+    assert "take it by one factor for all of its units" in told(leak_that_the_units_decide)
     assert "what reads it feeds itself" in told(outputs_that_feed_each_other)
     assert "what reads it" not in told(leaky) + told(recurrent)
 

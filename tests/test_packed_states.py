@@ -105,6 +105,11 @@ def compartments_that_are_all_driven(m, v, x):
     return loss(v[:, 0]), v
 
 
+def compartments_with_a_weight_each(m, v, x):
+    v = v @ CABLE + jnp.stack([m["soma"] @ x, m["basal"] @ x, jnp.tanh(m["apical"] @ x)], -1)
+    return loss(v[:, 0]), v
+
+
 def driven_compartments_in_a_batch_with_channels(m, s, x):
     v, g = s
     g = 0.9 * g + 0.1 * jax.nn.sigmoid(v)
@@ -227,6 +232,12 @@ CASES = {
     compartments: (W, jnp.zeros((N, C)), X, C * N * F),
     compartments_by_padding: (W, jnp.zeros((N, C)), X, C * N * F),
     compartments_that_are_all_driven: (normal(N * C, F), jnp.zeros((N, C)), X, C * C * N * F),
+    compartments_with_a_weight_each: (
+        {name: normal(N, F, seed=i) for i, name in enumerate(("soma", "basal", "apical"))},
+        jnp.zeros((N, C)),
+        X,
+        C * C * N * F,
+    ),
     driven_compartments_in_a_batch_with_channels: (
         normal(N, C, F),
         (jnp.zeros((B, N, C)), jnp.zeros((B, N, C))),

@@ -167,7 +167,8 @@ def test_a_step_that_ignores_its_model():
     assert {row.zero for row in report.rows} == {"is used by no step"}
     lines = str(report).splitlines()
     assert lines[0].startswith("Nothing is learned")
-    assert [line.split()[2] for line in lines[4:6]] == ["zero", "zero"]
+    assert "Does the step close over its model?" in lines[1]
+    assert [line.split()[2] for line in lines[5:7]] == ["zero", "zero"]
     assert "   ('a',), ('w',): is used by no step" in lines
 
 

@@ -1,5 +1,6 @@
 from ._analysis import analyse, Analysis, ParamRelation
 from ._effective_weights import Use
+from ._exactness import UNUSED
 from .by_position import (
     Cut,
     Edge,

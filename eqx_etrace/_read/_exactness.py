@@ -27,6 +27,10 @@ from .step import Step
 Bits = Mapping[int, int]
 
 
+UNUSED = "is used by no step"
+"""Why the gradient of a parameter is zero that the step does not take."""
+
+
 def find_dropped(step: Step, bits: Bits, tails: Sequence[Tail]) -> tuple[tuple[Cut, ...], ...]:
     """For each parameter, the cut edges that carry its credit, if it has a trace at every site of these tails."""
     # A group whose old states nobody needs may still be read by one that is needed, through filters.
@@ -69,7 +73,7 @@ def _why_zero(step: Step, bits: Bits, parameter: int, credit: int) -> str:
     """With the first operation that the credit ends at, such as the comparison of a spike without a surrogate."""
     program = step.program
     if parameter not in program.read:
-        return "is used by no step"
+        return UNUSED
     silent = (e for e in program.equations if not e.traits.stops_gradient and has_no_derivative(program, e))
     first = next((eqn for eqn in silent if union(bits, eqn.inputs) & credit), None)
     why = "reaches the output of no step by a path that has a derivative"

@@ -29,12 +29,12 @@ class Filtered:
     """Of all groups, without the cuts at which filters enter."""
 
 
-_RATES = "what reads it does not move at one rate: one rate for all of it would make it exact"
-_FACTORS = "it enters each of what reads it by a factor of its own: one factor for all would make it exact"
-_LOOP = "what reads it feeds itself: without that it would be exact"
+_RATES = "no filter follows it: what reads it would have to be linear, and move at one rate for all of its units"
+_FACTORS = "no filter follows it: what reads it would have to be linear, and take it by one factor for all of its units"
+_LOOP = "no filter follows it: what reads it feeds itself"
 _MOST = 8
 """Filters at one entrance. There is one for each way through layers that skip layers, and each takes a trace."""
-_MANY = f"more than {_MOST} states are reached through what reads it"
+_MANY = f"no filter follows it: more than {_MOST} states are reached through what reads it"
 _Key = tuple[tuple[int, int], int]
 """An edge, and the first state or filter that it enters."""
 
@@ -187,8 +187,8 @@ class _Search:
 
 
 def _told(cut: Cut, why: str | None) -> Cut:
-    """With why no filter enters, before another way to write it."""
-    return cut if not why else dataclasses.replace(cut, why="; or ".join(filter(None, (why, cut.why))))
+    """With another way to write it, and why no filter enters."""
+    return cut if not why else dataclasses.replace(cut, why="; ".join(filter(None, (cut.why, why))))
 
 
 def find_filtered(step: Step, known: Knowledge, groups: Sequence[HiddenGroup], tails: Sequence[Tail]) -> Filtered:

@@ -7,6 +7,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.tree_util as jtu
+from jax.core import Tracer
 from jaxtyping import Array, PyTree
 
 from .._read import Layout
@@ -15,6 +16,11 @@ from ._call import Arrays
 
 def check_window(window: Any) -> int:
     """A window is a whole number of steps, not negative."""
+    if isinstance(window, Tracer):
+        raise TypeError(
+            "`window` is traced; it must be known when the step is. Compile with `equinox.filter_jit`, for which a "
+            "number is no array, or with `jax.jit(..., static_argnames='window')`, or give `window` to the transform."
+        )
     try:
         if isinstance(window, bool):
             raise TypeError

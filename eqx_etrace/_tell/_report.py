@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from .._carry import AbstractRule, DRTRL, NoTrace, PPProp, RTRL, shown, SnAp
-from .._read import Path, PatternTooLargeError
+from .._read import Path, PatternTooLargeError, UNUSED
 from .._spend import assign, RuleOrChoice
 from ._cost import all_rows, Cost, cost_of, Ledger, passes_of, Row
 
@@ -79,7 +79,12 @@ class Report:
     def _nothing_learned_lines(self) -> list[str]:
         if any(row.zero is None for row in self.rows):
             return []
-        return ["Nothing is learned: the gradient of every parameter is zero, whatever the numbers.", ""]
+        lines = ["Nothing is learned: the gradient of every parameter is zero, whatever the numbers."]
+        if all(row.zero == UNUSED for row in self.rows):
+            lines.append(
+                "No parameter is used. Does the step close over its model? It must take it as its first argument."
+            )
+        return [*lines, ""]
 
     def _zero_lines(self) -> list[str]:
         served: dict[str, list[Path]] = {}

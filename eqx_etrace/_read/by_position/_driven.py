@@ -72,11 +72,11 @@ def _axes(step: Step, tail: Tail, found: Sequence[Places]) -> Iterator[_Axis]:
 
 
 def _are_their_own(step: Step, sites: Sequence[Site], positions: Int[np.ndarray, "..."], axis: int) -> bool:
-    """Does every weight that meets data enter at one place along the axis, and one of them at several places?"""
+    """Does every number of a weight that meets data enter at one place along the axis, and not all at the same?"""
     along = np.full(1 + positions.max(initial=0), NONE)
     along[positions] = np.arange(positions.shape[axis]).reshape([-1 if a == axis else 1 for a in range(positions.ndim)])
     places = [_entered(step, site, along) for site in sites if site.output is not None]
-    is_wide = any(np.unique(here[here >= 0]).size > 1 for here in places)
+    is_wide = np.unique(np.concatenate([here[here >= 0] for here in places] or [[]])).size > 1
     return is_wide and all((here >= NONE).all() for here in places)
 
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..primitives import Flow, Runs
-from ..program import Equation, is_fixed_map, is_known, meets_data, Positions, UNKNOWN
+from ..program import Equation, is_fixed_map, is_known, Mixed, Positions, UNKNOWN
 from ..step import Step
 from ._along import MOST
 from ._hidden_group import HiddenGroup
@@ -48,8 +48,8 @@ def _is_weight_of_a_loop(at: At) -> bool:
 
 
 def _is_second_of_two_factors(at: At) -> bool:
-    """A matrix that meets, by linear maps alone, what another matrix made of data."""
-    if at.eqn.traits.flow is not Flow.CONTRACTED or at.is_of_the_group:
+    """A matrix that meets, by linear maps alone, what another matrix, or a gain, made of data."""
+    if at.eqn.traits.flow is not Flow.CONTRACTED:
         return False
     if not is_fixed_map(at.eqn, at.operand, at.fixed.__contains__):
         return False
@@ -58,8 +58,9 @@ def _is_second_of_two_factors(at: At) -> bool:
         moving = [i for i, var in enumerate(made.inputs) if var not in at.fixed]
         if len(moving) != 1 or not is_fixed_map(made, moving[0], at.fixed.__contains__):
             return False
-        if made.traits.flow is Flow.CONTRACTED and meets_data(made, 1 - moving[0]):
-            return bool(at.bits.get(made.inputs[1 - moving[0]], 0))
+        is_weighed = made.traits.is_product or made.traits.flow is Flow.CONTRACTED
+        if is_weighed and at.bits.get(made.inputs[1 - moving[0]], 0):
+            return True
         made = at.step.program.producer.get(made.inputs[moving[0]])
     return False
 
@@ -77,10 +78,28 @@ def _is_moved_along_one_axis(at: At) -> bool:
     return len(moved) == 1 and shape[moved[0]] <= MOST
 
 
+def _is_mixed_along_one_axis(at: At) -> bool:
+    """Do elements of an old state meet those further along one short axis alone, and is there another axis?"""
+    leaf = next((i for i, number in enumerate(at.group.leaves) if at.step.states[number] == at.var), None)
+    link = at.step.program.links(at.eqn, at.operand, 0)
+    if leaf is None or not isinstance(link, Mixed) or (link.into.target < 0).any():
+        return False
+    shape, blocks = at.group.positions[leaf].shape, link.into.target.ravel()
+    wide = []
+    for axis, along in enumerate(np.unravel_index(np.arange(blocks.size), shape)):
+        first, last = np.full(link.blocks, shape[axis]), np.full(link.blocks, -1)
+        np.minimum.at(first, blocks, along)
+        np.maximum.at(last, blocks, along)
+        wide += [axis] if (first < last).any() else []
+    return len(wide) == 1 and len(shape) > 1 and shape[wide[0]] <= MOST
+
+
 def _is_long_buffer(at: At) -> bool:
     """A slice at an index that moves, along an axis of a state that is too long to be told apart."""
     is_slice = at.eqn.traits.flow in (Flow.INDEXED, Flow.SCATTERED) and at.is_of_the_group
-    return is_slice and any(max(positions.shape, default=0) > MOST for positions in at.group.positions)
+    moves = any(v not in at.fixed and not at.step.program.is_inexact(v) for v in at.eqn.inputs)
+    shapes = [positions.shape for positions in at.group.positions]
+    return is_slice and moves and any(len(shape) > 1 and max(shape) > MOST for shape in shapes)
 
 
 def _is_number_in_a_rule(at: At) -> bool:
@@ -106,11 +125,16 @@ _FORMS: tuple[tuple[Callable[[At], bool], str], ...] = (
     ),
     (
         _is_second_of_two_factors,
-        "the product of the two matrices, computed first, has a trace: `(A @ B) @ x` for `A @ (B @ x)`",
+        "the product of the weights, computed first, has a trace: `(A @ B) @ x` for `A @ (B @ x)`, `(A * gain) @ x` "
+        "for `A @ (gain * x)`",
     ),
     (
         _is_moved_along_one_axis,
         "it moves along one axis: if several states of a unit lie there, keep them as a tuple of arrays",
+    ),
+    (
+        _is_mixed_along_one_axis,
+        "it mixes along one axis: if several states of a unit lie there, keep them as a tuple of arrays",
     ),
     (_is_number_in_a_rule, "give each unit its own copy before the call: `jnp.broadcast_to(a, v.shape)`"),
     (_is_long_buffer, f"a buffer is told apart up to {MOST} slots"),

@@ -49,7 +49,8 @@ def find_patterns(
             raise PatternTooLargeError(
                 "The Jacobian of the step is too large to keep influence on blocks of the state: the pattern of "
                 f"what can be anything but zero in it {error.args[0]} at `{eqn.name}`, {eqn.source}. Use "
-                "`DRTRL()` or `PPProp(decay)`, which keep the part that stays in its position."
+                "`DRTRL()` or `PPProp(decay)`, which keep the part that stays in its position. If an index or a mask "
+                "makes the step sparse, close over it: a pattern is known of constants, not of arrays of the model."
             ) from None
 
     return propagate(equations, starts, transfer, union)
