@@ -197,6 +197,29 @@ def learnable_delays(m, s, x):
     return loss(h), (h, line)
 
 
+LAGS = jnp.array([0, 1, 2, 3, 1, 2])
+
+
+def delays_of_each_unit(m, s, x):
+    h, buffer, t = s
+    h = 0.8 * h + m @ x + 0.2 * jnp.tanh(buffer[(t - LAGS) % D, jnp.arange(N)])
+    return loss(h), (h, buffer.at[t % D].set(h), t + 1)
+
+
+def delays_of_each_unit_in_a_line(m, s, x):
+    h, line = s
+    h = 0.8 * h + m @ x + 0.2 * jnp.tanh(line[LAGS, jnp.arange(N)])
+    return loss(h), (h, jnp.concatenate([h[None], line[:-1]]))
+
+
+def written_ahead(m, s, x):
+    """What arrives is added where it will be read, after the delay of each unit."""
+    h, buffer, t = s
+    h = 0.8 * h + m["w"] @ x + 0.2 * jnp.tanh(buffer[t % D])
+    buffer = buffer.at[t % D].set(0.0).at[(t + 1 + m["lags"]) % D, jnp.arange(N)].add(h)
+    return loss(h), (h, buffer, t + 1)
+
+
 def a_quarter_in_one_state(m, s, x):
     """States of unequal length, one after the other: only the first units adapt."""
     v, a = s[:N], s[N:]
@@ -264,6 +287,9 @@ CASES = {
     ring_along_the_last_axis: (W, (jnp.zeros(N), jnp.zeros((N, D)), START), X, (1 + D) * N * F),
     ring_by_masks: (W, (*LINE, START), X, (1 + D) * N * F),
     learnable_delays: (DELAYS, (jnp.zeros(N), jnp.zeros((D, F))), X, 2 * N * F),
+    delays_of_each_unit: (W, (*LINE, START), X, (1 + D) * N * F),
+    delays_of_each_unit_in_a_line: (W, LINE, X, (1 + D) * N * F),
+    written_ahead: ({"w": W, "lags": LAGS}, (*LINE, START), X, (1 + D) * N * F),
     a_quarter_in_one_state: (W, jnp.zeros(N + 2), X, N * F + 2 * F),
     two_axes: (W, jnp.zeros((N, C, 2)), X, 2 * C * N * F),
 }

@@ -150,7 +150,8 @@ def analyse(step: Step) -> Analysis:
         if variables <= watched:
             read = step.reading(variables)
             as_data = _rewritten(read)
-            if not _drops_more(as_data, best):
+            # All together only if nothing is lost: else one is data, and another an index that must be known.
+            if not _drops_more(as_data, best) and (len(variables) == 1 or all(_are_exact(as_data))):
                 step, best, watched = read, as_data, watched - variables
     return dataclasses.replace(best, watched=tuple(sorted(watched)))
 

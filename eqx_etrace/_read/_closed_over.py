@@ -60,7 +60,7 @@ def _made_of(step: Step, arrays: Sequence[int]) -> Mapping[int, int]:
 
     def transfer(eqn: Equation, operands: Sequence[int | None]) -> list[int] | None:
         known = [of for of in operands if of is not None]
-        return [functools.reduce(operator.or_, known)] * len(eqn.outputs) if len(known) == len(operands) > 0 else None
+        return [functools.reduce(operator.or_, known, 0)] * len(eqn.outputs) if len(known) == len(operands) else None
 
     start = {**dict.fromkeys(step.program.constants, 0), **{var: 1 << i for i, var in enumerate(arrays)}}
     return propagate(step.program.equations, start, transfer, operator.or_)

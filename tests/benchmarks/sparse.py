@@ -100,6 +100,7 @@ class Method:
         self.seconds = time.perf_counter() - began
         self.gradient = np.ravel(jax.tree.leaves(self.run(*args)[0])[0])
         sizes = self.run.memory_analysis()
+        assert sizes is not None
         held = (sizes.argument_size_in_bytes, sizes.output_size_in_bytes, sizes.temp_size_in_bytes)
         self.memory = sum(held) - sizes.alias_size_in_bytes
 
@@ -126,7 +127,7 @@ def online(name: str, model: Any, h: jax.Array, x: jax.Array) -> Method:
 class Braintrace:
     """The same network by braintrace's sparse product, in a process of its own."""
 
-    def __init__(self, python: str, arrays: dict[str, np.ndarray]):
+    def __init__(self, python: str, arrays: dict[str, Any]):
         with tempfile.NamedTemporaryFile(suffix=".npz", delete=False) as file:
             np.savez(file, **arrays)
         script = str(pathlib.Path(__file__).with_name("peer_sparse.py"))

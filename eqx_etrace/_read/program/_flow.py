@@ -117,7 +117,9 @@ def _scattered(program: Program, eqn: Equation, operand: int, output: int) -> Li
         return ALIGNED
     index = constant_value(program, eqn.inputs[1])
     if index is None:
-        return _at_an_index(program, eqn, operand)
+        slices = slices_of(program, eqn)
+        is_told_apart = slices is not None and (slices.is_single or slices.counted)
+        return _at_an_index(program, eqn, operand) if is_told_apart else MIXING
     with jax.ensure_compile_time_eval():
         return Merged(np.asarray(entered(program, eqn, index)))
 

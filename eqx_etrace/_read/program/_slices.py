@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Array
 
 from ..primitives import Flow
+from ._constant import constant_value
 from ._link import indices, Positions
 from ._program import Equation, Program
 
@@ -41,6 +42,8 @@ class Slices:
     """The variable that holds the index; None if it is in several."""
     is_read_by_batch: bool
     """Has every slice an array of its own?"""
+    counted: tuple[int, ...] = ()
+    """The kept axes along which the index names each slice's own place, as in `x[i, jnp.arange(n)]`."""
 
     @property
     def free(self) -> tuple[int, ...]:
@@ -81,6 +84,8 @@ class Slices:
         parts = jnp.moveaxis(index.astype(int), -1, 0) if index.ndim else index.astype(int)[None]
         row, is_inside = jnp.zeros(parts.shape[1:], int), jnp.ones(parts.shape[1:], bool)
         for axis, part in zip(self.named, parts, strict=True):
+            if axis in self.counted:
+                continue
             last = self.shape[axis] - 1 if axis in self.decided else 0
             at = jnp.clip(part, 0, last)
             is_inside &= at == part
@@ -98,7 +103,7 @@ def find_lookup(program: Program, eqn: Equation, operand: int) -> Slices | None:
 
 def slices_of(program: Program, eqn: Equation) -> Slices | None:
     """Of an equation that reads or writes at an index; None if its slices are longer, or more is done to them."""
-    if eqn.traits.flow is not Flow.INDEXED or eqn.primitive is None:
+    if eqn.traits.flow not in (Flow.INDEXED, Flow.SCATTERED) or eqn.primitive is None:
         return None
     shape, params = program.shape(eqn.inputs[0]), eqn.params
     if "dimension_numbers" not in params:
@@ -126,8 +131,34 @@ def slices_of(program: Program, eqn: Equation) -> Slices | None:
         return None
     kept |= {a: lead[i] for a, i in zip(batching, of_index, strict=True)}
     named = tuple(map(int, named))
+    counted = {a: lead[i] for a, i in _counted(program, eqn.inputs[1], named, shape).items() if a in hidden}
+    kept |= counted
     decided = tuple(a for a in named if a not in kept)
-    return _checked(Slices(shape, out, decided, kept, named, params["mode"], eqn.inputs[1], bool(batching)))
+    is_batched = bool(batching) or bool(counted)
+    return _checked(Slices(shape, out, decided, kept, named, params["mode"], eqn.inputs[1], is_batched, (*counted,)))
+
+
+def _counted(program: Program, index: int, named: tuple[int, ...], shape: tuple[int, ...]) -> dict[int, int]:
+    """By axis that a component of the index names: the axis of the index along which it counts all of its places."""
+    eqn = program.producer.get(index)
+    last = len(program.shape(index)) - 1
+    if eqn is None or eqn.traits.flow is not Flow.JOINED or eqn.params.get("dimension") != last:
+        return {}
+    if any(program.shape(v)[last] != 1 for v in eqn.inputs):
+        return {}
+    values = {a: constant_value(program, v) for a, v in zip(named, eqn.inputs, strict=True)}
+    found: dict[int, int] = {}
+    for axis, value in values.items():
+        along = [] if value is None else [i for i in range(last) if _counts(value[..., 0], i, shape[axis])]
+        if along and along[0] not in found.values():
+            found[axis] = along[0]
+    return found
+
+
+def _counts(value: np.ndarray, along: int, length: int) -> bool:
+    """Is it 0, 1, ... up to the length, along this axis, and the same along the others?"""
+    numbers = np.arange(value.shape[along]).reshape([-1 if i == along else 1 for i in range(value.ndim)])
+    return value.shape[along] == length and bool((value == numbers).all())
 
 
 def _checked(slices: Slices) -> Slices | None:
