@@ -35,6 +35,9 @@ Rows = tuple[Inexact[Array, "..."] | None, ...]
 """[s], by row; None where the site does not enter the state in the same step."""
 
 
+_MANY = 8
+"""States of a group whose products are not written out one by one."""
+
 OfTail = tuple[Inexact[Array, "..."], ...]
 """[s], of every state and filter of a group, in its layout."""
 
@@ -196,6 +199,8 @@ def _products(tail: Tail, decay: Matrix, dtype: np.dtype, length: int) -> tuple[
     """D_K ... D_1, and D_K ... D_{t+1} for every t."""
     positions, states = tail.positions, range(len(tail.numbers))
     reach = _reachable(decay)
+    if len(states) > _MANY and all(np.array_equal(positions[0], other) for other in positions):
+        return _products_together(decay, dtype, reach)
 
     def before(onward: Matrix, now: Matrix) -> tuple[Matrix, Matrix]:
         def dot(s: int, c: int) -> Array | None:
@@ -213,6 +218,29 @@ def _products(tail: Tail, decay: Matrix, dtype: np.dtype, length: int) -> tuple[
         return jnp.full(positions[c].shape, float(s == c), dtype)
 
     return jax.lax.scan(before, _matrix(identity, reach), decay, length, reverse=True)
+
+
+def _products_together(decay: Matrix, dtype: np.dtype, reach: list[list[bool]]) -> tuple[Matrix, Matrix]:
+    """The same, of many states with the same positions: as arrays [s, c], for written out it is cubic in their number."""
+    shape = next(d.shape for _, _, d in _pairs(decay))
+    nothing = jnp.zeros(shape, dtype)
+    steps = jnp.stack([_stacked(row, nothing) for row in decay], 1)
+    one = jnp.eye(len(decay), dtype=dtype).reshape(*steps.shape[1:3], *(1,) * (len(shape) - 1))
+
+    def before(onward: Array, now: Array) -> tuple[Array, Array]:
+        def add(total: Array, both: tuple[Array, Array]) -> tuple[Array, None]:
+            return total + times(*jnp.broadcast_arrays(both[0][:, None], both[1][None])), None
+
+        whole, _ = jax.lax.scan(add, jnp.zeros_like(onward), (jnp.moveaxis(onward, 1, 0), now))
+        return whole, onward
+
+    whole, onward = jax.lax.scan(before, jnp.broadcast_to(one, steps.shape[1:]), steps, reverse=True)
+    return _matrix(lambda s, c: whole[s, c], reach), _matrix(lambda s, c: onward[:, s, c], reach)
+
+
+def _stacked(row: Sequence[Inexact[Array, "..."] | None], nothing: Inexact[Array, "..."]) -> Inexact[Array, "..."]:
+    """One row of D of every step, stacked along time, with the states as the second axis."""
+    return jnp.stack([nothing if d is None else d.astype(nothing.dtype) for d in row], 1)
 
 
 def _matrix(of: Callable[[int, int], Array | None], reach: list[list[bool]]) -> Matrix:
