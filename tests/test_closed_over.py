@@ -158,6 +158,20 @@ def test_under_vmap_each_has_its_own():
     assert jnp.isnan(grads).all()
 
 
+def test_the_wiring_of_a_network_is_known():
+    """Indices in an array are no data: `SnAp` and `RTRL` need the pattern that they make."""
+    source = jnp.array([1, 2, 3, 4, 0])
+
+    def step(m, h, x):
+        return loss(jnp.tanh(0.8 * h + m["r"] * h[source] + m["w"] @ x))
+
+    m = {"r": normal(N), "w": normal(N, F)}
+    online = etr.etrace_grad(step, etr.SnAp(1))
+    row, _ = online.graph(m, H, X[0]).report(etr.SnAp(1)).rows
+    assert row.trace_bytes <= 2 * 8 * N
+    assert len(online.init(m, H, X[0]).closed_over) == 1
+
+
 def test_a_frozen_model_beside_the_trained_one_is_no_more_than_before():
     """A frozen readout meets no weight: it is a constant, and not watched."""
     frozen = eqx.nn.Linear(N, 2, key=jax.random.key(3), dtype=jnp.float64)

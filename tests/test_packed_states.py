@@ -208,7 +208,7 @@ def delays_of_each_unit(m, s, x):
 
 def delays_of_each_unit_in_a_line(m, s, x):
     h, line = s
-    h = 0.8 * h + m @ x + 0.2 * jnp.tanh(line[LAGS, jnp.arange(N)])
+    h = 0.8 * h + m["w"] @ x + 0.2 * jnp.tanh(line[m["lags"], jnp.arange(N)])
     return loss(h), (h, jnp.concatenate([h[None], line[:-1]]))
 
 
@@ -288,7 +288,7 @@ CASES = {
     ring_by_masks: (W, (*LINE, START), X, (1 + D) * N * F),
     learnable_delays: (DELAYS, (jnp.zeros(N), jnp.zeros((D, F))), X, 2 * N * F),
     delays_of_each_unit: (W, (*LINE, START), X, (1 + D) * N * F),
-    delays_of_each_unit_in_a_line: (W, LINE, X, (1 + D) * N * F),
+    delays_of_each_unit_in_a_line: ({"w": W, "lags": LAGS}, LINE, X, (1 + D) * N * F),
     written_ahead: ({"w": W, "lags": LAGS}, (*LINE, START), X, (1 + D) * N * F),
     a_quarter_in_one_state: (W, jnp.zeros(N + 2), X, N * F + 2 * F),
     two_axes: (W, jnp.zeros((N, C, 2)), X, 2 * C * N * F),

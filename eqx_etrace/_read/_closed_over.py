@@ -3,8 +3,8 @@
 What depends on the model alone is computed once, and a trace is kept of what comes out. A constant may be of that part:
 a mask, a frozen matrix. But in `lambda m, h: step(m, h, x)` it is the input of one step, and in the next call another.
 What comes out tells them apart. A weight that still meets data is made of a mask; one that is its own output has met
-its data. Such a constant is read as data, and so is an index, where no more credit is dropped then. All others are
-watched: a trace holds a fingerprint of them.
+its data. Such a constant is read as data, and so is a number that is an index, where no more credit is dropped then.
+All others are watched: a trace holds a fingerprint of them.
 """
 
 import functools
@@ -27,7 +27,8 @@ class ClosedOver(NamedTuple):
 
     every: tuple[int, ...]
     may_be_data: tuple[int, ...]
-    """Those of which no weight is made that still meets data, and no map into a filter."""
+    """Those of which no weight is made that still meets data, and no map into a filter. Of indices, single numbers: an
+    array of them is the wiring of a network."""
 
 
 def closed_over(step: Step, bits: Mapping[int, int], fixed: frozenset[int], tails: Sequence[Tail]) -> ClosedOver:
@@ -36,18 +37,20 @@ def closed_over(step: Step, bits: Mapping[int, int], fixed: frozenset[int], tail
     if not arrays:
         return ClosedOver((), ())
     alone = _made_of(step, arrays)
-    decisive, within = 0, dict(alone)
+    where, decisive, within = 0, 0, dict(alone)
     for eqn in step.program.equations:
-        decisive |= union(alone, _indices(step, eqn))
+        where |= union(alone, _indices(step, eqn))
         if fixed.issuperset(eqn.outputs):
             within |= dict.fromkeys(eqn.outputs, union(within, eqn.inputs))
             decisive |= union(within, eqn.outputs) if union(bits, eqn.outputs) else 0
+    numbers = sum(1 << i for i, var in enumerate(arrays) if np.size(step.program.constants[var]) == 1)
     met = union(within, [site.weight for tail in tails for site in tail.sites if site.output is not None])
     met |= union(
         within, itertools.chain.from_iterable(one.entrance.equation.inputs for t in tails for one in t.filters)
     )
-    every = tuple(var for i, var in enumerate(arrays) if (decisive | met) >> i & 1)
-    return ClosedOver(every, tuple(var for i, var in enumerate(arrays) if (decisive & ~met) >> i & 1))
+    may_be_data = (decisive | where & numbers) & ~met
+    every = tuple(var for i, var in enumerate(arrays) if (decisive | where | met) >> i & 1)
+    return ClosedOver(every, tuple(var for i, var in enumerate(arrays) if may_be_data >> i & 1))
 
 
 def _is_array(value: Any) -> bool:

@@ -221,7 +221,7 @@ def _products(tail: Tail, decay: Matrix, dtype: np.dtype, length: int) -> tuple[
 
 
 def _products_together(decay: Matrix, dtype: np.dtype, reach: list[list[bool]]) -> tuple[Matrix, Matrix]:
-    """The same, of many states with the same positions: as arrays [s, c], for written out it is cubic in their number."""
+    """The same of many states with the same positions, as arrays [s, c]: written out it is cubic in their number."""
     shape = next(d.shape for _, _, d in _pairs(decay))
     nothing = jnp.zeros(shape, dtype)
     steps = jnp.stack([_stacked(row, nothing) for row in decay], 1)
