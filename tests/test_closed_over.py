@@ -129,6 +129,18 @@ def test_it_may_be_traced_in_one_place_and_known_in_another():
         assert jnp.isnan(update(2 * FROZEN, H, after)[0]).all()
 
 
+def test_a_number_is_part_of_the_step_and_an_array_is_data():
+    """The trace is of `2 m` in one case, and of m in the other."""
+
+    def scaled(d):
+        return etr.etrace_grad(lambda m, h, x: loss(h * 0.8 + d * m * x), etr.DRTRL())
+
+    m, x = normal(N), normal(N)
+    trace = scaled(2.0).init(m, H, x)
+    with pytest.raises(ValueError, match="Pass what changes from call to call as an input"):
+        scaled(jnp.asarray(2.0))(m, H, trace, x)
+
+
 def test_a_pullback_tells_it_too():
     def frozen_pull(frozen, trace):
         online = etr.etrace_vjp(lambda m, h, x: loss(0.8 * h + (frozen @ m) @ x), etr.DRTRL())

@@ -248,6 +248,8 @@ def test_derivatives_by_what_is_zero_are_those_of_the_product():
     """By D where it is zero, and by a trace that is zero, through two steps."""
 
     def total(d, e0):
+        d = jnp.asarray(d)  # an array also where it is known: data of the step, as where it is traced
+
         def step(m, h, x):
             return jnp.sum(h), d * m["a"] * h + x
 

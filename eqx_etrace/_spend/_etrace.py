@@ -90,6 +90,11 @@ class Purpose:
                 "What is no array is part of the step, and what weights become by it is part of the trace. Pass what "
                 "changes from call to call as an array (`jnp.asarray`)."
             )
+        if any(name.startswith(_CLOSED_OVER) for name in differ):
+            return (
+                "What the step closes over is an array in one place and a number in another. Pass what changes from "
+                "call to call as an input."
+            )
         return (
             "A trace is for inputs of fixed shapes, the size of the batch included: make one for these with "
             "`.init(model, state, *inputs)`, or pass inputs of those shapes."
@@ -106,6 +111,7 @@ class Purpose:
         return f"It holds {theirs}, where this step needs {ours}.{hint if theirs == 'nothing else' else ''}"
 
 
+_CLOSED_OVER = "closed over"
 _MAKE_ONE = "Make a trace for this step and rule with `.init(model, state, *inputs)`."
 
 
@@ -113,7 +119,8 @@ def inputs_of(step: Step) -> tuple[str, ...]:
     """The inputs of one step by name: the shapes of arrays, and the values of what is no array."""
     arrays = [(path, a) for path, a in zip(step.inputs.paths, step.inputs.arrays, strict=True) if a is not None]
     given = [f"input {path[0]}{list(path[1:]) or ''} {list(array.shape)}" for path, array in arrays]
-    return (*given, *_values("input", step.inputs), *_values("state", step.state))
+    read = [f"{_CLOSED_OVER} {list(step.program.shape(var))}" for var in sorted(step.read_as_data)]
+    return (*given, *_values("input", step.inputs), *_values("state", step.state), *read)
 
 
 def _values(what: str, layout: Layout) -> list[str]:
