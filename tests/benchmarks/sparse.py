@@ -4,11 +4,11 @@
     python tests/benchmarks/sparse.py --units 139000 --inputs 108
     python tests/benchmarks/sparse.py --braintrace PYTHON
 
-The same network is written in four ways: synapses summed at an index that the model holds (`segment_sum`), at a
-constant index, as a `BCOO` product, and with as many inputs for every unit (`(w * x[index]).sum(-1)`). By hand it is a
-forward pass, its trace and its gradient, in plain JAX. All give one gradient per call, checked to be equal, and run in
-turn, round by round. Memory is what the compiled program holds at
-once, arguments and results included, in multiples of trace, weights and two indices.
+The same network is written in three ways: synapses summed at an index that the model holds (`segment_sum`), as a `BCOO`
+product, and with as many inputs for every unit (`(w * x[index]).sum(-1)`). By hand it is a forward pass, its trace and
+its gradient, in plain JAX. All give one gradient per call, checked to be equal, and run in turn, round by round. Memory
+is what the compiled program holds at once, arguments and results included, in multiples of trace, weights and two
+indices. braintrace needs numba beside it.
 """
 
 import argparse
@@ -43,17 +43,6 @@ class Summed(eqx.Module):
     w: jax.Array
     row: jax.Array
     col: jax.Array
-
-    def __call__(self, x: jax.Array) -> jax.Array:
-        return jax.ops.segment_sum(self.w * x[self.col], self.row, x.size)
-
-
-class Constant(eqx.Module):
-    """At an index that is part of the program."""
-
-    w: jax.Array
-    row: np.ndarray = eqx.field(static=True)
-    col: np.ndarray = eqx.field(static=True)
 
     def __call__(self, x: jax.Array) -> jax.Array:
         return jax.ops.segment_sum(self.w * x[self.col], self.row, x.size)
@@ -155,7 +144,6 @@ def main() -> None:
     parser.add_argument("--units", type=int, default=20_000)
     parser.add_argument("--inputs", type=int, default=100)
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--constant", action="store_true", help="also with the index in the program")
     parser.add_argument("--braintrace", metavar="PYTHON", help="an interpreter that has braintrace")
     add_option(parser)
     options = parser.parse_args()
@@ -172,8 +160,6 @@ def main() -> None:
         online("BCOO", Product(summed.w, jnp.stack([summed.row, summed.col], 1)), h, x),
         online("fixed fan-in", FanIn(summed.w.reshape(n, k), summed.col.reshape(n, k)), h, x),
     ]
-    if options.constant:
-        methods.append(online("segment_sum, constant index", Constant(summed.w, row, col), h, x))
     if options.braintrace:
         arrays = {"w": w, "row": row, "col": col, "h": np.asarray(h), "x": np.asarray(x)}
         methods.append(Braintrace(options.braintrace, arrays))
