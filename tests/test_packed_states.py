@@ -269,9 +269,9 @@ CASES = {
     ),
     driven_compartments_on_two_axes: (
         normal(C, N, F),
-        (jnp.zeros((C, N)), jnp.zeros((D, C, N))),
+        (jnp.zeros((C, N)), jnp.zeros((2, C, N))),
         X,
-        C * (D + 1) * C * N * F,
+        C * 3 * C * N * F,
     ),
     linear_recurrent_unit_in_real_numbers: (
         {"r": jnp.full(N, 0.8), "t": normal(N), "b": normal(2 * N, F)},

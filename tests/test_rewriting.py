@@ -216,12 +216,12 @@ FORMS = {
     "buffer": Form(
         ring(70),
         "up to 64 slots",
-        ring(9),
+        ring(5),
         normal(N, F),
         (normal(70, N), normal(N), jnp.array(0)),
         (F,),
-        10 * N * F,
-        (normal(N, F), (normal(9, N), normal(N), jnp.array(0))),
+        6 * N * F,
+        (normal(N, F), (normal(5, N), normal(N), jnp.array(0))),
     ),
 }
 
