@@ -68,6 +68,87 @@ def test_a_step_may_close_over_its_input(name, rule):
     assert all(row.exact for row in of_one(xs[0]).graph(model, H).report(rule).rows)
 
 
+STEEPNESS = np.linspace(0.2, 1.0, T)
+MASKS = np.asarray(jax.random.bernoulli(jax.random.key(8), 0.5, (T, N)), float)
+WIRED = np.asarray(jax.random.bernoulli(jax.random.key(9), 0.6, (T, N, N)), float)
+LEAKS = jnp.linspace(0.5, 0.9, N)
+
+
+def scaled_by_a_number(m, h, t):
+    return loss(LEAKS * h + m["w"][:, 0] * float(STEEPNESS[t]))
+
+
+def a_row_at_a_number(m, h, t):
+    return loss(LEAKS * h + m["w"].T[t % F])
+
+
+def a_unit_at_a_number(m, h, t):
+    return loss((LEAKS * h).at[t % N].add(m["w"][0] @ X[t]))
+
+
+def wired_anew(m, h, t):
+    return loss(jnp.tanh((m["r"] * jnp.asarray(WIRED)[t]) @ h + m["w"] @ X[t]))
+
+
+def data_scaled_by_a_number(m, h, t):
+    return loss(LEAKS * h + m["w"] @ (X[t] * float(STEEPNESS[t])))
+
+
+def dropped_out(m, h, t):
+    return loss(jnp.tanh(m["r"] @ (h * MASKS[t]) + m["w"] @ X[t]))
+
+
+def reset_by_a_number(m, h, t):
+    return loss(LEAKS * h * float(t % 3 > 0) + m["w"] @ X[t])
+
+
+NUMBERED = {
+    scaled_by_a_number: False,
+    a_row_at_a_number: False,
+    a_unit_at_a_number: False,
+    wired_anew: False,
+    data_scaled_by_a_number: True,
+    dropped_out: True,
+    reset_by_a_number: True,
+}
+"""Is the trace good for the next step?"""
+
+
+@pytest.mark.parametrize("rule", [*RULES, etr.SnAp(2)], ids=str)
+@pytest.mark.parametrize("step", NUMBERED)
+def test_what_stands_in_a_step_may_change_unless_weights_are_made_of_it(step, rule):
+    """A number, an index, a mask of a Python loop: the gradient is that of BPTT, or the call is refused."""
+    m = {"w": normal(N, F), "r": 0.4 * normal(N, N, seed=4)}
+
+    def total(m):
+        h, losses = H, 0.0
+        for t in range(T):
+            value, h = step(m, h, t)
+            losses = losses + value
+        return losses
+
+    h, trace, found, is_exact = H, None, jax.tree.map(jnp.zeros_like, m), True
+    for t in range(T):
+        online = etr.etrace_grad(lambda m, h, t=t: step(m, h, t), rule)
+        trace = online.init(m, h) if trace is None else trace
+        if t == 1 and not NUMBERED[step]:
+            with pytest.raises(ValueError, match=r"[Pp]ass (it|what changes from call to call) as an"):
+                online(m, h, trace)
+            return
+        is_exact &= all(row.exact for row in online.graph(m, h).report(rule).rows)
+        grads, h, trace = online(m, h, trace)
+        found = jax.tree.map(jnp.add, found, grads)
+    assert NUMBERED[step]
+    assert is_exact is (error(found, jax.grad(total)(m)) < 1e-12)
+
+
+def test_a_weak_type_that_an_update_makes_strong_is_the_same_weight():
+    m = jnp.asarray(0.5)
+    online = etr.etrace_grad(lambda m, h, x: loss(jax.nn.softplus(m) * h + x), etr.DRTRL())
+    trace = online.init(m, H, H)
+    online(jnp.asarray(0.5, jnp.float64), H, trace, H)
+
+
 def mixed(frozen):
     """A weight behind a frozen matrix: what is trained enters units by way of it."""
 
@@ -93,22 +174,28 @@ def test_what_weights_are_made_of_stays_the_same():
         mixed(2 * FROZEN)(MODEL, H, trace, X[0])
 
 
+def leaky(frozen):
+    """A leaky readout of frozen weights; `frozen` makes them inside the step."""
+
+    def step(m, state, x):
+        h, r = state
+        h = 0.8 * h + m @ x
+        r = 0.9 * r + frozen() @ jnp.tanh(h)
+        return jnp.sum(jnp.sin(r)), (h, r)
+
+    return etr.etrace_grad(step, etr.DRTRL())
+
+
 def test_what_is_read_through_a_filter_stays_the_same():
-    def leaky(frozen):
-        def step(m, state, x):
-            h, r = state
-            h = 0.8 * h + m @ x
-            r = 0.9 * r + frozen @ jnp.tanh(h)
-            return jnp.sum(jnp.sin(r)), (h, r)
-
-        return etr.etrace_grad(step, etr.DRTRL())
-
     frozen, m, state = normal(2, N, seed=7), normal(N, F), (H, jnp.zeros(2))
-    trace = leaky(frozen).init(m, state, X[0])
-    assert all(row.exact for row in leaky(frozen).graph(m, state, X[0]).report(etr.DRTRL()).rows)
-    leaky(frozen)(m, state, trace, X[0])
+    online = leaky(lambda: frozen)
+    trace = online.init(m, state, X[0])
+    assert all(row.exact for row in online.graph(m, state, X[0]).report(etr.DRTRL()).rows)
+    online(m, state, trace, X[0])
     with pytest.raises(ValueError, match=r"closes over float64\[2, 5\]"):
-        leaky(-frozen)(m, state, trace, X[0])
+        leaky(lambda: -frozen)(m, state, trace, X[0])
+    with pytest.raises(ValueError, match="closes over other arrays"):
+        leaky(lambda: jnp.eye(2, N))(m, state, trace, X[0])
 
 
 def test_it_may_be_traced_in_one_place_and_known_in_another():
@@ -150,15 +237,6 @@ def test_a_pullback_tells_it_too():
     trace, _ = frozen_pull(FROZEN, None)
     pull = jax.jit(lambda frozen: frozen_pull(frozen, trace)[1](jnp.array(1.0))[0])
     assert jnp.isfinite(pull(FROZEN)).all() and jnp.isnan(pull(2 * FROZEN)).all()
-
-
-def test_a_trace_of_a_step_that_closes_over_nothing_is_refused():
-    def step(m, h, x):
-        return loss(0.8 * h + jnp.concatenate([m, m[:2]]) @ x)
-
-    trace = etr.etrace_grad(step, etr.DRTRL()).init(MODEL, H, X[0])
-    with pytest.raises(ValueError, match="closes over other arrays"):
-        mixed(FROZEN)(MODEL, H, trace, X[0])
 
 
 def test_under_vmap_each_has_its_own():

@@ -1,6 +1,7 @@
 from ._analysis import analyse, Analysis, ParamRelation
 from ._effective_weights import Use
 from ._exactness import UNUSED
+from ._recipe import without_address
 from .by_position import (
     Cut,
     Edge,

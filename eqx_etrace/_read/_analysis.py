@@ -15,6 +15,7 @@ from ._exactness import cut_before_the_output, find_dropped, find_unfollowed, fi
 from ._filters import Filtered, find_filtered
 from ._lanes import with_lanes
 from ._new_states import find_read_out, ReadOut
+from ._recipe import recipes
 from ._repeats import without_repeats
 from .by_position import (
     Cut,
@@ -70,6 +71,11 @@ class Analysis:
     """For each parameter, the credit that a position-diagonal trace drops; empty if it is exact."""
     watched: tuple[int, ...] = ()
     """Constants that the step closes over, and that traces are only good for as long as they stay the same."""
+
+    @functools.cached_property
+    def recipes(self) -> Mapping[int, str]:
+        """How each effective weight is made of the parameters, by variable."""
+        return recipes(self.step, self.fixed)
 
     @property
     def structure(self) -> Structure:

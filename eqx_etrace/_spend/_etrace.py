@@ -2,7 +2,6 @@
 
 import dataclasses
 import hashlib
-import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,7 +12,7 @@ import numpy as np
 from jaxtyping import Array, Float, PyTree, UInt32
 
 from .._carry import NoTrace
-from .._read import Layout, Step
+from .._read import Layout, Step, without_address
 
 
 class ETrace(eqx.Module):
@@ -32,12 +31,14 @@ class ETrace(eqx.Module):
     """Which relation and rule each entry belongs to."""
     inputs: tuple[str, ...] = eqx.field(static=True)
     """The inputs of one step that it was made for."""
+    meanings: tuple[str, ...] = eqx.field(static=True)
+    """For each entry, a digest of how its weight is made of the parameters, and of where that enters."""
     closed_over: tuple[UInt32[Array, ""], ...] = ()
     """A fingerprint of the arrays that the step closes over and weights are made of; nothing if there are none."""
 
     def holding(self, values: tuple[PyTree[Array], ...]) -> "ETrace":
         """The same traces with other values."""
-        return ETrace(values, self.made_for_step_and_rule, self.owner, self.inputs, self.closed_over)
+        return ETrace(values, self.made_for_step_and_rule, self.owner, self.inputs, self.meanings, self.closed_over)
 
 
 def check_trace(trace: Any) -> None:
@@ -55,12 +56,13 @@ class Purpose:
 
     owner: tuple[str, ...]
     inputs: tuple[str, ...]
+    meanings: tuple[str, ...]
 
     def trace(
         self, values: tuple[PyTree[Array], ...], dtype: np.dtype, closed_over: tuple[UInt32[Array, ""], ...]
     ) -> ETrace:
         """A trace that is made for it."""
-        return ETrace(values, self._fingerprint(dtype), self.owner, self.inputs, closed_over)
+        return ETrace(values, self._fingerprint(dtype), self.owner, self.inputs, self.meanings, closed_over)
 
     def _fingerprint(self, dtype: np.dtype) -> tuple[Array, ...]:
         """Five arrays of 1 to 64 zeros: by chance the same of two traces in a billion."""
@@ -80,7 +82,14 @@ class Purpose:
             if not _same_arrays(held, arrays):
                 raise ValueError(
                     f"The trace of {title} belongs to another graph: it holds {_show(held)}, this step needs "
-                    f"{_show(arrays)}. {_MAKE_ONE}"
+                    f"{_show(arrays)}. {_MAKE_ONE} If only what the step closes over has changed, pass it as an input."
+                )
+        for (title, _), held, mine in zip(wanted, trace.meanings, self.meanings, strict=True):
+            if held != mine:
+                raise ValueError(
+                    f"The trace of {title} was made for a step that makes another weight of the same parameters, or "
+                    "adds it to other units: a number or an index that stands in the step is another one there. Pass "
+                    "what changes from call to call as an array among the inputs: `step(model, state, *inputs)`."
                 )
 
     def _advice(self, trace: ETrace) -> str:
@@ -126,15 +135,11 @@ def inputs_of(step: Step) -> tuple[str, ...]:
 def _values(what: str, layout: Layout) -> list[str]:
     """What is no array, by name; functions without the address that they have in this process."""
     leaves = zip(layout.paths, layout.arrays, layout.static, strict=True)
-    return [f"{what} {_named(path)} = {_without_address(value)}" for path, array, value in leaves if array is None]
+    return [f"{what} {_named(path)} = {without_address(value)}" for path, array, value in leaves if array is None]
 
 
 def _named(path: Sequence[Any]) -> str:
     return ".".join(map(str, path))
-
-
-def _without_address(value: Any) -> str:
-    return re.sub(" at 0x[0-9a-f]+", "", repr(value))
 
 
 def _kept(owner: tuple[str, ...]) -> list[str]:

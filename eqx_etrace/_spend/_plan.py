@@ -66,7 +66,7 @@ class Plan:
     def purpose(self) -> Purpose:
         """What its traces are made for."""
         titles = [*(keeper.title for keeper in self.keepers), *self.assignment.titles_of_nothing]
-        return Purpose(tuple(titles), inputs_of(self.analysis.step))
+        return Purpose(tuple(titles), inputs_of(self.analysis.step), tuple(keeper.meaning for keeper in self.keepers))
 
     def init(self) -> ETrace:
         """The traces before the first step."""

@@ -90,6 +90,11 @@ class TraceLayout:
         head = self.head.shape, self.head.has_features, self.head.output
         return head, self.partners, self.couplings, self.enters, self.dtype
 
+    @property
+    def place(self) -> Sequence[np.ndarray]:
+        """Which element of which state each number of the trace is about."""
+        return np.array(self.states), *self.elements
+
     def zeros(self, dtype: np.dtype | None = None) -> tuple[Inexact[Array, "..."], ...]:
         """A trace that holds nothing yet: one array per state."""
         return tuple(jnp.zeros(self.shape, self.dtype if dtype is None else dtype) for _ in self.states)

@@ -57,6 +57,11 @@ class BlockLayout:
         """Equal for layouts whose traces have the same arrays."""
         return self.shape, self.dtype
 
+    @property
+    def place(self) -> Sequence[np.ndarray]:
+        """Which scalar of the state, row and feature each number of the trace is about."""
+        return self.slots, self.rows, *([] if self.columns is None else [self.columns])
+
     @functools.cached_property
     def own(self) -> frozenset[int]:
         """The arrays of the state that the scalars belong to, by number."""

@@ -15,6 +15,7 @@ lives outside, in the `ETrace` that the user carries.
 import abc
 import dataclasses
 import functools
+import hashlib
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -22,6 +23,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.tree_util as jtu
+import numpy as np
 from jaxtyping import Array, Inexact, PyTree
 
 from ..._read import Analysis, Cut, Source, Tail, Zeros
@@ -103,6 +105,14 @@ class AbstractKeeper(abc.ABC):
         """What it is, for error messages."""
         paths = [path for g in sorted(self.groups) for path in self.weight.analysis.groups[g].paths]
         return f"{' and '.join(self.weight.names)} in {paths} by {self.rule}"
+
+    @property
+    def meaning(self) -> str:
+        """What its numbers are about: how the weight is made of the parameters, and which states it enters where."""
+        told = hashlib.blake2b(self.weight.analysis.recipes[self.weight.variable].encode(), digest_size=8)
+        for array in self.layout.place:
+            told.update(np.ascontiguousarray(array))
+        return told.hexdigest()
 
     @property
     def alike(self) -> Hashable:

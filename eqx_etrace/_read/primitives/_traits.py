@@ -40,7 +40,7 @@ class Runs(enum.Enum):
     SOLVE = "it runs one that solves a linear system"
 
 
-_NO_MATTER = (
+NO_MATTER = (
     "accuracy sharding out_sharding precision preferred_element_type weak_type new_dtype out_dtype input_dtype "
     "exponent_bits mantissa_bits rounding_method index_dtype indices_are_sorted unique_indices is_stable"
 )
@@ -96,7 +96,7 @@ class Traits:
 
     @functools.cached_property
     def _accounted(self) -> frozenset[str]:
-        return frozenset(f"{_NO_MATTER} {self.parameters}".split())
+        return frozenset(f"{NO_MATTER} {self.parameters}".split())
 
     def account_for(self, parameters: Iterable[str]) -> bool:
         """Do they hold for an equation with these parameters?"""
