@@ -15,10 +15,11 @@ from ._exactness import cut_before_the_output, find_dropped, find_unfollowed, fi
 from ._filters import Filtered, find_filtered
 from ._lanes import with_lanes
 from ._new_states import find_read_out, ReadOut
-from ._recipe import recipes
+from ._recipe import recipe, recipes
 from ._repeats import without_repeats
 from .by_position import (
     Cut,
+    Filter,
     find_arrivals,
     find_hidden_groups,
     find_places,
@@ -76,6 +77,10 @@ class Analysis:
     def recipes(self) -> Mapping[int, str]:
         """How each effective weight is made of the parameters, by variable."""
         return recipes(self.step, self.fixed)
+
+    def map_of(self, one: Filter) -> str:
+        """How the map is made through which a filter is read."""
+        return recipe(one.entrance.equation, self.recipes)
 
     @property
     def structure(self) -> Structure:

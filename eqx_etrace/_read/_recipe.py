@@ -26,7 +26,7 @@ def recipes(step: Step, fixed: frozenset[int]) -> Mapping[int, str]:
     known |= {var: f"beside them {i}" for i, var in enumerate(step.model_rest)}
     for eqn in step.program.equations:
         if eqn.outputs and fixed.issuperset(eqn.outputs):
-            made = _made(eqn, [known[v] for v in eqn.inputs])
+            made = recipe(eqn, known)
             known |= {v: f"{made} {j}" if j else made for j, v in enumerate(eqn.outputs)}
     return known
 
@@ -36,8 +36,9 @@ def _constant(value: Any) -> str:
     return f"array {value.shape}" if isinstance(value, jax.Array) else f"number {np.asarray(value).item()!r}"
 
 
-def _made(eqn: Equation, operands: list[str]) -> str:
-    """What only rounds or copies is left out: weak types come and go with updates."""
+def recipe(eqn: Equation, known: Mapping[int, str]) -> str:
+    """Of what an equation makes. What only rounds or copies is left out: weak types come and go with updates."""
+    operands = [known.get(v, "data") for v in eqn.inputs]
     if eqn.jaxpr_eqn is None or (eqn.traits.copies and not eqn.traits.stops_gradient):
         return operands[0]
     named = {} if eqn.is_custom else eqn.params

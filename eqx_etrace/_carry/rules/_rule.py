@@ -109,8 +109,11 @@ class AbstractKeeper(abc.ABC):
     @property
     def meaning(self) -> str:
         """What its numbers are about: how the weight is made of the parameters, and which states it enters where."""
-        told = hashlib.blake2b(self.weight.analysis.recipes[self.weight.variable].encode(), digest_size=8)
-        for array in self.layout.place:
+        analysis, layout = self.weight.analysis, self.layout
+        filters = analysis.tail(layout.group).filters if isinstance(layout, TraceLayout) else ()
+        made = "\n".join([analysis.recipes[self.weight.variable], *map(analysis.map_of, filters)])
+        told = hashlib.blake2b(made.encode(), digest_size=8)
+        for array in (*layout.place, *(one.reads for one in filters)):
             told.update(np.ascontiguousarray(array))
         return told.hexdigest()
 
