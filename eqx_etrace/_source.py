@@ -6,6 +6,7 @@ import importlib.util
 import inspect
 import itertools
 import os
+import re
 from typing import Any
 
 import equinox
@@ -37,7 +38,7 @@ _FOREIGN = (
     "<frozen",
 )
 
-_INSTALLED = f"{os.sep}site-packages{os.sep}"
+_INSTALLED = re.compile(r"[/\\](site|dist)-packages[/\\]")
 _STAGING = os.path.join(os.path.dirname(__file__), "_read") + os.sep
 """What calls the user's step: all further out is no part of it."""
 
@@ -49,7 +50,7 @@ def is_foreign(params: dict[str, Any]) -> bool:
     """
     debug_info = getattr(_jax.opened(params.get("jaxpr", params.get("call_jaxpr")))[0], "debug_info", None)
     file = getattr(debug_info, "func_filename", None) or "<frozen"
-    return file.startswith(_FOREIGN) or _INSTALLED in file
+    return file.startswith(_FOREIGN) or bool(_INSTALLED.search(file))
 
 
 def source_line(eqn: Any) -> str:
@@ -63,7 +64,7 @@ def source_line(eqn: Any) -> str:
     if not theirs:
         known = _summarize(eqn.source_info)
         return "" if os.path.dirname(__file__) in known else known
-    user = next((frame for frame in theirs if _INSTALLED not in frame.file_name), theirs[0])
+    user = next((frame for frame in theirs if not _INSTALLED.search(frame.file_name)), theirs[0])
     return _shown(user) if user is theirs[0] else f"{_shown(theirs[0])}, called at {_shown(user)}"
 
 

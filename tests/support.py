@@ -35,6 +35,7 @@ This page is written by `python tests/support.py`. A test compares it with what 
 def sections() -> Iterator[tuple[str, dict[Callable[..., Any], tuple[Any, ...]]]]:
     """Title, and steps with model, state, inputs, and the numbers that a trace needs if that was counted."""
     import test_control_flow
+    import test_delays
     import test_everyday_steps
     import test_packed_states
     import test_rows_of_the_state
@@ -46,7 +47,8 @@ def sections() -> Iterator[tuple[str, dict[Callable[..., Any], tuple[Any, ...]]]
     steps |= dict.fromkeys(everyday.APPROXIMATE, (everyday.SPARSE, hidden, inputs, None))
     yield "Sparse connections, lookups, pools", steps
     units = {step: (m, s, x[None], None) for step, (m, s, x) in test_packed_states.UNITS.items()}
-    yield "States of a unit in one array, time in the state", {**test_packed_states.CASES, **units}
+    yield "States of a unit in one array", {**test_packed_states.CASES, **units}
+    yield "Time in the state", dict(test_delays.CASES)
     yield "Units of a head that enter rows of the state", dict(test_rows_of_the_state.CASES)
     mixing = {step: (*args, None) for step, args in test_control_flow.APPROXIMATE.items()}
     yield "Loops and conditionals inside a step", {**test_control_flow.CASES, **mixing}

@@ -201,6 +201,17 @@ def test_what_is_read_through_a_filter_stays_the_same():
         leaky(lambda: jnp.eye(2, N))(m, state, trace, X[0])
 
 
+def test_an_index_that_is_closed_over_and_one_made_in_the_step_are_told_apart():
+    def summed(index):
+        return etr.etrace_grad(lambda m, h, x: loss(0.8 * h + jax.ops.segment_sum(m * x, index(), N)), etr.DRTRL())
+
+    m, x, index = normal(8), normal(8, seed=1), jnp.arange(8) % N
+    trace = summed(lambda: index).init(m, H, x)
+    summed(lambda: index)(m, H, trace, x)
+    with pytest.raises(ValueError, match="closes over other arrays"):
+        summed(lambda: jnp.arange(8) % N)(m, H, trace, x)
+
+
 def test_it_may_be_traced_in_one_place_and_known_in_another():
     """The frozen half of a model, closed over where it is an argument of a compiled function."""
 

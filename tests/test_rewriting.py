@@ -72,8 +72,10 @@ def coupled_by_a_trained_matrix(m, h, x):
 
 
 def coupled_state_by_state(m, state, x):
-    state = [sum(m["A"][:, c, d] * h for d, h in enumerate(state)) for c in range(3)]
-    state[0] = state[0] + m["w"] @ x
+    def coupled(c):
+        return sum(m["A"][:, c, d] * h for d, h in enumerate(state))
+
+    state = [coupled(0) + m["w"] @ x, coupled(1), coupled(2)]
     return end(jnp.stack(state))[0], tuple(state)
 
 

@@ -1,4 +1,5 @@
-from ._analysis import analyse, Analysis, ParamRelation
+from ._analysis import Analysis, ParamRelation
+from ._best_reading import analyse
 from ._effective_weights import Use
 from ._exactness import UNUSED
 from ._recipe import without_address

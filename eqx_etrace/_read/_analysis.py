@@ -8,31 +8,26 @@ import dataclasses
 import functools
 from collections.abc import Mapping, Sequence
 
-from ._closed_over import closed_over
 from ._dead_ends import without_dead_ends, without_still_states
 from ._effective_weights import Body, find_body, find_fixed
 from ._exactness import cut_before_the_output, find_dropped, find_unfollowed, find_zero
 from ._filters import Filtered, find_filtered
-from ._lanes import with_lanes
 from ._new_states import find_read_out, ReadOut
 from ._recipe import recipe, recipes
-from ._repeats import without_repeats
 from .by_position import (
     Cut,
     Filter,
     find_arrivals,
     find_hidden_groups,
-    find_places,
     find_tail,
     HiddenGroup,
     Knowledge,
-    places_along_short_axes,
     Site,
     Tail,
 )
 from .on_blocks import find_structure, PatternTooLargeError, Structure
 from .program import union
-from .step import check_loops, check_pure, Path, Step, taken_apart
+from .step import check_loops, Path, Step
 
 
 @dataclasses.dataclass(frozen=True)
@@ -150,88 +145,8 @@ class Analysis:
         return find_unfollowed(self.step, self.bits, self.body)
 
 
-def analyse(step: Step) -> Analysis:
-    """Take a staged step apart. What it closes over is data where that is as good."""
-    check_pure(step.program)
-    best = _rewritten(step)
-    every, may_be_data = closed_over(best.step, best.bits, best.fixed, [*best.tails, *best.filtered.tails])
-    watched = set(every).intersection(step.program.constants)  # and not what was written out here
-    left = watched.intersection(may_be_data)
-    for variables in (left, *({var} for var in sorted(left))) if left else ():
-        if variables <= watched:
-            read = step.reading(variables)
-            as_data = _rewritten(read)
-            # All together only if nothing is lost: else one is data, and another an index that must be known.
-            if not _drops_more(as_data, best) and (len(variables) == 1 or all(_are_exact(as_data))):
-                step, best, watched = read, as_data, watched - variables
-    return dataclasses.replace(best, watched=tuple(sorted(watched)))
-
-
-def _rewritten(step: Step) -> Analysis:
-    """What is written twice is read once. What a head makes and the step copies is made in lanes, and arrays that hold
-    several states of a unit are taken apart, too, if credit is dropped otherwise that is not then.
-    """
-    whole = _analysed(step)
-    once = without_repeats(step, whole.tails)
-    if once is not step:
-        step, whole = once, _analysed(once)
-    if not any(tail.cuts for tail in whole.tails):
-        return whole
-    return _taken_apart(*_in_lanes(step, whole))
-
-
-def _in_lanes(step: Step, whole: Analysis) -> tuple[Step, Analysis]:
-    """What is copied twice, along one axis and then along another, is made in lanes in two rounds."""
-    while True:
-        lanes = with_lanes(step, whole.bits, whole.fixed, whole.tails)
-        made = whole if lanes is step else _analysed(lanes)
-        if not _drops_less(made, whole):
-            return step, whole
-        step, whole = lanes, made
-
-
-def _taken_apart(step: Step, whole: Analysis) -> Analysis:
-    """With arrays that hold several states of a unit taken apart, where that pays."""
-    told = whole.step, whole.fixed, whole.bits, whole.tails
-    places, best = find_places(*told), whole
-    if any(places):
-        apart = _analysed(taken_apart(step, places))
-        best, places = (apart, places) if _drops_less(apart, whole) else (whole, ((),) * len(places))
-    if all(_are_exact(best)):
-        return best
-    ways = places_along_short_axes(*told, places)
-    tried = (_analysed(taken_apart(step, more)) for more in ways)
-    return next((apart for apart in tried if _makes_exact(apart, best)), best)
-
-
-def _are_exact(analysis: Analysis) -> list[bool]:
-    return [not dropped for dropped in analysis.dropped_but_for_filters]
-
-
-def _makes_exact(new: Analysis, old: Analysis) -> bool:
-    """More parameters than before, and those that were?"""
-    after, before = _are_exact(new), _are_exact(old)
-    return sum(after) > sum(before) and all(now for now, once in zip(after, before, strict=True) if once)
-
-
-def _drops_less(new: Analysis, old: Analysis) -> bool:
-    """Of all parameters together, and is what was exact still exact?"""
-    both = zip(new.dropped_but_for_filters, old.dropped_but_for_filters, strict=True)
-    is_exact_still = not any(after and not before for after, before in both)
-    return is_exact_still and _how_much_is_dropped(new) < _how_much_is_dropped(old)
-
-
-def _drops_more(new: Analysis, old: Analysis) -> bool:
-    """Is more dropped, or something that was exact not exact?"""
-    lost = any(was and not now for now, was in zip(_are_exact(new), _are_exact(old), strict=True))
-    return lost or _how_much_is_dropped(new) > _how_much_is_dropped(old)
-
-
-def _how_much_is_dropped(analysis: Analysis) -> tuple[int, int]:
-    return sum(map(len, analysis.dropped_but_for_filters)), sum(map(len, analysis.dropped))
-
-
-def _analysed(step: Step) -> Analysis:
+def read_as_written(step: Step) -> Analysis:
+    """All that is known of a step as it stands."""
     step, bits = without_still_states(*without_dead_ends(step))
     program = step.program
     check_loops(program, bits, (*step.out_inexact, *step.new_states))

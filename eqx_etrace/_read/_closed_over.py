@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from .by_position import Tail
+from ._analysis import Analysis
 from .primitives import Flow
 from .program import Equation, propagate, union
 from .step import Step
@@ -31,11 +31,13 @@ class ClosedOver(NamedTuple):
     array of them is the wiring of a network."""
 
 
-def closed_over(step: Step, bits: Mapping[int, int], fixed: frozenset[int], tails: Sequence[Tail]) -> ClosedOver:
+def closed_over(analysis: Analysis) -> ClosedOver:
     """Those of one step."""
+    step, bits, fixed = analysis.step, analysis.bits, analysis.fixed
     arrays = [var for var, value in step.program.constants.items() if _is_array(value)]
     if not arrays:
         return ClosedOver((), ())
+    tails = *analysis.tails, *analysis.filtered.tails
     alone = _made_of(step, arrays)
     where, decisive, within = 0, 0, dict(alone)
     for eqn in step.program.equations:

@@ -154,9 +154,11 @@ def carry_back(
         on_old = {group: _pulled(tail_of(group).positions, on_new[group], decay[group]) for group in signals}
         return _sum(on_old, here) if when is When.BEFORE else on_old, later if when is When.PAST else on_new
 
-    nothing = {g: tuple(jnp.zeros(p.shape, dtypes[g]) for p in tail_of(g).positions) for g in signals}
+    def nothing(group: int) -> OfTail:
+        return tuple(jnp.zeros(positions.shape, dtypes[group]) for positions in tail_of(group).positions)
+
     decay = {group: steps.decay[group] for group in signals}
-    return jax.lax.scan(back, nothing, (decay, dict(signals)), reverse=True)
+    return jax.lax.scan(back, {group: nothing(group) for group in signals}, (decay, dict(signals)), reverse=True)
 
 
 def _cast(arrays: OfTail, dtype: np.dtype) -> OfTail:

@@ -23,7 +23,6 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.tree_util as jtu
-import numpy as np
 from jaxtyping import Array, Inexact, PyTree
 
 from ..._read import Analysis, Cut, Source, Tail, Zeros
@@ -114,7 +113,7 @@ class AbstractKeeper(abc.ABC):
         made = "\n".join([analysis.recipes[self.weight.variable], *map(analysis.map_of, filters)])
         told = hashlib.blake2b(made.encode(), digest_size=8)
         for array in (*layout.place, *(one.reads for one in filters)):
-            told.update(np.ascontiguousarray(array))
+            told.update(array.tobytes())
         return told.hexdigest()
 
     @property
