@@ -157,6 +157,25 @@ ONCE_FAILED = {
         "PPProp",
         2,
     ),
+    "cut_in_a_group_of_values_alone": (
+        Program(
+            (((), False),),
+            (
+                Op("heads", 0, 0, 7),
+                Op("pad", 0, 2, 57),
+                Op("convolve", 1, 0, 27),
+                Op("convolve_over_a_weight", 7, 2, 14),
+                Op("convolve", 0, 0, 45),
+                Op("clipped_cotangent", 7, 1, 18),
+                Op("gather", 7, 0, 28),
+            ),
+            (New(2, 3),),
+            0,
+            3,
+        ),
+        "SnAp-2",
+        5,
+    ),
     "scalar_that_is_an_element_of_another_value": (Program((((), False),), (), (New(0, 6),), 1, 0), "RTRL", 1),
 }
 """Steps that random draws found, and what they failed under."""

@@ -70,7 +70,7 @@ def _is_moved_along_one_axis(at: At) -> bool:
     if at.labels is None or at.frame is None or not (is_known(at.labels) and is_known(at.frame)):
         return False
     differ = (at.labels >= 0) & (at.frame >= 0) & (at.labels != at.frame)
-    shape = max((positions.shape for positions in at.group.positions), key=np.prod)
+    shape = max((positions.shape for positions in at.group.positions), key=np.prod, default=())
     if len(shape) < 2 or not differ.any() or max(at.labels.max(), at.frame.max()) >= np.prod(shape):
         return False
     pairs = zip(np.unravel_index(at.labels[differ], shape), np.unravel_index(at.frame[differ], shape), strict=True)

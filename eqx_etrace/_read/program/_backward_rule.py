@@ -19,7 +19,7 @@ from ... import _jax
 from ._inline import flatten
 from ._linear import Kind, kinds_of_outputs
 from ._link import ALIGNED, indices, Link, MANY, merge, Merged, MIXING, Mixing, NONE, Positions
-from ._program import Equation, Program, Table
+from ._program import Equation, MakeTable, Program
 from ._propagate import by_edge, propagate
 
 
@@ -32,18 +32,22 @@ class BackwardRule:
     """By (operand, output); absent where no cotangent gets through."""
 
 
-def find_rule(program: Program, eqn: Equation, operands: list[int], table: type[Table]) -> BackwardRule:
+def find_rule(program: Program, eqn: Equation, operands: list[int], table: MakeTable | None) -> BackwardRule:
     """Stage the rule of a call from output cotangents to the cotangents of these operands, and follow them.
 
-    An output that nothing reads has none: a rule with `symbolic_zeros` is told so, and may do something else.
+    Without a table nothing is known of it. An output that nothing reads has none: a rule with `symbolic_zeros` is told
+    so, and may do something else.
     """
     outputs = [j for j, v in enumerate(eqn.outputs) if program.is_inexact(v) and v in program.read]
     if not operands or not outputs:
         return BackwardRule(True, {})
+    unknown = BackwardRule(False, {(i, j): MIXING for i in operands for j in outputs})
+    if table is None:
+        return unknown
     try:
         staged = _stage_backward(program, eqn, operands, outputs)
     except Exception:  # whatever a stranger's rule does; what has no derivative says so when it is run
-        return BackwardRule(False, {(i, j): MIXING for i in operands for j in outputs})
+        return unknown
     backward = flatten(staged, table, by_value=True)
     kinds = _kinds(program, eqn, operands, backward)
     is_linear = {Kind.ZERO, Kind.LINEAR}.issuperset(kinds)

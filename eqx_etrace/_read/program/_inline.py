@@ -17,7 +17,7 @@ from jaxtyping import Array
 
 from ... import _jax, _source
 from ..primitives import Flow, TABLE
-from ._program import Equation, is_function, Program, Table
+from ._program import Equation, is_function, MakeTable, Program
 from ._propagate import propagate
 from ._sparse_product import written_out
 
@@ -66,7 +66,7 @@ def _stacked(*rows: Array) -> Array:
 class Inliner:
     """Rewrites nested jaxprs into one list of equations."""
 
-    def __init__(self, table: type[Table] | None, by_value: bool):
+    def __init__(self, table: MakeTable | None, by_value: bool):
         self.avals: list[Any] = []
         self.constants: dict[int, Any] = {}
         self.equations: list[Equation] = []
@@ -189,7 +189,7 @@ class Inliner:
         return self._staged(origin, lambda x: jnp.broadcast_to(x, shape), [var])
 
 
-def flatten(closed: _jax.Staged, table: type[Table] | None = None, *, by_value: bool = False) -> Program:
+def flatten(closed: _jax.Staged, table: MakeTable | None = None, *, by_value: bool = False) -> Program:
     """Inline a staged function. With a table, what its equations broadcast is written out.
 
     With `by_value`, calls with a derivative rule of their own are inlined, too, and primitives that are functions of

@@ -13,7 +13,7 @@ from ... import _jax
 from ..primitives import Runs
 from ._inline import flatten
 from ._link import ALIGNED, indices, Link, MANY, merge, Merged, MIXING, Mixing, Moved, NONE, Positions
-from ._program import Equation, Program, Table
+from ._program import Equation, MakeTable, Program
 from ._propagate import by_edge, either, propagate
 
 _MOST_ROUNDS = 8
@@ -21,7 +21,7 @@ _MOST_ROUNDS = 8
 _Labels = list[Positions | None]
 
 
-def links_through(program: Program, eqn: Equation, output: int, table: type[Table]) -> list[Link | None]:
+def links_through(program: Program, eqn: Equation, output: int, table: MakeTable) -> list[Link | None]:
     """By operand; `MIXING` where the elements mix, None where no derivative flows."""
     ways = _BACKWARD[eqn.traits.runs](program, eqn, output, table)
     if ways is None:
@@ -36,7 +36,7 @@ def _as_link(
     edge: tuple[int, int],
     labels: Positions | None,
     shape: tuple[int, ...],
-    table: type[Table],
+    table: MakeTable,
 ) -> Link | None:
     if labels is None or (labels == NONE).all():
         return None
@@ -60,7 +60,7 @@ def _back(inner: Program, ends: Mapping[int, Positions]) -> _Labels:
     return [has.get(var) for var in inner.inputs]
 
 
-def _through_cond(program: Program, eqn: Equation, output: int, table: type[Table]) -> _Labels:
+def _through_cond(program: Program, eqn: Equation, output: int, table: MakeTable) -> _Labels:
     """Through any branch; the first operand says which."""
     every = indices(program.shape(eqn.outputs[output]))
     reached: _Labels = [None for _ in eqn.inputs]
@@ -70,7 +70,7 @@ def _through_cond(program: Program, eqn: Equation, output: int, table: type[Tabl
     return reached
 
 
-def _through_scan(program: Program, eqn: Equation, output: int, table: type[Table]) -> _Labels | None:
+def _through_scan(program: Program, eqn: Equation, output: int, table: MakeTable) -> _Labels | None:
     """Into a carried value, back through the rounds; None if it does not settle. What is stacked is not followed."""
     held, carried = _jax.scan_sizes(eqn.params)
     if output >= carried:
@@ -103,7 +103,7 @@ def _is_same(first: Positions | None, second: Positions | None) -> bool:
     return first is second or (first is not None and second is not None and np.array_equal(first, second))
 
 
-def _copied(program: Program, eqn: Equation, edge: tuple[int, int], table: type[Table]) -> Positions | None:
+def _copied(program: Program, eqn: Equation, edge: tuple[int, int], table: MakeTable) -> Positions | None:
     """Which element of an operand each element of the output of a conditional depends on."""
     operand, output = edge
     copied = None
@@ -125,7 +125,7 @@ def _forward(inner: Program) -> Callable[[Equation, int, int, Positions], Positi
     return along
 
 
-_BACKWARD: Mapping[Runs | None, Callable[[Program, Equation, int, type[Table]], _Labels | None]] = {
+_BACKWARD: Mapping[Runs | None, Callable[[Program, Equation, int, MakeTable], _Labels | None]] = {
     Runs.COND: _through_cond,
     Runs.SCAN: _through_scan,
 }

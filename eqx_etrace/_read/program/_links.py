@@ -19,6 +19,9 @@ from ._link import Link
 from ._program import Equation, Program, UNKNOWN
 from ._propagate import propagate
 
+_DEEPEST = 3
+"""Rules whose rules are followed. The rule of `ldexp`, which JAX writes as a primitive of its own, is `ldexp` again."""
+
 
 def has_no_derivative(program: Program, eqn: Equation) -> bool:
     """Is its derivative zero wherever it has one?"""
@@ -35,8 +38,10 @@ def meets_data(eqn: Equation, operand: int) -> bool:
 class Links:
     """How one operand of an equation reaches one of its outputs, worked out once and kept: `program.links`."""
 
-    def __init__(self, program: Program):
+    def __init__(self, program: Program, depth: int = 0):
         self.program = program
+        self._depth = depth
+        """Inside how many rules the program stands."""
         self._known: dict[tuple[int, int, int], Link | None] = {}
         self._rules: dict[int, BackwardRule] = {}
         self._inside: dict[int, list[Link | None]] = {}
@@ -73,13 +78,14 @@ class Links:
     def _rule(self, eqn: Equation) -> BackwardRule:
         if eqn.outputs[0] not in self._rules:
             moved = [i for i, v in enumerate(eqn.inputs) if v in self._moved]
-            self._rules[eqn.outputs[0]] = find_rule(self.program, eqn, moved, Links)
+            table = functools.partial(Links, depth=self._depth + 1) if self._depth < _DEEPEST else None
+            self._rules[eqn.outputs[0]] = find_rule(self.program, eqn, moved, table)
         return self._rules[eqn.outputs[0]]
 
     def _through(self, eqn: Equation, output: int) -> list[Link | None]:
         var = eqn.outputs[output]
         if var not in self._inside:
-            self._inside[var] = links_through(self.program, eqn, output, Links)
+            self._inside[var] = links_through(self.program, eqn, output, functools.partial(Links, depth=self._depth))
         return self._inside[var]
 
     @functools.cached_property

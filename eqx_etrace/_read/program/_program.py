@@ -9,7 +9,7 @@ The equations fall in two: the **prologue** depends on the model alone (masks, t
 
 import dataclasses
 import functools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import jax.numpy as jnp
@@ -132,11 +132,12 @@ def evaluate(equations: Iterable[Runnable], values: dict[Any, Any]) -> None:
 class Table(Protocol):
     """How the operands of an equation of one program reach its outputs, differentiably: `_primitive.Links`."""
 
-    def __init__(self, program: "Program"): ...
-
     def __call__(self, eqn: Equation, operand: int, output: int) -> Link | None: ...
 
     def unproven(self, eqn: Equation) -> list[Equation]: ...
+
+
+MakeTable = Callable[["Program"], Table]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -149,7 +150,7 @@ class Program:
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
     equations: tuple[Equation, ...]
-    table: type[Table] | None = None
+    table: MakeTable | None = None
     """What says how its operands reach its outputs; None if nobody asks."""
     moved: frozenset[int] | None = None
     """The inputs by which it is differentiated; None for all."""
