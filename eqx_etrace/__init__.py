@@ -16,8 +16,12 @@ from ._carry import AbstractBlockRule as AbstractBlockRule
 from ._carry import AbstractPositionRule as AbstractPositionRule
 from ._carry import AbstractRule as AbstractRule
 from ._carry import DRTRL as DRTRL
+from ._carry import EProp as EProp
 from ._carry import NoTrace as NoTrace
+from ._carry import OTPE as OTPE
+from ._carry import OTTT as OTTT
 from ._carry import PPProp as PPProp
+from ._carry import RFLO as RFLO
 from ._carry import RTRL as RTRL
 from ._carry import SnAp as SnAp
 from ._grad import etrace_grad as etrace_grad

@@ -39,7 +39,12 @@ RULES = {
     "PPProp": lambda: etr.PPProp((0.7, 0.9)),
     "RTRL": etr.RTRL,
     "SnAp": lambda: etr.SnAp(1),
-    "RFLO": lambda: written_outside()["RFLO"](0.8),
+    "EProp": etr.EProp,
+    "EProp with a filter": lambda: etr.EProp(kappa=0.7),
+    "RFLO": lambda: etr.RFLO(0.8),
+    "OTTT": lambda: etr.OTTT(0.7),
+    "OTPE": lambda: etr.OTPE(0.7),
+    "RFLO outside": lambda: written_outside()["RFLO"](0.8),
     "SmallOnly": lambda: written_outside()["SmallOnly"](10),
 }
 STEPS = (
@@ -106,7 +111,7 @@ def test_a_rule_that_holds_an_array():
     loss_step, model, state, inputs = CASES["vanilla_rnn"].build()
     rule = written_outside()["RFLO"](jnp.asarray(0.8))
     report = etr.compile_graph(loss_step, model, state, *(x[0] for x in inputs)).report(rule)
-    assert report.trace_bytes == graph_of("vanilla_rnn").report(RULES["RFLO"]()).trace_bytes > 0
+    assert report.trace_bytes == graph_of("vanilla_rnn").report(RULES["RFLO outside"]()).trace_bytes > 0
 
 
 def spiking(m, v, x):

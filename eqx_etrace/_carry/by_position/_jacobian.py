@@ -61,21 +61,33 @@ class Drive(eqx.Module):
     """[b, m, k], what the weight met; None for an elementwise parameter."""
 
     @property
-    def held_lanes(self) -> Bool[Array, "*t b m"]:
-        """Where the step holds every unit's states as they are: D is the identity, and nothing enters.
+    def is_coupled(self) -> bool:
+        """Can a new state depend on an old one, by structure?"""
+        return bool(_pairs(self.decay))
 
-        Of a weight that has features, as `cut_lanes`.
-        """
-        moves = [any_unit(rows != 0) for rows in self.response if rows is not None]
-        moves += [any_unit(d != int(s == r)) for s, r, d in _pairs(self.decay)]
+    @property
+    def held_rows(self) -> Bool[Array, "..."]:
+        """Where the step holds a unit's states as they are: D is the identity, and nothing enters."""
+        moves = [rows != 0 for rows in self.response if rows is not None]
+        moves += [d != int(s == r) for s, r, d in _pairs(self.decay)]
         is_kept = all(row[s] is not None for s, row in enumerate(self.decay))
         return ~functools.reduce(jnp.logical_or, moves) & is_kept
 
     @property
+    def cut_rows(self) -> Bool[Array, "..."]:
+        """Where the step cuts a unit's states off from their past: a reset, or a D that is zero by structure."""
+        reaching = [d != 0 for _, _, d in _pairs(self.decay)]
+        return ~functools.reduce(jnp.logical_or, reaching, jnp.zeros_like(self.held_rows))
+
+    @property
+    def held_lanes(self) -> Bool[Array, "*t b m"]:
+        """Where the step holds every unit's states as they are. Of a weight that has features, as `cut_lanes`."""
+        return ~any_unit(~self.held_rows)
+
+    @property
     def cut_lanes(self) -> Bool[Array, "*t b m"]:
-        """Where the step cuts the states off from their past: a reset by value, or a D that is zero by structure."""
-        reaching = [any_unit(d != 0) for _, _, d in _pairs(self.decay)]
-        return ~functools.reduce(jnp.logical_or, reaching, jnp.zeros_like(self.held_lanes))
+        """Where the step cuts every unit's states off from their past."""
+        return ~any_unit(~self.cut_rows)
 
 
 def _pairs(decay: Matrix) -> list[tuple[int, int, Inexact[Array, "..."]]]:

@@ -4,15 +4,13 @@ import math
 from collections.abc import Sequence
 
 import equinox as eqx
-import jax
-import jax.numpy as jnp
 from jax.typing import DTypeLike
 from jaxtyping import Array, Inexact
 
-from .._status import finite, kept_finite, lane_status, Stored
+from .._status import Stored
 from ..by_position import Drive, TraceLayout, Window
-from ._by_position import AbstractPositionRule, as_dtype, stored
-from ._recursion import fold, next_status, roll, roll_in_place
+from ._by_position import AbstractPositionRule, as_dtype
+from ._full import nothing_yet, through_step, through_steps
 from ._rule import Followed, Weight
 
 
@@ -53,23 +51,13 @@ class DRTRL(AbstractPositionRule):
         return weight.filtered if self.filters else weight.by_position
 
     def init(self, layout: TraceLayout) -> Stored:
-        dtype = stored(self.trace_dtype, layout)
-        e = layout.zeros(dtype)
-        return Stored(e, tuple(jnp.zeros(layout.rows, jnp.finfo(dtype).dtype) for _ in e if layout.head.has_features))
+        return nothing_yet(layout, self.trace_dtype)
 
     def advance(self, layout: TraceLayout, value: Stored, drive: Drive) -> Stored:
-        if drive.x is None:
-            return Stored(roll_in_place(layout.head, value.e, drive.decay, drive.response, None), ())
-        status, x = next_status(value.status, drive), kept_finite(drive.x, lane_status(drive.x))
-        decay, response = jax.tree.map(finite, (drive.decay, drive.response))
-        return Stored(roll_in_place(layout.head, value.e, decay, response, x), status)
+        return through_step(layout, value, drive)
 
     def advance_window(self, layout: TraceLayout, value: Stored, window: Window) -> Stored:
-        drive = window.composed
-        if drive.x is None:
-            new = [None if d is None else d.sum(0) for d in drive.response]
-            return Stored(roll(value.e, drive.decay, new), ())
-        return fold(layout.head, value, drive)
+        return through_steps(layout, value, window.composed)
 
     def contract(
         self, layout: TraceLayout, value: Stored, signal: Sequence[Inexact[Array, "..."]]

@@ -18,6 +18,7 @@ from .._head import FactoredShare
 from .._status import without_idle_lanes
 from ..by_position import Drive, TraceLayout, Window
 from ._by_position import AbstractPositionRule, as_dtype, stored
+from ._pace import as_number, Pace, pace_of
 from ._recursion import roll, Value
 from ._rule import Followed, Weight
 
@@ -133,44 +134,20 @@ class PPProp(AbstractPositionRule):
         pace = self._pace(drive)
         return pace.keep, pace.take
 
-    def _pace(self, drive: Drive) -> "_Pace":
-        """How one step moves the sums, by lane; D itself sees to the cut of e_f."""
-        held, cut = drive.held_lanes, drive.cut_lanes
-        assert drive.x is not None
-        a_x, a_f = (_cast(a, drive.x.real.dtype) for a in self.decay)
-        return _Pace(
-            keep=jnp.where(held, 1, jnp.where(cut, 0, a_x)).astype(drive.x.dtype),
-            take=jnp.where(held, 0, 1).astype(drive.x.dtype),
-            forget=jnp.where(held, 1, a_f).astype(drive.x.dtype),
-        )
+    def _pace(self, drive: Drive) -> Pace:
+        return pace_of(drive, *self.decay, restarts=True)
 
     def _average(self, steps: Int[Array, "b m"], dtype: Any) -> Inexact[Array, "b m"]:
         """(1 - a_x) / (1 - a_x^t); before the first step the sums are zero, and so is this."""
         real = jnp.finfo(dtype).dtype
-        a, count = _cast(self.decay[0], real), jnp.maximum(steps, 1).astype(real)
+        a, count = as_number(self.decay[0], real), jnp.maximum(steps, 1).astype(real)
         return jnp.where(steps > 0, (1 - a) / (1 - a**count), 0).astype(dtype)
 
 
-class _Pace(NamedTuple):
-    """What a step does to the sums over time, by lane."""
-
-    keep: Inexact[Array, "*t b m"]
-    """What is left of e_x: a_x; 1 in a step that holds the states, 0 in one that cuts them off from their past."""
-    take: Inexact[Array, "*t b m"]
-    """How much of x is added: 1, or 0 in a step that holds the states."""
-    forget: Inexact[Array, "*t b m"]
-    """What D is multiplied with: a_f, or 1 in a step that holds the states."""
-
-
-def _counted(value: FactoredTrace, pace: _Pace) -> Int[Array, "b m"]:
+def _counted(value: FactoredTrace, pace: Pace) -> Int[Array, "b m"]:
     """Over how many steps the sums run after a step."""
     assert value.steps is not None
     return jnp.where(pace.keep == 0, 0, value.steps) + pace.take.real.astype(jnp.int32)
-
-
-def _cast(decay: Any, dtype: Any) -> Any:
-    """A Python number as it is, an array in the dtype of the trace."""
-    return decay.astype(dtype) if isinstance(decay, jax.Array) else decay
 
 
 def _as_pair(decay: Any) -> tuple[Any, Any]:

@@ -5,11 +5,12 @@
 D is a small matrix of rows: one array per pair of states, None where it is zero by structure.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Inexact
 
 from ..._times import times
@@ -92,6 +93,44 @@ def _row(
     terms = [_product(d, old.astype(d.dtype)) for d, old in zip(row, value, strict=True) if d is not None]
     terms += [] if new is None else [new]
     return sum(terms[1:], terms[0]).astype(value[s].dtype)
+
+
+def compose_steps(steps: Drive) -> Drive:
+    """What the steps of a window do as one, from them stacked along time, by their own D, row by row."""
+    size = range(len(steps.decay))
+    is_linked = np.array([[s == r or steps.decay[s][r] is not None for r in size] for s in size])
+    reach = np.linalg.matrix_power(is_linked, len(size))
+    like = next(rows for rows in steps.response if rows is not None)[0]
+    known = next((d for row in steps.decay for d in row if d is not None), like)
+
+    def identity(s: int, c: int) -> Array:
+        return jnp.full(like.shape, float(s == c), known.dtype)
+
+    def before(onward: Matrix, now: Matrix) -> tuple[Matrix, Matrix]:
+        def dot(s: int, c: int) -> Array:
+            pairs = [(onward[s][r], now[r][c]) for r in size]
+            terms = [times(p, d) for p, d in pairs if p is not None and d is not None]
+            return sum(terms[1:], terms[0]) if terms else identity(0, 1)
+
+        return _matrix(dot, reach), onward
+
+    whole, onward = jax.lax.scan(before, _matrix(identity, reach), steps.decay, reverse=True)
+
+    def carried(s: int) -> Array | None:
+        pairs = zip(onward[s], steps.response, strict=True)
+        terms = [times(p, d) for p, d in pairs if p is not None and d is not None]
+        return sum(terms[1:], terms[0]) if terms else None
+
+    return Drive(whole, tuple(map(carried, size)), steps.x)
+
+
+def _matrix(of: Callable[[int, int], Array], reach: np.ndarray) -> Matrix:
+    """[s][c], None where the state c reaches s in no number of steps."""
+
+    def row(s: int) -> tuple[Array | None, ...]:
+        return tuple(of(s, c) if reach[s, c] else None for c in range(len(reach)))
+
+    return tuple(map(row, range(len(reach))))
 
 
 def next_status(status: Value, drive: Drive) -> Value:
