@@ -18,6 +18,7 @@ from ._carry import AbstractRule as AbstractRule
 from ._carry import DRTRL as DRTRL
 from ._carry import EProp as EProp
 from ._carry import NoTrace as NoTrace
+from ._carry import OSTL as OSTL
 from ._carry import OTPE as OTPE
 from ._carry import OTTT as OTTT
 from ._carry import PPProp as PPProp

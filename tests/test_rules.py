@@ -39,6 +39,7 @@ RULES = {
     "PPProp": lambda: etr.PPProp((0.7, 0.9)),
     "RTRL": etr.RTRL,
     "SnAp": lambda: etr.SnAp(1),
+    "OSTL": etr.OSTL,
     "EProp": etr.EProp,
     "EProp with a filter": lambda: etr.EProp(kappa=0.7),
     "RFLO": lambda: etr.RFLO(0.8),

@@ -24,6 +24,7 @@ from .rules import (
     EProp,
     Layouts,
     NoTrace,
+    OSTL,
     OTPE,
     OTTT,
     PPProp,

@@ -97,6 +97,8 @@ class Signal:
     """What traces by position meet: at window 0 each with the other states of its group held fixed."""
     alone: Sequence[Inexact[Array, "..."]]
     """What influences on the whole state meet: at window 0 each with all other states held fixed."""
+    by_layer: Mapping[frozenset[int], Sequence[Inexact[Array, "..."]]] = dataclasses.field(default_factory=dict)
+    """What influences on one layer meet, where that differs: each with the states of the layer held fixed."""
     by_tail: Mapping[int, Sequence[Inexact[Array, "..."]]] = dataclasses.field(default_factory=dict)
     """What traces with filters meet, where that differs: each with all states held fixed that the trace tells of."""
     on_filter: Callable[[Sequence[Inexact[Array, "..."]], int], Inexact[Array, "..."]] | None = None
@@ -127,12 +129,26 @@ class Signal:
         """One of every scalar of the state."""
         return as_scalars(self.alone)
 
+    def on_block(self, layout: BlockLayout) -> Inexact[Array, " n"]:
+        """What one influence on blocks meets: one of every scalar of the state."""
+        if layout.layer is None or layout.layer not in self.by_layer:
+            return self.on_scalars
+        return as_scalars(self.by_layer[layout.layer])
+
     @property
     def negative(self) -> "Signal":
         """Its negative, for what is taken off."""
-        parts = list(self.on_states), list(self.alone), {tail: list(gs) for tail, gs in self.by_tail.items()}
-        on_states, alone, by_tail = jax.tree.map(lambda g: -g, parts)
-        return Signal(on_states, alone, by_tail, self.on_filter)
+        return Signal(
+            _negative(self.on_states),
+            _negative(self.alone),
+            {layer: _negative(gs) for layer, gs in self.by_layer.items()},
+            {tail: _negative(gs) for tail, gs in self.by_tail.items()},
+            self.on_filter,
+        )
+
+
+def _negative(cotangents: Sequence[Inexact[Array, "..."]]) -> list[Inexact[Array, "..."]]:
+    return [-g for g in cotangents]
 
 
 def filter_signals(

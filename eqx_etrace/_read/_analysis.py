@@ -25,7 +25,7 @@ from .by_position import (
     Site,
     Tail,
 )
-from .on_blocks import find_structure, PatternTooLargeError, Structure
+from .on_blocks import find_layers, find_structure, PatternTooLargeError, Source, Structure
 from .program import union
 from .step import check_loops, Path, Step
 
@@ -94,6 +94,17 @@ class Analysis:
             return find_structure(self.step, self.body)
         except PatternTooLargeError as error:
             return error
+
+    @functools.cached_property
+    def layers(self) -> list[frozenset[int]]:
+        """For each array of the state, those of its layer: states that feed each other."""
+        return find_layers(self.structure, [group.leaves for group in self.groups], len(self.step.states))
+
+    def layer_of(self, source: Source) -> frozenset[int]:
+        """The states of the layers that a weight enters, by their positions or, if by none, in whatever way."""
+        entered = [tail.group.leaves for tail in self.tails for site in tail.sites if _is_at(site, source)]
+        leaves = frozenset().union(*entered) or self.structure.entered_by(source)
+        return frozenset().union(*(self.layers[leaf] for leaf in leaves))
 
     @functools.cached_property
     def filtered(self) -> Filtered:
@@ -170,6 +181,10 @@ def read_as_written(step: Step) -> Analysis:
         relations=tuple(_relations(step, bits, sites)),
         dropped=find_dropped(step, bits, tails),
     )
+
+
+def _is_at(site: Site, source: Source) -> bool:
+    return (site.weight, site.output) == (source.weight, source.output)
 
 
 def _relations(step: Step, bits: Mapping[int, int], sites: Sequence[Site]) -> list[ParamRelation]:

@@ -33,12 +33,16 @@ def new_state_signal(call: Call, new_state: Arrays) -> Callable[[Arrays, Arrays]
     followed = {s.group: s.followed for s in sites if s.filters}
     by_tail = {group: _pulled(call, new_state, [(list(leaves), True)]) for group, leaves in followed.items()}
     alone = _pulled(call, new_state, [(list(range(len(new_state))), True)]) if sources else by_group
+    layers = dict.fromkeys(source.layer for source in sources if source.layer is not None)
+    by_layer = {layer: _pulled(call, new_state, [(sorted(layer), True)]) for layer in layers}
 
     def signal(on_out: Arrays, on_new: Arrays) -> Signal:
         on_new = on_new if call.step.pulls_state else []
         on_states = by_group(on_out, on_new)
+        apart = {layer: pull(on_out, on_new) for layer, pull in by_layer.items()}
         together = {group: pull(on_out, on_new) for group, pull in by_tail.items()}
-        return Signal(on_states, alone(on_out, on_new) if sources else on_states, together, call.on_filter)
+        whole = alone(on_out, on_new) if sources else on_states
+        return Signal(on_states, whole, apart, together, call.on_filter)
 
     return signal
 

@@ -33,6 +33,8 @@ class BlockLayout:
     structure: Structure
     is_whole: bool
     """Is nothing dropped: do the scalars hold all that can ever be influenced?"""
+    layer: frozenset[int] | None
+    """The states that it is kept on, by number, where it is kept on those of a layer alone."""
     dtype: np.dtype
     """That of its arithmetic. What a weight that is complex, or meets complex data, influences is complex, in JAX's
     convention of cotangents: dh = Re(e dw)."""
@@ -224,12 +226,17 @@ def find_pools(rows: np.ndarray, of: np.ndarray, reached: Sequence[np.ndarray]) 
     return pools if most <= 1.2 * alone else None
 
 
-def make_block_layout(analysis: Analysis, source: Source, steps: int | None, zeros: Zeros) -> BlockLayout:
-    """The layout of the influence of one source on what it reaches in so many steps; for None, in any number."""
+def make_block_layout(
+    analysis: Analysis, source: Source, steps: int | None, zeros: Zeros, layer: frozenset[int] | None
+) -> BlockLayout:
+    """The layout of the influence of one source on what it reaches in so many steps; for None, in any number.
+
+    `layer`: the states that it is kept on; None for all.
+    """
     program, use = analysis.step.program, source.use
     head = make_head(program, source.weight, None if use is None else use.equation)
     order = source.start + head.to_rows(np.arange(source.rows).reshape(head.output)).ravel()
-    reach, everything = analysis.structure.reach(steps), analysis.structure.reach(None)
+    reach, everything = analysis.structure.reach(steps, layer), analysis.structure.reach(None)
     met = [source.weight] if use is None else [source.weight, use.data, use.output]
     nonzero = zeros.of(source.weight)
     return BlockLayout(
@@ -240,6 +247,7 @@ def make_block_layout(analysis: Analysis, source: Source, steps: int | None, zer
         nonzero=None if nonzero is None or not head.has_features else _by_row(head, nonzero),
         structure=analysis.structure,
         is_whole=int(reach.sizes[order].sum()) == int(everything.sizes[order].sum()),
+        layer=layer,
         dtype=widest(*(program.avals[v].dtype for v in (*met, *analysis.step.states))),
     )
 

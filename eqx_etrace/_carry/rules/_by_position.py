@@ -14,7 +14,8 @@ from ..._times import times
 from .._head import FactoredShare
 from .._transition import Signal, Transition, Transitions
 from ..by_position import Drive, TraceLayout, Window
-from ._rule import AbstractKeeper, AbstractRule, Followed, Share, Weight
+from ._rule import AbstractKeeper, AbstractRule, Share
+from ._weight import Followed, Weight
 
 
 class AbstractPositionRule(AbstractRule):

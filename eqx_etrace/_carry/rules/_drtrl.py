@@ -11,7 +11,7 @@ from .._status import Stored
 from ..by_position import Drive, TraceLayout, Window
 from ._by_position import AbstractPositionRule, as_dtype
 from ._full import nothing_yet, through_step, through_steps
-from ._rule import Followed, Weight
+from ._weight import Followed, Weight
 
 
 class DRTRL(AbstractPositionRule):

@@ -16,7 +16,7 @@ from ._by_position import AbstractPositionRule, as_dtype
 from ._full import nothing_yet, through_step, through_steps
 from ._pace import as_leak, kept_by_row
 from ._recursion import compose_steps
-from ._rule import Followed, Weight
+from ._weight import Followed, Weight
 
 
 class EProp(AbstractPositionRule):

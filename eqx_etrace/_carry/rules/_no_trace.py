@@ -1,7 +1,8 @@
 """No trace at all: the baseline."""
 
 from ..._read import Cut
-from ._rule import AbstractRule, Weight
+from ._rule import AbstractRule
+from ._weight import Weight
 
 
 class NoTrace(AbstractRule):

@@ -20,7 +20,7 @@ from ._full import nothing_yet, through_step, through_steps
 from ._pace import as_leak, Pace, pace_of
 from ._recursion import compose_steps, roll, Value
 from ._rflo import leaky
-from ._rule import Followed, Weight
+from ._weight import Followed, Weight
 
 
 class Instant(NamedTuple):

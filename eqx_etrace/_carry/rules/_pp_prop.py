@@ -20,7 +20,7 @@ from ..by_position import Drive, TraceLayout, Window
 from ._by_position import AbstractPositionRule, as_dtype, stored
 from ._pace import as_number, Pace, pace_of
 from ._recursion import roll, Value
-from ._rule import Followed, Weight
+from ._weight import Followed, Weight
 
 
 class FactoredTrace(NamedTuple):

@@ -16,8 +16,7 @@ import abc
 import dataclasses
 import functools
 import hashlib
-from collections.abc import Hashable, Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Hashable, Sequence
 
 import equinox as eqx
 import jax
@@ -25,12 +24,13 @@ import jax.numpy as jnp
 import jax.tree_util as jtu
 from jaxtyping import Array, Inexact, PyTree
 
-from ..._read import Analysis, Cut, Source, Tail, Zeros
+from ..._read import Cut
 from .._head import FactoredShare
 from .._status import Stored
 from .._transition import Signal, Transition, Transitions
-from ..by_position import make_filtered_layouts, make_trace_layouts, TraceLayout
-from ..on_blocks import BlockLayout, make_block_layout
+from ..by_position import TraceLayout
+from ..on_blocks import BlockLayout
+from ._weight import Weight
 
 Share = Inexact[Array, "..."] | FactoredShare
 """What a keeper adds to the gradient of its effective weight, multiplied out or as factors."""
@@ -42,7 +42,7 @@ class AbstractKeeper(abc.ABC):
 
     rule: "AbstractRule"
     """The rule that keeps it."""
-    weight: "Weight"
+    weight: Weight
     layout: TraceLayout | BlockLayout
     """Where the weight enters the step. What a step does there is what it asks of a `Transition`."""
 
@@ -147,138 +147,6 @@ class AbstractKeeper(abc.ABC):
         value = self._like
         arrays = jtu.tree_leaves(value.e if isinstance(value, Stored) else value)
         return [tuple(array.shape) for array in arrays if jnp.issubdtype(array.dtype, jnp.inexact)]
-
-
-class Layouts:
-    """Where the effective weights of a step can be kept: found once, whatever rules are asked."""
-
-    def __init__(self, analysis: Analysis):
-        self.analysis = analysis
-        self._blocks: dict[tuple[Source, int | None], BlockLayout] = {}
-
-    @functools.cached_property
-    def by_position(self) -> tuple[TraceLayout, ...]:
-        """One for every site, in data-flow order."""
-        return make_trace_layouts(self.analysis)
-
-    @functools.cached_property
-    def _zeros(self) -> Zeros:
-        return Zeros(self.analysis.step.program)
-
-    @functools.cached_property
-    def sites(self) -> Mapping[int, list[TraceLayout]]:
-        """The same, by weight."""
-        return _by_weight(self.by_position)
-
-    @functools.cached_property
-    def _sources(self) -> Mapping[int, list[Source]]:
-        return _by_weight(self.analysis.structure.sources)
-
-    @functools.cached_property
-    def filtered(self) -> Mapping[int, list[TraceLayout]]:
-        """The same with the filters of their groups, by weight; groups without filters are as they are."""
-        found, analysis = make_filtered_layouts(self.analysis), self.analysis
-        if not found:
-            return self.sites
-        held = {n for tail in analysis.filtered.tails for n in tail.group.leaves}
-        as_it_was = [site for site in self.by_position if held.isdisjoint(site.leaves)]
-        return _by_weight(sorted([*as_it_was, *found], key=lambda layout: layout.number))
-
-    def on_blocks(self, weight: int, steps: int | None) -> tuple[BlockLayout, ...]:
-        """One for every source of a weight, on what it reaches in so many steps; for None, in any number."""
-        sources = self._sources.get(weight, [])
-        for source in sources:
-            if (source, steps) not in self._blocks:
-                self._blocks[source, steps] = make_block_layout(self.analysis, source, steps, self._zeros)
-        return tuple(self._blocks[source, steps] for source in sources)
-
-
-def _by_weight(places: Iterable[Any]) -> dict[int, list[Any]]:
-    parted: dict[int, list[Any]] = {}
-    for place in places:
-        parted.setdefault(place.weight, []).append(place)
-    return parted
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Weight:
-    """One effective weight, as a rule sees it: where it enters the step, and what no trace follows."""
-
-    variable: int
-    """Which variable of the step it is."""
-    sites: tuple[TraceLayout, ...]
-    """The layout of a trace for every hidden group that it enters, as far as the rule was chosen for it there."""
-    layouts: Layouts
-
-    @property
-    def analysis(self) -> Analysis:
-        """All that is known about the step from its structure."""
-        return self.layouts.analysis
-
-    def blocks(self, steps: int | None) -> tuple[BlockLayout, ...]:
-        """The layouts of its influence on all that it reaches in so many steps; for None, in any number."""
-        return self.layouts.on_blocks(self.variable, steps)
-
-    @functools.cached_property
-    def parameters(self) -> tuple[int, ...]:
-        """The numbers of the parameters behind it."""
-        bits, count = self.analysis.bits.get(self.variable, 0), len(self.analysis.step.parameters)
-        return tuple(p for p in range(count) if bits >> p & 1)
-
-    @functools.cached_property
-    def names(self) -> tuple[str, ...]:
-        """Those of the parameters behind it."""
-        paths = self.analysis.step.model.inexact_paths
-        return tuple(shown(paths[p]) for p in self.parameters)
-
-    @property
-    def by_position(self) -> "Followed":
-        """The part of the Jacobian that stays in its position."""
-        return Followed(self, self.sites, self.analysis.dropped, self.analysis.tails)
-
-    @property
-    def filtered(self) -> "Followed":
-        """That, and what others make of it by fixed linear maps. Of a weight that several rules share, that alone."""
-        if len(self.sites) < len(self.layouts.sites.get(self.variable, [])):
-            return self.by_position
-        analysis, sites = self.analysis, tuple(self.layouts.filtered.get(self.variable, []))
-        return Followed(self, sites, analysis.dropped_but_for_filters, analysis.filtered.every)
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Followed:
-    """The part of the Jacobian that traces by position follow."""
-
-    weight: Weight
-    sites: tuple[TraceLayout, ...]
-    """Where the weight enters it."""
-    cuts: Sequence[Sequence[Cut]]
-    """By parameter, the credit that is dropped."""
-    tails: Sequence[Tail]
-
-    def dropped(self, parameter: int) -> Sequence[Cut]:
-        """The credit of one parameter that is dropped."""
-        return self.cuts[parameter]
-
-    @property
-    def is_exact(self) -> bool:
-        """Does it hold all credit that matters?"""
-        return not any(map(self.dropped, self.weight.parameters))
-
-    @property
-    def is_whole(self) -> bool:
-        """Does it hold all that the weight does to any new state, whether the state matters or not?"""
-        analysis = self.weight.analysis
-        credit = analysis.bits[self.weight.variable]
-        for site in self.sites:
-            credit |= analysis.step.state_bits(site.followed)
-        cuts = [cut for tail in self.tails for cut in tail.cuts]
-        return not any(analysis.bits.get(cut.operand, 0) & credit for cut in cuts)
-
-
-def shown(path: Sequence[Any], whole: str = "the model") -> str:
-    """A path as brainscale prints it; a pytree that is one array has none."""
-    return str(path) if path else f"<{whole}>"
 
 
 class AbstractRule(eqx.Module):

@@ -1,3 +1,4 @@
+from ._layers import find_layers
 from ._pattern import PatternTooLargeError
 from ._reach import Reach
 from ._sparse import Matrix

@@ -91,19 +91,40 @@ class Structure:
         return (self._family.members @ self._reads[:, : self.size].T.tocsr()).tocsr()
 
     @functools.cached_property
-    def _reached(self) -> dict[int | None, Reach]:
+    def _reached(self) -> dict[tuple[int | None, frozenset[int] | None], Reach]:
         return {}
 
-    def reach(self, steps: int | None) -> Reach:
-        """R_steps of every row of every source; R_inf for None."""
-        if steps not in self._reached:
-            first = self._reads[:, self.size :].T.tocsr()
-            self._reached[steps] = (
-                closure(first, self._onward, self._family)
-                if steps is None
-                else Reach(within_steps(first, self._onward, steps, self._family), self._family)
-            )
-        return self._reached[steps]
+    def reach(self, steps: int | None, within: frozenset[int] | None = None) -> Reach:
+        """R_steps of every row of every source; R_inf for None. `within`: as far as these states go, by number."""
+        if (steps, within) not in self._reached:
+            self._reached[steps, within] = self._find_reach(steps, within)
+        return self._reached[steps, within]
+
+    def _find_reach(self, steps: int | None, within: frozenset[int] | None) -> Reach:
+        first, onward, family = self._reads[:, self.size :].T.tocsr(), self._onward, self._family
+        if within is not None:
+            inside = sp.diags_array(np.isin(self.leaf, list(within)).astype(np.int8), dtype=np.int8).tocsr()
+            family = Family(_nonzero(family.members @ inside))
+            onward = _nonzero(family.members @ self._reads[:, : self.size].T.tocsr())
+        if steps is None:
+            return closure(first, onward, family)
+        return Reach(within_steps(first, onward, steps, family), family)
+
+    def fed_by_leaf(self, count: int) -> np.ndarray:
+        """[new, old]: on which of so many old arrays of the state each new one can depend."""
+        of = one_of(self.leaf, count)
+        return ((self._family.members @ of).T @ (self._reads[:, : self.size] @ of)).toarray() != 0
+
+    def entered_by(self, source: Source) -> frozenset[int]:
+        """The arrays of the state that a source can change in one step."""
+        rows = np.arange(source.start, source.start + source.rows)
+        return self.reach(1).leaves(rows, self.leaf)
+
+
+def _nonzero(matrix: Matrix) -> Matrix:
+    matrix = matrix.tocsr()
+    matrix.eliminate_zeros()
+    return matrix.astype(bool)
 
 
 def find_structure(step: Step, body: Body) -> Structure:
