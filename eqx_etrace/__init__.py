@@ -17,7 +17,9 @@ from ._carry import AbstractPositionRule as AbstractPositionRule
 from ._carry import AbstractRule as AbstractRule
 from ._carry import DRTRL as DRTRL
 from ._carry import EProp as EProp
+from ._carry import KFRTRL as KFRTRL
 from ._carry import NoTrace as NoTrace
+from ._carry import OK as OK
 from ._carry import OSTL as OSTL
 from ._carry import OTPE as OTPE
 from ._carry import OTTT as OTTT
@@ -25,6 +27,7 @@ from ._carry import PPProp as PPProp
 from ._carry import RFLO as RFLO
 from ._carry import RTRL as RTRL
 from ._carry import SnAp as SnAp
+from ._carry import UORO as UORO
 from ._grad import etrace_grad as etrace_grad
 from ._grad import etrace_value_and_grad as etrace_value_and_grad
 from ._grad import ETraceGrad as ETraceGrad

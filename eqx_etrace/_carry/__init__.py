@@ -8,6 +8,8 @@ from .on_blocks import (
     BlockLayout,
     is_spoiled,
     make_span,
+    Passes,
+    ProductLayout,
     PullNew,
     Span,
     window_drives,
@@ -22,8 +24,10 @@ from .rules import (
     check_limits,
     DRTRL,
     EProp,
+    KFRTRL,
     Layouts,
     NoTrace,
+    OK,
     OSTL,
     OTPE,
     OTTT,
@@ -34,6 +38,7 @@ from .rules import (
     shown,
     SnAp,
     TraceTooLargeError,
+    UORO,
     Weight,
 )
 from .xla import after, for_each, rarely, written_out

@@ -15,10 +15,10 @@ from jaxtyping import Array, Bool, Inexact
 
 from .._read import Analysis, pick
 from .by_position import carry_back, compose, Drive, Jacobians, OfTail, TraceLayout, When, Window
-from .on_blocks import as_scalars, BlockDrive, BlockLayout
+from .on_blocks import as_scalars, BlockDrive, BlockLayout, Passes, ProductLayout
 from .xla import after
 
-Place = TraceLayout | BlockLayout
+Place = TraceLayout | BlockLayout | ProductLayout
 """Where an effective weight enters the step: a site, or a source."""
 
 
@@ -28,6 +28,14 @@ class Transition(eqx.Module):
     by_position: Jacobians
     on_blocks: dict[int, BlockDrive]
     """By the number of a source."""
+    by_passes: Passes | None = eqx.field(static=True, default=None)
+    """One vector through the step, where a keeper asks for that."""
+
+    @property
+    def passes(self) -> Passes:
+        """What takes one vector through the step."""
+        assert self.by_passes is not None, "a step that no keeper of a product was told of"
+        return self.by_passes
 
     def drive(self, layout: TraceLayout) -> Drive:
         """What it does to one trace by position."""
@@ -42,7 +50,7 @@ class Transition(eqx.Module):
         jacobians = {number: drive.jacobian for number, drive in self.on_blocks.items()}
         decay, jacobians = after(first, (self.by_position.decay, jacobians))
         blocks = {n: BlockDrive(jacobians[n], drive.response, drive.x) for n, drive in self.on_blocks.items()}
-        return Transition(Jacobians(decay, self.by_position.response, self.by_position.x), blocks)
+        return Transition(Jacobians(decay, self.by_position.response, self.by_position.x), blocks, self.by_passes)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -8,7 +8,6 @@ from typing import Any
 from .._carry import (
     AbstractKeeper,
     AbstractRule,
-    BlockLayout,
     check_limits,
     Layouts,
     shown,
@@ -64,7 +63,7 @@ class Assignment:
     def keepers(self) -> tuple[AbstractKeeper, ...]:
         """All of them in data-flow order: by site, then by source."""
         every = [keeper for part in self.parts for keeper in part.keepers]
-        return tuple(sorted(every, key=lambda k: (isinstance(k.layout, BlockLayout), k.layout.number)))
+        return tuple(sorted(every, key=lambda k: (not isinstance(k.layout, TraceLayout), k.layout.number)))
 
     @property
     def titles_of_nothing(self) -> list[str]:
@@ -153,7 +152,7 @@ def _check_shared_weights(assignment: Assignment) -> None:
 
 
 def _is_on_blocks(part: Part) -> bool:
-    return any(isinstance(keeper.layout, BlockLayout) for keeper in part.keepers)
+    return not all(isinstance(keeper.layout, TraceLayout) for keeper in part.keepers)
 
 
 def _by_site(analysis: Analysis, choose: Callable[[ParamRelation], AbstractRule]) -> list[AbstractRule]:

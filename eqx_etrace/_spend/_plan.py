@@ -15,6 +15,7 @@ from .._carry import (
     check_limits,
     Layouts,
     make_span,
+    ProductLayout,
     Span,
     taps_of,
     TraceLayout,
@@ -92,11 +93,13 @@ class Plan:
         return is_same(trace.closed_over, self.closed_over, self._watched)
 
 
-def places(keepers: Sequence[AbstractKeeper]) -> tuple[tuple[TraceLayout, ...], tuple[BlockLayout, ...]]:
-    """What keepers ask of a step: sites by position, and sources on blocks."""
+def places(
+    keepers: Sequence[AbstractKeeper],
+) -> tuple[tuple[TraceLayout, ...], tuple[BlockLayout | ProductLayout, ...]]:
+    """What keepers ask of a step: sites by position, and sources on the whole state."""
     layouts = [keeper.layout for keeper in keepers]
     sites = tuple(layout for layout in layouts if isinstance(layout, TraceLayout))
-    return sites, tuple(layout for layout in layouts if isinstance(layout, BlockLayout))
+    return sites, tuple(layout for layout in layouts if not isinstance(layout, TraceLayout))
 
 
 def make_plan(

@@ -5,7 +5,17 @@ from typing import Any
 
 import jax
 
-from .._carry import AbstractKeeper, block_drives, for_each, linearise, PullNew, Transition, Transitions
+from .._carry import (
+    AbstractKeeper,
+    block_drives,
+    BlockLayout,
+    for_each,
+    linearise,
+    Passes,
+    PullNew,
+    Transition,
+    Transitions,
+)
 from ._call import Arrays, Call, Carry, Inputs
 from ._etrace import check_kept
 from ._evaluate import pull_from_new_state
@@ -24,7 +34,9 @@ def transition_of(call: Call, keepers: Sequence[AbstractKeeper], pull_new: PullN
         # What no Jacobian follows must not enter it: the step is run again, its derivatives stopped there.
         _, pull_new, _ = pull_from_new_state(call, plan.unfollowed)
     by_position = linearise(plan.analysis, sites, {**call.fixed, **values})
-    return Transition(by_position, block_drives(plan.analysis, sources, pull_new, values))
+    blocks = [source for source in sources if isinstance(source, BlockLayout)]
+    passes = Passes(plan.analysis, pull_new, values) if len(blocks) < len(sources) else None
+    return Transition(by_position, block_drives(plan.analysis, blocks, pull_new, values), passes)
 
 
 def transitions_of(call: Call, taps: Arrays) -> Transitions:

@@ -48,16 +48,16 @@ def _where_kept(layout: BlockLayout, e: Inexact[Array, "g r q ..."]) -> Inexact[
 
 def contract_influence(layout: BlockLayout, value: Any, signal: Inexact[Array, " n"]) -> Inexact[Array, "..."]:
     """The cotangent of the effective weight, from one of every scalar of the state."""
-    head, on_slots = layout.head, _on_slots(layout, signal).astype(layout.dtype)[:, None]
+    head, on_block = layout.head, on_slots(layout, signal).astype(layout.dtype)[:, None]
     if isinstance(value, Stored):
-        per_row = contract_blocks(met(on_slots[:, 0], value.status), value.e)
+        per_row = contract_blocks(met(on_block[:, 0], value.status), value.e)
     else:
-        per_row = apply_blocks(on_slots, value)[:, 0]
+        per_row = apply_blocks(on_block, value)[:, 0]
     if not head.has_features:
-        return head.to_weight(_in_order(layout, per_row).reshape(head.shape))
+        return head.to_weight(in_order(layout, per_row).reshape(head.shape))
     b, m, n, k = head.shape
     if layout.columns is None:
-        return head.to_weight(_in_order(layout, per_row).reshape(b, m, n, k).sum(1))
+        return head.to_weight(in_order(layout, per_row).reshape(b, m, n, k).sum(1))
     at = ((layout.lanes // m) * n + np.maximum(layout.rows, 0) % n)[..., None] * k + np.maximum(layout.columns, 0)
     kept = jnp.where((layout.rows >= 0)[..., None] & (layout.columns >= 0), per_row, 0)
     return head.to_weight(jnp.zeros(b * n * k, layout.dtype).at[at.ravel()].add(kept.ravel()).reshape(b, n, k))
@@ -67,16 +67,16 @@ def entered_rows(
     layout: BlockLayout, response: Inexact[Array, "g r q"], signal: Inexact[Array, " n"]
 ) -> Inexact[Array, "..."]:
     """g_h . dh/dy: the cotangent of the head's output by what one step put in, in the rows of the head."""
-    on_slots = _on_slots(layout, signal).astype(response.dtype)[:, None]
-    by_row = _in_order(layout, apply_blocks(on_slots, response)[:, 0])
+    on_block = on_slots(layout, signal).astype(response.dtype)[:, None]
+    by_row = in_order(layout, apply_blocks(on_block, response)[:, 0])
     return by_row.reshape(layout.head.shape[:-1] if layout.head.has_features else layout.head.shape)
 
 
-def _on_slots(layout: BlockLayout, signal: Inexact[Array, " n"]) -> Inexact[Array, "g r"]:
+def on_slots(layout: BlockLayout, signal: Inexact[Array, " n"]) -> Inexact[Array, "g r"]:
     return where_kept(layout.slots >= 0, take(signal, np.maximum(layout.slots, 0)))
 
 
-def _in_order(layout: BlockLayout, values: Inexact[Array, "g q ..."]) -> Inexact[Array, "rows ..."]:
+def in_order(layout: BlockLayout, values: Inexact[Array, "g q ..."]) -> Inexact[Array, "rows ..."]:
     """From groups to rows in order; zero for rows that influence nothing."""
     where = np.full(layout.source.rows, -1)
     flat = layout.rows.ravel()

@@ -54,5 +54,6 @@ def _by_rule(keepers: Sequence[BlockKeeper]) -> list[list[BlockKeeper]]:
 
 def _with_limit(rule: AbstractBlockRule, limit: int) -> str:
     """How to raise it, of a rule of this package."""
-    steps, is_ours = "" if rule.steps is None else f"{rule.steps}, ", type(rule).__module__.startswith(__package__)
+    steps = "" if rule.steps is None else f"{rule.steps}, "
+    is_ours = type(rule).__module__.startswith(__name__.rpartition(".")[0])
     return f" (`{type(rule).__name__}({steps}limit={limit})`)" if is_ours else ""

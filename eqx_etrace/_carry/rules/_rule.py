@@ -29,7 +29,7 @@ from .._head import FactoredShare
 from .._status import Stored
 from .._transition import Signal, Transition, Transitions
 from ..by_position import TraceLayout
-from ..on_blocks import BlockLayout
+from ..on_blocks import BlockLayout, ProductLayout
 from ._weight import Weight
 
 Share = Inexact[Array, "..."] | FactoredShare
@@ -43,7 +43,7 @@ class AbstractKeeper(abc.ABC):
     rule: "AbstractRule"
     """The rule that keeps it."""
     weight: Weight
-    layout: TraceLayout | BlockLayout
+    layout: TraceLayout | BlockLayout | ProductLayout
     """Where the weight enters the step. What a step does there is what it asks of a `Transition`."""
 
     @abc.abstractmethod

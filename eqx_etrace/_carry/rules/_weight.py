@@ -7,7 +7,7 @@ from typing import Any
 
 from ..._read import Analysis, Cut, Source, Tail, Zeros
 from ..by_position import make_filtered_layouts, make_trace_layouts, TraceLayout
-from ..on_blocks import BlockLayout, make_block_layout
+from ..on_blocks import BlockLayout, make_block_layout, make_product_layout, ProductLayout
 
 
 class Layouts:
@@ -15,6 +15,7 @@ class Layouts:
 
     def __init__(self, analysis: Analysis):
         self.analysis = analysis
+        self._products: dict[Source, ProductLayout] = {}
         self._blocks: dict[tuple[Source, int | None, bool], BlockLayout] = {}
 
     @functools.cached_property
@@ -57,6 +58,14 @@ class Layouts:
                 self._blocks[source, steps, in_layer] = make_block_layout(analysis, source, steps, self._zeros, layer)
         return tuple(self._blocks[source, steps, in_layer] for source in sources)
 
+    def products(self, weight: int) -> tuple[ProductLayout, ...]:
+        """One for every source of a weight."""
+        sources = self._sources.get(weight, [])
+        for source in sources:
+            if source not in self._products:
+                self._products[source] = make_product_layout(self.analysis, source)
+        return tuple(self._products[source] for source in sources)
+
 
 def _by_weight(places: Iterable[Any]) -> dict[int, list[Any]]:
     parted: dict[int, list[Any]] = {}
@@ -83,6 +92,11 @@ class Weight:
     def blocks(self, steps: int | None) -> tuple[BlockLayout, ...]:
         """The layouts of its influence on all that it reaches in so many steps; for None, in any number."""
         return self.layouts.on_blocks(self.variable, steps)
+
+    @property
+    def products(self) -> tuple[ProductLayout, ...]:
+        """Those of its influence as a product."""
+        return self.layouts.products(self.variable)
 
     @property
     def by_layer(self) -> tuple[BlockLayout, ...]:

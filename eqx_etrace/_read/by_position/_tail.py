@@ -28,6 +28,8 @@ class Cut:
     """Does credit go on, though not exactly?"""
     why: str = ""
     """Why no filter carries the credit on, and how else the operation could be written."""
+    is_random: bool = False
+    """Does credit go on in the mean?"""
     edge: Edge | None = dataclasses.field(default=None, repr=False, compare=False)
     """Which edge it is."""
 

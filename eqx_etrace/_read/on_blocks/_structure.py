@@ -110,6 +110,11 @@ class Structure:
             return closure(first, onward, family)
         return Reach(within_steps(first, onward, steps, family), family)
 
+    @property
+    def links(self) -> tuple[Matrix, Matrix]:
+        """[sets, scalars of the new state] and [sets, columns]: each scalar of a set can depend on all its columns."""
+        return self._family.members, self._reads
+
     def fed_by_leaf(self, count: int) -> np.ndarray:
         """[new, old]: on which of so many old arrays of the state each new one can depend."""
         of = one_of(self.leaf, count)
