@@ -1,9 +1,11 @@
 """Double precision, strict dtype promotion, and one fixed key per test."""
 
+import collections
 import gc
 import importlib.metadata
 import os
 import pathlib
+import sys
 import zlib
 
 # What is compiled here runs for microseconds: do not let XLA spend seconds on making it fast.
@@ -49,9 +51,19 @@ def promotion(request):
         yield
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """The tests of a case run in one process, which makes its graph and what it is compared with once."""
+    """The tests of a case run in one process, which makes its graph and what it is compared with once.
+
+    Of a table that is a sweep, a part is run by the plain command, and another part by the second interpreter.
+    """
+    rows, part = collections.Counter(), sys.version_info.minor % 2
     for item in items:
+        sweep = item.get_closest_marker("sweep")
+        if sweep is not None:
+            rows[item.function] += 1
+            if (rows[item.function] + part) % sweep.args[0] != 1 % sweep.args[0]:
+                item.add_marker(pytest.mark.slow)
         name = getattr(item, "callspec", None) and item.callspec.params.get("name")
         if isinstance(name, str) and name in CASES:
             item.add_marker(pytest.mark.xdist_group(name))

@@ -79,6 +79,7 @@ MORE = [
 ]
 
 
+@pytest.mark.sweep(3)
 @pytest.mark.parametrize("window", [0, 1, 3])
 @pytest.mark.parametrize("name", [*NAMES, *(pytest.param(name, marks=pytest.mark.slow) for name in MORE)])
 def test_chunks_change_no_number(name, window, short):
@@ -139,6 +140,7 @@ MIXED = {
 }
 
 
+@pytest.mark.sweep(3)
 @pytest.mark.parametrize("window", [0, 1, 2])
 @pytest.mark.parametrize("names", MIXED)
 def test_beside_traces_of_other_rules(names, window, short):

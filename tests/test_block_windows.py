@@ -99,6 +99,7 @@ def one_by_one(online, model, state, trace, *inputs):
     return total, state, trace
 
 
+@pytest.mark.sweep(3)
 @pytest.mark.parametrize("window", [0, 1, 40])
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)
 def test_a_chunk_of_steps_is_bptt_and_leaves_the_trace_of_single_steps(case, window):

@@ -142,6 +142,7 @@ CASES = {
 """Step: (model, state, inputs, how many numbers a trace needs)."""
 
 
+@pytest.mark.sweep(3)
 @pytest.mark.parametrize(("step", "rule"), runs(CASES))
 def test_exact_at_the_size_of_need(step, rule):
     check_exact(step, rule, *CASES[step])
@@ -190,6 +191,7 @@ APPROXIMATE = {
 }
 
 
+@pytest.mark.sweep(3)
 @pytest.mark.parametrize("rule", [etr.DRTRL(), etr.RTRL()], ids=["DRTRL", "RTRL"])
 @pytest.mark.parametrize("step", APPROXIMATE, ids=lambda step: step.__name__)
 def test_what_is_called_exact_is_that_of_bptt(step, rule):

@@ -110,6 +110,7 @@ CASES = {
 """Step: (model, state, inputs, how many numbers a trace needs)."""
 
 
+@pytest.mark.sweep(3)
 @pytest.mark.parametrize(("step", "rule"), runs(CASES))
 def test_exact_at_the_size_of_need(step, rule):
     check_exact(step, rule, *CASES[step])

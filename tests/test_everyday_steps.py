@@ -278,6 +278,7 @@ CASES = {
 }
 
 
+@pytest.mark.sweep(3)
 @pytest.mark.parametrize("rule", [etr.DRTRL(), etr.RTRL()], ids=["DRTRL", "RTRL"])
 @pytest.mark.parametrize("step", CASES, ids=lambda step: step.__name__)
 def test_exact_at_the_size_of_need(step, rule):
@@ -342,6 +343,7 @@ def rows_of_all(m, h, x):
 APPROXIMATE = [partly_at_an_index, recurrent, index_of_the_input, two_indices, read_back_at_another_index, rows_of_all]
 
 
+@pytest.mark.sweep(3)
 @pytest.mark.parametrize("step", APPROXIMATE, ids=lambda step: step.__name__)
 @pytest.mark.parametrize("rule", [etr.DRTRL(), etr.RTRL()], ids=["DRTRL", "RTRL"])
 def test_what_is_called_exact_is_that_of_bptt(step, rule):

@@ -32,6 +32,7 @@ def exact_by_path(name):
     return {row.path: row.exact for row in graph_of(name).report(RULE).rows}
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize("name", table())
 def test_gradient(name):
     """One window of all T steps is BPTT for every parameter; shorter ones for those that the report calls exact."""

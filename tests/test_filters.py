@@ -32,6 +32,7 @@ import eqx_etrace as etr
 SAMPLE = {leaky, two_states_of_a_readout, filter_behind_a_filter, leak_of_every_output}
 
 
+@pytest.mark.sweep(3)
 @pytest.mark.parametrize(
     "step",
     [pytest.param(step, marks=() if step in SAMPLE else pytest.mark.outside_sample) for step in CASES],

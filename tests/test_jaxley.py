@@ -78,6 +78,7 @@ CASES = {
 }
 
 
+@pytest.mark.sweep(5)
 @pytest.mark.parametrize("name", CASES)
 def test_one_step_of_a_neuron(name):
     channel, parents, solvers = CASES[name]
@@ -87,12 +88,14 @@ def test_one_step_of_a_neuron(name):
     assert_close(found, wanted)
 
 
+@pytest.mark.outside_sample
 def test_compartments_of_one_neuron_are_states_of_one_unit():
     found, wanted, is_exact = gradients(etr.DRTRL(), "Leak", TREE, solver="fwd_euler")
     assert is_exact
     assert_close(found, wanted)
 
 
+@pytest.mark.outside_sample
 def test_compartments_act_on_one_another():
     """Otherwise the tests above would hold for a rule that drops what passes between compartments."""
     found, wanted, is_exact = gradients(etr.SnAp(1), "Leak", TREE, solver="fwd_euler")

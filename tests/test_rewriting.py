@@ -234,6 +234,7 @@ EVERY_SECOND = [
 ]
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize("form", EVERY_SECOND)
 def test_what_a_report_says_to_write_instead_is_exact(form):
     xs = normal(T, *form.x, seed=2)

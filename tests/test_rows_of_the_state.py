@@ -94,6 +94,7 @@ CASES = {
 """Step: (model, state, inputs, how many numbers a trace needs: one for each weight and position that it enters)."""
 
 
+@pytest.mark.sweep(3)
 @pytest.mark.parametrize(("step", "rule"), runs(CASES))
 def test_exact_at_the_size_of_need(step, rule):
     check_exact(step, rule, *CASES[step])
@@ -125,6 +126,7 @@ def back_through_the_state(m, s, x):
     return loss(s), s
 
 
+@pytest.mark.sweep(3)
 @pytest.mark.parametrize("rule", [etr.DRTRL(), etr.RTRL()], ids=["DRTRL", "RTRL"])
 @pytest.mark.parametrize("step", [delta_rule, normalised_over_units, back_through_the_state], ids=lambda s: s.__name__)
 def test_what_is_called_exact_is_that_of_bptt(step, rule):

@@ -27,6 +27,7 @@ def traces(name, rule):
     return [dataclasses.replace(row, rule="") for row in graph_of(name).report(rule).rows]
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize("name", table())
 def test_rtrl_is_bptt(name):
     check_rtrl(name, (1, 3) if name in SAMPLE - NONLINEAR else (1,))
@@ -52,6 +53,7 @@ def check_rtrl(name, windows):
                 assert name in NONLINEAR and error > 1e-6, (path, window, error)
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize(
     "name", table([n for n in NAMES if n in SAMPLE or CASES[n].builder.__module__ == "cases.recurrent"])
 )

@@ -45,6 +45,9 @@ RULES = {
     "RFLO": lambda: etr.RFLO(0.8),
     "OTTT": lambda: etr.OTTT(0.7),
     "OTPE": lambda: etr.OTPE(0.7),
+    "UORO": lambda: etr.UORO(jax.random.key(0)),
+    "KFRTRL": lambda: etr.KFRTRL(jax.random.key(0)),
+    "OK": lambda: etr.OK(3, jax.random.key(0)),
     "RFLO outside": lambda: written_outside()["RFLO"](0.8),
     "SmallOnly": lambda: written_outside()["SmallOnly"](10),
 }

@@ -140,6 +140,7 @@ NONLINEAR = {
 }
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize("name", NONLINEAR)
 def test_a_nonlinear_solve(name, key):
     ox = pytest.importorskip("optimistix")
@@ -195,6 +196,7 @@ DIFFERENTIAL = {
 }
 
 
+@pytest.mark.sweep(3)
 @pytest.mark.parametrize("name", DIFFERENTIAL)
 def test_a_differential_equation(name, key):
     assert_exact(DIFFERENTIAL[name](pytest.importorskip("diffrax")), key)

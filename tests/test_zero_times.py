@@ -116,6 +116,7 @@ def dense(m, h, x, done):
     return jnp.sum(h**2), h
 
 
+@pytest.mark.sweep(3)
 @pytest.mark.parametrize("rule", RULES, ids=str)
 @pytest.mark.parametrize("step", [diagonal, dense])
 @pytest.mark.parametrize("window", [1, 2])
@@ -135,6 +136,7 @@ def test_a_reset_clears_what_was_not_a_number(step, rule, window):
     assert eqx.tree_equal(found, wanted, rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.sweep(3)
 @pytest.mark.parametrize("rule", [etr.DRTRL(), etr.RTRL(), etr.SnAp(2)], ids=str)
 @pytest.mark.parametrize("n", [2, 12])
 @pytest.mark.parametrize("window", [1, 2])
@@ -195,6 +197,7 @@ def held(m, h, x, live):
 LIVE = jnp.array([1, 1, 1, 0, 0, 0, 1, 1, 1], bool)
 
 
+@pytest.mark.sweep(3)
 @pytest.mark.parametrize("rule", RULES, ids=str)
 @pytest.mark.parametrize("window", [0, 1, 2, 4])
 def test_held_steps_do_nothing(rule, window):

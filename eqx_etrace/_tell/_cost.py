@@ -5,7 +5,7 @@ import itertools
 from collections.abc import Hashable, Sequence
 from typing import NamedTuple
 
-from .._carry import AbstractKeeper, AbstractRule, Layouts
+from .._carry import AbstractKeeper, AbstractRule, Layouts, ProductLayout
 from .._read import Analysis, Cut, Path
 from .._spend import assign, Assignment, Part, places
 
@@ -21,6 +21,8 @@ class Row:
     """Is the parameter's gradient equal to BPTT, in exact arithmetic and at any window from 1?"""
     exact_at_window_0: bool
     """And at window 0, where the learning signal is the derivative by the new states that its traces are of?"""
+    missed_at_window_0: bool
+    """Does the output take credit past these new states, so that window 0 misses it?"""
     zero: str | None
     """Why its gradient is zero whatever the numbers, and so that of BPTT, too; None if it is not."""
     dropped: tuple[Cut, ...]
@@ -34,6 +36,11 @@ class Row:
     """Multiply-adds of one step on its trace, by which it advances and is contracted; counted where the memory is. Of a
     call per step: `scan` takes whole influences through many steps at once, for less."""
     rule: str
+
+    @property
+    def unbiased(self) -> bool:
+        """Is the gradient that of BPTT in the mean over the rule's random key, though not exactly?"""
+        return not self.exact and all(cut.is_random for cut in self.dropped)
 
 
 class Ledger:
@@ -88,10 +95,12 @@ class Account:
         groups = sorted(set(sites).union(*(keeper.groups for keeper in keepers)))
         dropped = self._dropped(p, weights)
         exact = not dropped, not dropped and not any(keeper.is_missed_at_window_0 for keeper in keepers)
-        return [self._row(p, group, parts, exact, dropped) for group in groups or [None]]
+        past = {leaf for keeper in keepers for leaf in keeper.layout.followed if self.analysis.past_new >> leaf & 1}
+        is_missed = bool(past) if dropped else not exact[1]
+        return [self._row(p, group, parts, (*exact, is_missed), dropped) for group in groups or [None]]
 
     def _row(
-        self, p: int, group: int | None, parts: Sequence[Part], exact: tuple[bool, bool], dropped: tuple[Cut, ...]
+        self, p: int, group: int | None, parts: Sequence[Part], exact: tuple[bool, bool, bool], dropped: tuple[Cut, ...]
     ) -> Row:
         """In one group."""
         here = [keeper for part in parts for keeper in part.keepers if group in keeper.groups]
@@ -102,6 +111,7 @@ class Account:
             group=group,
             exact=exact[0],
             exact_at_window_0=exact[1],
+            missed_at_window_0=exact[2],
             zero=self.analysis.zero[p],
             dropped=dropped,
             trace_shape=tuple(itertools.chain.from_iterable(map(self.ledger.shapes, here))),
@@ -181,8 +191,9 @@ def all_rows(assignment: Assignment, ledger: Ledger) -> tuple[Row, ...]:
 
 
 def passes_of(assignment: Assignment) -> int:
-    """Reverse passes: one per colour for influences, one per state of every group with traces."""
+    """Passes: one per colour for influences, one per state of every group with traces, two for every product."""
     analysis, (sites, sources) = assignment.analysis, places(assignment.keepers)
-    colours = 1 + int(analysis.structure.colours.max(initial=-1)) if sources else 0
+    products = [source for source in sources if isinstance(source, ProductLayout)]
+    colours = 1 + int(analysis.structure.colours.max(initial=-1)) if len(sources) > len(products) else 0
     tails = map(analysis.tail, sorted({site.group for site in sites}))
-    return colours + sum(len(tail.group.leaves) + len(tail.read) for tail in tails)
+    return colours + 2 * len(products) + sum(len(tail.group.leaves) + len(tail.read) for tail in tails)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from .._carry import AbstractRule, DRTRL, NoTrace, PPProp, RTRL, shown, SnAp
-from .._read import Path, PatternTooLargeError, UNUSED
+from .._read import Cut, Path, PatternTooLargeError, UNUSED
 from .._spend import assign, RuleOrChoice
 from ._cost import all_rows, Cost, cost_of, Ledger, passes_of, Row
 
@@ -23,7 +23,8 @@ class Report:
 
     `rows` has one row per parameter and hidden group in which it has a trace, or one without a group. `exact`: the
     gradient is that of BPTT, at any window from 1 on, and at 0 where no line below the table says otherwise.
-    `approximate`: credit beyond the window is dropped, as listed below the table. `window only`: there is no trace.
+    `approximate`: credit beyond the window is dropped, as listed below the table. `unbiased`: it is an estimate, whose
+    mean over random keys is exact. `window only`: there is no trace.
     `zero`: nothing leads from the parameter to the output, so that BPTT, too, has zero; a line below says why. A trace
     that serves several parameters is counted once, and `shared` by the others.
 
@@ -95,9 +96,7 @@ class Report:
         return [*lines, *(f"   {_named(paths)}: {why}" for why, paths in served.items())]
 
     def _window_0_lines(self) -> list[str]:
-        missed = dict.fromkeys(
-            row.path for row in self.rows if row.exact and not row.exact_at_window_0 and not row.zero
-        )
+        missed = dict.fromkeys(row.path for row in self.rows if row.missed_at_window_0 and not row.zero)
         if not missed:
             return []
         what = (
@@ -118,16 +117,17 @@ class Report:
 
     def _dropped_lines(self) -> list[str]:
         return [
-            *self._cuts("Beyond the window, credit is dropped:", is_followed=False),
-            *self._cuts("Beyond the window, credit is as exact as a solver that may stop early:", is_followed=True),
+            *self._cuts("Beyond the window, credit is dropped:", lambda cut: not (cut.is_followed or cut.is_random)),
+            *self._cuts("Beyond the window, credit is as exact as a solver that may stop early:", _is_followed),
+            *self._cuts("Beyond the window, credit is an estimate, right in the mean:", lambda cut: cut.is_random),
         ]
 
-    def _cuts(self, title: str, *, is_followed: bool) -> list[str]:
+    def _cuts(self, title: str, belongs: Callable[[Cut], bool]) -> list[str]:
         served: dict[tuple[str, str, int], list[Path]] = {}
         for row in self.rows:
             for cut in row.dropped:
                 paths = served.setdefault((cut.where, cut.why, cut.group), [])
-                if cut.is_followed == is_followed and row.path not in paths:
+                if belongs(cut) and row.path not in paths:
                     paths.append(row.path)
         lines: list[str] = []
         for (where, why, group), paths in served.items():
@@ -149,6 +149,10 @@ class Report:
         more = [f"   and {len(prices) - _MOST_PRICES} more"] if len(prices) > _MOST_PRICES else []
         passes = f"{whole.passes} reverse pass{'' if whole.passes == 1 else 'es'}"
         return ["", f"`{_WHOLE}` would keep it, beside {passes}. Each of these alone would take:", *listed, *more]
+
+
+def _is_followed(cut: Cut) -> bool:
+    return cut.is_followed
 
 
 def _named(paths: Sequence[Path]) -> str:
@@ -175,7 +179,9 @@ def _shapes(row: Row) -> str:
 def _gradient(row: Row) -> str:
     if row.zero is not None:
         return "zero"
-    return "exact" if row.exact else ("approximate" if row.group is not None else "window only")
+    if row.exact or row.group is None:
+        return "exact" if row.exact else "window only"
+    return "unbiased" if row.unbiased else "approximate"
 
 
 def make_report(ledger: Ledger, rule: RuleOrChoice, count: Callable[[], tuple[Cost, ...]]) -> Report:

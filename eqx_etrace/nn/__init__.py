@@ -1,3 +1,7 @@
+from ._alif import ALIF as ALIF
+from ._alif import ALIFState as ALIFState
+from ._feedback import FeedbackLinear as FeedbackLinear
+from ._feedback import rate_penalty as rate_penalty
 from ._gif import GIF as GIF
 from ._gif import GIFState as GIFState
 from ._integrate import exp_euler_step as exp_euler_step
@@ -7,6 +11,8 @@ from ._neuron import LIF as LIF
 from ._neuron import NeuronState as NeuronState
 from ._readout import LeakyRateReadout as LeakyRateReadout
 from ._readout import ReadoutState as ReadoutState
+from ._refractory import Refractory as Refractory
+from ._refractory import RefractoryState as RefractoryState
 from ._surrogate import AbstractSurrogate as AbstractSurrogate
 from ._surrogate import Arctan as Arctan
 from ._surrogate import ReluGrad as ReluGrad

@@ -24,7 +24,7 @@ class GIF(AbstractNeuron[GIFState]):
 
     $$\tau \frac{dV}{dt} = -(V - V_{rest}) + R (I + I_2), \qquad \tau_{I_2} \frac{dI_2}{dt} = -I_2$$
 
-    A spike adds $A_2$ to $I_2$ and resets V, both without a gradient through the spike.
+    A spike adds $A_2$ to $I_2$ and resets V, both with a gradient through the spike only if `reset_gradient`.
 
     **Arguments**
 
@@ -37,6 +37,7 @@ class GIF(AbstractNeuron[GIFState]):
     - `dt`: the length of a step (ms).
     - `surrogate`: the spike function.
     - `reset`: `"soft"` subtracts `V_th - V_reset` and keeps what is above threshold; `"hard"` sets V to `V_reset`.
+    - `reset_gradient`, `recurrent_gradient`: do the spikes have a gradient where they reset V, and in `spike`?
 
     Source: Mihalas and Niebur, "A generalized linear integrate-and-fire neural model produces diverse spiking
     behaviors", Neural Computation 2009, with one current and a fixed threshold.
@@ -52,6 +53,8 @@ class GIF(AbstractNeuron[GIFState]):
     dt: Parameter = parameter(1.0)
     surrogate: AbstractSurrogate = ReluGrad()
     reset: Reset = eqx.field(default="soft", static=True)
+    reset_gradient: bool = eqx.field(default=False, static=True)
+    recurrent_gradient: bool = eqx.field(default=True, static=True)
 
     def __post_init__(self) -> None:
         self.V_reset = zero_in_unit_of(self.V_th, self.V_reset)
@@ -61,13 +64,12 @@ class GIF(AbstractNeuron[GIFState]):
         """V = `V_rest` and I2 = 0 in arrays of the given shape and dtype (JAX's default float if None)."""
         return GIFState(jnp.ones(shape, dtype) * self.V_rest, jnp.zeros(shape, dtype) * self.A2)
 
-    def __call__(self, x: Float[Any, "*shape"], state: GIFState) -> tuple[Float[Any, "*shape"], GIFState]:
-        """One step: spikes and new state."""
-        V, spike = self._after_reset(state)
-        I2 = state.I2 + self.A2 * spike
+    def advance(self, x: Float[Any, "*shape"], state: GIFState, spikes: Float[Any, "*shape"]) -> GIFState:
+        """The new state."""
+        V, spikes = self._after_reset(state, spikes)
+        I2 = state.I2 + self.A2 * spikes
         I2 = exp_euler_step(lambda I2: -I2 / self.tau_I2, I2, dt=self.dt)
-        new = GIFState(exp_euler_step(self._derivative, V, x + I2, dt=self.dt), I2)
-        return self.spike(new), new
+        return GIFState(exp_euler_step(self._derivative, V, x + I2, dt=self.dt), I2)
 
     def _derivative(self, V: Float[Any, "*shape"], x: Float[Any, "*shape"]) -> Float[Any, "*shape"]:
         return (self.V_rest - V + self.R * x) / self.tau

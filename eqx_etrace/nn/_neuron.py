@@ -6,10 +6,11 @@ One step does three things, in this order:
 2. integrate the neuron's equation over `dt`, by exponential Euler;
 3. emit the spikes of the new state.
 
-$H(V) = \text{spike}((V - V_{th}) / (V_{th} - V_{reset}))$; in the reset it has no gradient. The spikes are a function
-of the state, so they are no state of their own; `neuron.spike(state)` reads them where a recurrent projection needs
-them. Times are in ms, potentials in mV and currents in nA with R in megaohm, or all of them in any other
-consistent units: only dt / tau and the ratios of potentials enter.
+$H(V) = \text{spike}((V - V_{th}) / (V_{th} - V_{reset}))$; in the reset it has a gradient only with
+`reset_gradient=True`. The spikes are a function of the state, so they are no state of their own; `neuron.spike(state)`
+reads them where a recurrent projection needs them, with `recurrent_gradient=False` without a gradient. Without either
+gradient a network is one that e-prop differentiates exactly. Times are in ms, potentials in mV and currents in nA with
+R in megaohm, or all of them in any other consistent units: only dt / tau and the ratios of potentials enter.
 
 The default resistance is tau / dt, so that a current of 1 nA that lasts one step lifts V by 1 mV (by exponential
 Euler a little less), from rest to threshold. The current is then in units of the threshold, as where V <- beta V + I,
@@ -65,16 +66,34 @@ class AbstractNeuron(eqx.Module, Generic[State]):
     V_reset: eqx.AbstractVar[Parameter]
     surrogate: eqx.AbstractVar[AbstractSurrogate]
     reset: eqx.AbstractVar[Reset]
+    reset_gradient: eqx.AbstractVar[bool]
+    recurrent_gradient: eqx.AbstractVar[bool]
+    dt: eqx.AbstractVar[Parameter]
 
     @abc.abstractmethod
     def init_state(self, shape: int | tuple[int, ...], dtype: DTypeLike | None = None) -> State:
         """A neuron at rest, of the given shape: `n` or `(batch, n)` or `(channels, height, width)` ..."""
 
     @abc.abstractmethod
+    def advance(self, x: Float[Any, "*shape"], state: State, spikes: Float[Any, "*shape"]) -> State:
+        """The new state, from the input current, the state, and the spikes that it emitted."""
+
     def __call__(self, x: Float[Any, "*shape"], state: State) -> tuple[Float[Any, "*shape"], State]:
         """One step: the input current and the state give the spikes and the new state."""
+        new = self.advance(x, state, self.emitted(state))
+        return self.emitted(new), new
 
     def spike(self, state: State) -> Float[Any, "..."]:
+        """The spikes of a state, 1 or 0, for a recurrent projection; differentiable by the surrogate, or not."""
+        spikes = self.emitted(state)
+        return spikes if self.recurrent_gradient else jax.lax.stop_gradient(spikes)
+
+    def threshold(self, state: State) -> Any:
+        """Above which potential a unit spikes."""
+        del state
+        return self.V_th
+
+    def emitted(self, state: State) -> Float[Any, "..."]:
         """The spikes of a state, 1 or 0, differentiable by the surrogate."""
         if not hasattr(state, "V"):
             raise TypeError(
@@ -82,7 +101,7 @@ class AbstractNeuron(eqx.Module, Generic[State]):
                 "`init_state`. A neuron takes `(current, state)`."
             )
         # In units of threshold above reset, so that the surrogate's width does not depend on the unit of V.
-        return self.surrogate((state.V - self.V_th) / (self.V_th - self.V_reset))
+        return self.surrogate((state.V - self.threshold(state)) / (self.V_th - self.V_reset))
 
     def __check_init__(self) -> None:
         if self.reset not in ("soft", "hard"):
@@ -91,11 +110,11 @@ class AbstractNeuron(eqx.Module, Generic[State]):
             raise TypeError(f"`surrogate` is {self.surrogate!r}; it must be a spike function, such as `Arctan()`.")
         check_times(self, *(name for name in vars(self) if name == "dt" or name.startswith("tau")))
 
-    def _after_reset(self, state: State) -> tuple[Float[Any, "..."], Float[Any, "..."]]:
-        """The potential, and the spikes that reset it; no gradient flows through these."""
-        spike = jax.lax.stop_gradient(self.spike(state))
+    def _after_reset(self, state: State, spikes: Float[Any, "..."]) -> tuple[Float[Any, "..."], Float[Any, "..."]]:
+        """The potential, and the spikes that reset it, whose gradient is that of the reset."""
+        spikes = spikes if self.reset_gradient else jax.lax.stop_gradient(spikes)
         drop = self.V_th - self.V_reset if self.reset == "soft" else state.V - self.V_reset
-        return state.V - drop * spike, spike
+        return state.V - drop * spikes, spikes
 
 
 class IF(AbstractNeuron[NeuronState]):
@@ -111,6 +130,7 @@ class IF(AbstractNeuron[NeuronState]):
     - `dt`: the length of a step (ms).
     - `surrogate`: the spike function.
     - `reset`: `"soft"` subtracts `V_th - V_reset` and keeps what is above threshold; `"hard"` sets V to `V_reset`.
+    - `reset_gradient`, `recurrent_gradient`: do the spikes have a gradient where they reset V, and in `spike`?
 
     Source: Gerstner, Kistler, Naud and Paninski, "Neuronal Dynamics", 2014, chapter 1.
     """
@@ -122,6 +142,8 @@ class IF(AbstractNeuron[NeuronState]):
     dt: Parameter = parameter(1.0)
     surrogate: AbstractSurrogate = ReluGrad()
     reset: Reset = eqx.field(default="soft", static=True)
+    reset_gradient: bool = eqx.field(default=False, static=True)
+    recurrent_gradient: bool = eqx.field(default=True, static=True)
 
     def __post_init__(self) -> None:
         self.V_reset = zero_in_unit_of(self.V_th, self.V_reset)
@@ -130,11 +152,10 @@ class IF(AbstractNeuron[NeuronState]):
         """V = 0 in an array of the given shape and dtype (JAX's default float if None)."""
         return NeuronState(jnp.zeros(shape, dtype) * self.V_reset)
 
-    def __call__(self, x: Float[Any, "*shape"], state: NeuronState) -> tuple[Float[Any, "*shape"], NeuronState]:
-        """One step: spikes and new state."""
-        V, _ = self._after_reset(state)
-        new = NeuronState(V + self.dt / self.tau * self.R * x)
-        return self.spike(new), new
+    def advance(self, x: Float[Any, "*shape"], state: NeuronState, spikes: Float[Any, "*shape"]) -> NeuronState:
+        """The new state."""
+        V, _ = self._after_reset(state, spikes)
+        return NeuronState(V + self.dt / self.tau * self.R * x)
 
 
 class LIF(AbstractNeuron[NeuronState]):
@@ -150,6 +171,7 @@ class LIF(AbstractNeuron[NeuronState]):
     - `dt`: the length of a step (ms).
     - `surrogate`: the spike function.
     - `reset`: `"soft"` subtracts `V_th - V_reset` and keeps what is above threshold; `"hard"` sets V to `V_reset`.
+    - `reset_gradient`, `recurrent_gradient`: do the spikes have a gradient where they reset V, and in `spike`?
 
     Source: Gerstner, Kistler, Naud and Paninski, "Neuronal Dynamics", 2014, equation 1.5.
     """
@@ -162,6 +184,8 @@ class LIF(AbstractNeuron[NeuronState]):
     dt: Parameter = parameter(1.0)
     surrogate: AbstractSurrogate = ReluGrad()
     reset: Reset = eqx.field(default="soft", static=True)
+    reset_gradient: bool = eqx.field(default=False, static=True)
+    recurrent_gradient: bool = eqx.field(default=True, static=True)
 
     def __post_init__(self) -> None:
         self.V_reset = zero_in_unit_of(self.V_th, self.V_reset)
@@ -171,11 +195,10 @@ class LIF(AbstractNeuron[NeuronState]):
         """V = `V_rest` in an array of the given shape and dtype (JAX's default float if None)."""
         return NeuronState(jnp.ones(shape, dtype) * self.V_rest)
 
-    def __call__(self, x: Float[Any, "*shape"], state: NeuronState) -> tuple[Float[Any, "*shape"], NeuronState]:
-        """One step: spikes and new state."""
-        V, _ = self._after_reset(state)
-        new = NeuronState(exp_euler_step(self._derivative, V, x, dt=self.dt))
-        return self.spike(new), new
+    def advance(self, x: Float[Any, "*shape"], state: NeuronState, spikes: Float[Any, "*shape"]) -> NeuronState:
+        """The new state."""
+        V, _ = self._after_reset(state, spikes)
+        return NeuronState(exp_euler_step(self._derivative, V, x, dt=self.dt))
 
     def _derivative(self, V: Float[Any, "*shape"], x: Float[Any, "*shape"]) -> Float[Any, "*shape"]:
         return (self.V_rest - V + self.R * x) / self.tau

@@ -151,11 +151,10 @@ def least_variance(key: PRNGKeyArray, values: Inexact[Array, " i"]) -> Inexact[A
     last axis to z makes the basis.
     """
     count = values.shape[0]
-    r, index = count - 1, jnp.arange(count)
-    rest = jnp.cumsum(values[::-1])[::-1]
-    k = jnp.argmin(jnp.append(values * (r - index) > rest, False))
+    r, index, rest = count - 1, np.arange(count), jnp.cumsum(values[::-1])[::-1]
+    k = jnp.argmin(values * np.asarray(r - index, values.dtype) > rest)
     is_mixed = index >= k
-    share = jnp.where(rest[k] > 0, (r - k) / jnp.where(rest[k] > 0, rest[k], 1), 0)
+    share = jnp.where(rest[k] > 0, (r - k).astype(values.dtype) / jnp.where(rest[k] > 0, rest[k], 1), 0)
     z = jnp.sqrt(jnp.where(is_mixed, jnp.maximum(0, 1 - values * share), 0))
     z = z / jnp.maximum(jnp.linalg.norm(z), jnp.finfo(values.dtype).tiny)
     v = z - jnp.eye(count, dtype=values.dtype)[r]
@@ -185,9 +184,10 @@ class KroneckerKeeper(AbstractKeeper):
     @property
     def _lanes(self) -> Int[np.ndarray, "g p"]:
         """Rows that met the same data: those of one lane, or, if blocks hold several lanes, each row by itself."""
+        if not self.layout.head.has_features:
+            return np.zeros((self.layout.shape[0], 1), int)
         lanes = self.layout.lanes
-        is_shared = (lanes == lanes[:, :1]).all() or not self.layout.head.has_features
-        return lanes[:, :1] if is_shared else lanes
+        return lanes[:, :1] if (lanes == lanes[:, :1]).all() else lanes
 
     def init(self) -> Sum:
         layout, lanes = self.layout, self._lanes

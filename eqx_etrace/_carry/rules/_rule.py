@@ -119,7 +119,7 @@ class AbstractKeeper(abc.ABC):
     @property
     def alike(self) -> Hashable:
         """Equal for keepers whose values have the same arrays."""
-        return self.rule, self.layout.alike
+        return str(self.rule), self.layout.alike  # a rule may hold an array, which has no hash
 
     @property
     def is_ours(self) -> bool:

@@ -86,7 +86,7 @@ class ProductKeeper(AbstractKeeper):
     def advance(self, value: PyTree[Array], transition: Transition) -> Product:
         layout, step = self.layout, transition.passes
         held, key = next_key(self.rule.key, value.key)
-        nu = signs(key, value.s.shape, value.s.dtype) * layout.entered
+        nu = signs(key, value.s.shape, value.s.dtype) * layout.entered.astype(value.s.dtype)
         pushed, entering = step.push(value.s), layout.head.outer(step.pull(layout, nu), step.met(layout))
         r0 = root(self._norm(value.theta), self._norm_of_state(pushed))
         r1 = root(self._norm(entering), self._norm_of_state(nu))

@@ -1,0 +1,207 @@
+"""UORO, KF-RTRL and OK: the mean over many keys is the gradient of RTRL, the variance what their papers say."""
+
+import functools
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from dense_rules import Network, NETWORKS, rolled, rtrl
+from oracle import relative
+
+import eqx_etrace as etr
+
+KEYS, SHORT = 2000, 12
+RULES = {
+    "UORO": etr.UORO,
+    "KFRTRL": etr.KFRTRL,
+    "OK(1)": lambda key: etr.OK(1, key),
+    "OK(4)": lambda key: etr.OK(4, key),
+}
+
+
+def short(name):
+    net = NETWORKS[name]
+    return Network(net.cell, net.loss, net.w, net.xs[:SHORT], net.ys[:SHORT], net.n, net.states)
+
+
+@functools.cache
+def exact(name):
+    return rtrl(rolled(short(name)))
+
+
+def gradient(net, rule, window):
+    online = etr.etrace_grad(net.loss_step, rule, window=window)
+    trace = online.init(net.w, net.start, net.xs[0], net.ys[0])
+    return online.scan(net.w, net.start, trace, net.xs, net.ys)
+
+
+@functools.cache
+def drawn(name, rule, window):
+    """The gradients of many keys."""
+    one = jax.jit(jax.vmap(lambda key: gradient(short(name), RULES[rule](key), window)[0].ravel()))
+    return np.asarray(one(jax.random.split(jax.random.key(3), KEYS)))
+
+
+def squared_z(draws, wanted):
+    """Mean squared distance of the mean from what is wanted, in standard errors."""
+    error = draws.std(0, ddof=1) / np.sqrt(len(draws))
+    is_random = error > 1e-12 * np.abs(wanted).max()
+    return float((((draws.mean(0) - wanted)[is_random] / error[is_random]) ** 2).mean())
+
+
+def variance(name, rule, window):
+    return float(((drawn(name, rule, window) - exact(name)) ** 2).sum(1).mean() / (exact(name) ** 2).sum())
+
+
+CASES = [(name, rule, 0) for name in NETWORKS for rule in RULES]
+CASES += [("rate", rule, window) for rule in RULES for window in (1, 4)]
+
+
+@pytest.mark.outside_sample  # of draws, and not of how this JAX writes a step
+@pytest.mark.parametrize(("name", "rule", "window"), CASES)
+def test_the_mean_is_that_of_rtrl(name, rule, window):
+    """Elements are correlated, so that a mean of squares of 1 has a wide spread; a bias of 10 % shows where it can."""
+    draws, wanted = drawn(name, rule, window), exact(name)
+    assert squared_z(draws, wanted) < 3
+    if 0.01 * KEYS / variance(name, rule, window) > 10:
+        assert squared_z(draws, 1.1 * wanted) > 10
+
+
+@pytest.mark.outside_sample
+@pytest.mark.parametrize("name", NETWORKS)
+def test_variances_are_in_the_order_of_the_papers(name):
+    found = [variance(name, rule, 0) for rule in RULES]
+    assert found == sorted(found, reverse=True)
+    assert found[0] > 1.5 * found[1] and found[2] > 5 * found[3]
+
+
+@pytest.mark.parametrize("window", [0, 1, 5])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_as_many_products_as_steps_are_rtrl(name, window):
+    found, _, _ = gradient(short(name), etr.OK(SHORT, jax.random.key(0)), window)
+    assert relative(found.ravel(), exact(name)) < 1e-10
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_randomness_is_a_part_of_the_trace(rule):
+    """The same key, the same gradients; and from a trace that was kept, whatever key the rule has then."""
+    net, make = short("alif"), RULES[rule]
+    whole, _, _ = gradient(net, make(jax.random.key(5)), 1)
+    assert relative(whole, gradient(net, make(jax.random.key(5)), 1)[0]) == 0
+    assert relative(whole, gradient(net, make(jax.random.key(6)), 1)[0]) > 1e-3
+    first, second = ({"xs": net.xs[part], "ys": net.ys[part]} for part in (slice(5), slice(5, None)))
+    begun = etr.etrace_grad(net.loss_step, make(jax.random.key(5)))
+    trace = begun.init(net.w, net.start, net.xs[0], net.ys[0])
+    half, h, trace = begun.scan(net.w, net.start, trace, *first.values())
+    later = etr.etrace_grad(net.loss_step, make(jax.random.key(99)))
+    rest, _, _ = later.scan(net.w, h, trace, *second.values())
+    assert relative(half + rest, whole) < 1e-9
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_lanes_are_independent(rule):
+    """Two lanes with the same data: in the step, and by a map over keys around it."""
+    net = short("rate")
+
+    def batched(w, h, x, y):
+        new = jax.vmap(lambda h, x: net.cell(w, (h,), x, False)[0])(h, x)
+        return jax.vmap(net.loss)(new, y).sum(), new
+
+    xs, ys = (jnp.stack([a, a], 1) for a in (net.xs, net.ys))
+    online = etr.etrace_grad(batched, RULES[rule](jax.random.key(0)))
+    trace = online.init(net.w, jnp.zeros((2, net.n)), xs[0], ys[0])
+    found, _, trace = online.scan(net.w, jnp.zeros((2, net.n)), trace, xs, ys)
+    assert jnp.isfinite(found).all()
+    (value,) = trace.values
+    lanes = [value.theta[0, 0], value.theta[0, 1]] if rule == "UORO" else [value.a[0, 0], value.a[1, 0]]
+    assert relative(lanes[0], lanes[1]) > 1e-2
+
+    def lane(key):
+        return gradient(net, RULES[rule](key), 1)[0]
+
+    one, other = jax.vmap(lane)(jax.random.split(jax.random.key(1)))
+    assert relative(one, other) > 1e-3
+
+
+@jax.custom_vjp
+def backward_only(u):
+    return (u >= 0).astype(u.dtype)
+
+
+backward_only.defvjp(lambda u: (backward_only(u), u), lambda u, ct: (ct * 0.3 * jnp.maximum(0.0, 1 - jnp.abs(u)),))
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_a_surrogate_needs_no_forward_rule(rule):
+    net = short("alif")
+
+    def cell(w, h, x, detached):
+        v, a, z = h
+        v = 0.9 * v + w @ jnp.concatenate([z, x]) - 0.5 * jax.lax.stop_gradient(z)
+        a = 0.95 * a + z
+        return v, a, backward_only(v - 0.5 - 0.3 * a)
+
+    same = Network(cell, net.loss, net.w, net.xs, net.ys, net.n, net.states)
+    found, wanted = (gradient(one, RULES[rule](jax.random.key(2)), 1)[0] for one in (same, net))
+    assert relative(found, wanted) < 1e-9
+
+
+def test_a_weight_that_meets_no_data():
+    """A bias: whole under KF-RTRL and OK, and so exact, and right in the mean under UORO."""
+    net = short("rate")
+
+    def step(model, h, x, y):
+        h = 0.7 * h + 0.3 * jnp.tanh(net.w @ jnp.concatenate([h, x]) + model["b"])
+        return net.loss(h, y), h
+
+    model, h = {"b": 0.1 * net.w[:, 0]}, jnp.zeros(net.n)
+
+    def run(rule):
+        online = etr.etrace_grad(step, rule)
+        return online.scan(model, h, online.init(model, h, net.xs[0], net.ys[0]), net.xs, net.ys)[0]["b"]
+
+    wanted = run(etr.RTRL())
+    for rule in (etr.KFRTRL(jax.random.key(0)), etr.OK(2, jax.random.key(0))):
+        assert relative(run(rule), wanted) < 1e-12
+        assert all(row.exact for row in etr.compile_graph(step, model, h, net.xs[0], net.ys[0]).report(rule).rows)
+    draws = jax.vmap(lambda key: run(etr.UORO(key)))(jax.random.split(jax.random.key(1), KEYS))
+    assert squared_z(np.asarray(draws), np.asarray(wanted)) < 3
+
+
+def test_what_a_report_says():
+    net = short("alif")
+    graph = etr.compile_graph(net.loss_step, net.w, net.start, net.xs[0], net.ys[0])
+    for make in RULES.values():
+        report = graph.report(make(jax.random.key(0)))
+        (row,) = report.rows
+        assert not row.exact and row.unbiased
+        assert " unbiased " in str(report) and "right in the mean" in str(report)
+    assert not graph.report(etr.DRTRL()).rows[0].unbiased
+
+
+def test_a_rule_mapped_over_keys_and_jitted():
+    net = short("rate")
+    keys = jax.random.split(jax.random.key(0), 3)
+    traces = eqx.filter_vmap(
+        lambda key: etr.etrace_grad(net.loss_step, etr.UORO(key)).init(net.w, net.start, net.xs[0], net.ys[0])
+    )(keys)
+    online = etr.etrace_grad(net.loss_step, etr.UORO(keys[0]))
+    found, _, _ = jax.vmap(lambda trace: online.scan(net.w, net.start, trace, net.xs, net.ys))(traces)
+    assert relative(found[0], found[1]) > 1e-3
+    assert relative(found[2], gradient(net, etr.UORO(keys[2]), 1)[0]) < 1e-9
+
+
+@pytest.mark.parametrize("make", [etr.UORO, etr.KFRTRL, lambda key: etr.OK(2, key)])
+def test_what_is_no_key_is_refused(make):
+    assert make(jax.random.PRNGKey(0)).key.dtype == jax.random.key(0).dtype
+    for wrong in (0, None, jnp.zeros(3), jax.random.split(jax.random.key(0))):
+        with pytest.raises(TypeError, match="it must be one random key"):
+            make(wrong)
+
+
+@pytest.mark.parametrize(("rank", "error"), [(0, ValueError), (True, TypeError), (1.5, TypeError)])
+def test_a_rank_counts_products(rank, error):
+    with pytest.raises(error, match="it counts products"):
+        etr.OK(rank, jax.random.key(0))
