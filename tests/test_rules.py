@@ -98,9 +98,12 @@ def test_rule(rule, name):
     assert any(jnp.abs(a).max() > 0 for a in jax.tree.leaves(traces[1].values)) or not arrays
 
 
-@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("rule", [rule for rule in RULES if rule != "UORO"])
 def test_the_first_step_at_window_0(rule):
-    """What a step itself adds is dh/dy (x) x, and is taken off: what is left is the exact gradient of the step."""
+    """What a step itself adds is dh/dy (x) x, and is taken off: what is left is the exact gradient of the step.
+
+    (Of UORO that holds in the mean: its first product is random.)
+    """
     loss_step, model, state, inputs = CASES["vanilla_rnn"].build()
     first = [x[0] for x in inputs]
     online = etr.etrace_grad(loss_step, RULES[rule](), window=0)

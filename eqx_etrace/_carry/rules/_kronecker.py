@@ -94,7 +94,7 @@ class KFRTRL(AbstractKroneckerRule):
         self, key: PRNGKeyArray, u: U, pushed: A, x: Inexact[Array, " k"], response: Inexact[Array, "r s"]
     ) -> tuple[U, A]:
         c1, c2 = signs(key, (2,), u.dtype)
-        p1, p2 = root(_norm(pushed), _norm(u)), root(_norm(response), _norm(x))
+        p1, p2 = root(_norm(pushed), _norm(u)).astype(u.dtype), root(_norm(response), _norm(x)).astype(u.dtype)
         return c1 * p1 * u + c2 * p2 * x, c1 / p1 * pushed + c2 / p2 * response
 
 
@@ -132,15 +132,16 @@ class OK(AbstractKroneckerRule):
         a = jnp.concatenate([pushed, response[None]]).reshape(self.rank + 1, -1)
         (of_u, in_u), (of_a, in_a) = _orthogonal(jnp.concatenate([u, x[None]])), _orthogonal(a)
         left, values, right = jnp.linalg.svd(in_u @ in_a.T)
-        mixed = least_variance(key, values)
-        new_u, new_a = (of_u @ left @ mixed).T, (of_a @ right.conj().T @ mixed).T
+        mixed = least_variance(key, values).astype(in_u.dtype)
+        new_u, new_a = (of_u @ left @ mixed).T, (of_a @ right.T @ mixed).T
         return new_u[:, : u.shape[1]], new_a[:, : a.shape[1]].reshape(pushed.shape)
 
 
 def _orthogonal(rows: Inexact[Array, "i k"]) -> tuple[Inexact[Array, "k2 i"], Inexact[Array, "i i"]]:
     """Q and R of the rows as columns; with zeros below them, if they are shorter than there are rows."""
     short = max(0, rows.shape[0] - rows.shape[1])
-    return jnp.linalg.qr(jnp.pad(rows, ((0, 0), (0, short))).T)
+    wide = rows.dtype if jnp.finfo(rows.dtype).bits >= 32 else jnp.float32  # LAPACK knows no half precision
+    return jnp.linalg.qr(jnp.pad(rows, ((0, 0), (0, short))).T.astype(wide))
 
 
 def least_variance(key: PRNGKeyArray, values: Inexact[Array, " i"]) -> Inexact[Array, "i r"]:
@@ -199,7 +200,7 @@ class KroneckerKeeper(AbstractKeeper):
 
     def advance(self, value: PyTree[Array], transition: Transition) -> Sum:
         drive, (g, p, _, r, s) = transition.block_drive(self.layout), value.a.shape
-        pushed = jnp.einsum("gij,gpcjs->gpcis", drive.jacobian, value.a)
+        pushed = jnp.einsum("gij,gpcjs->gpcis", drive.jacobian.astype(value.a.dtype), value.a)
         response = jnp.moveaxis(drive.response.reshape(g, r, p, s), 2, 1)
         if value.u is None or drive.x is None:
             return Sum(None, pushed + response[:, :, None], value.key)

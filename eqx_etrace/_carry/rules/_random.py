@@ -41,7 +41,7 @@ def next_key(like: PRNGKeyArray, held: KeyData) -> tuple[KeyData, PRNGKeyArray]:
 
 def signs(key: PRNGKeyArray, shape: tuple[int, ...], dtype: np.dtype) -> Inexact[Array, "..."]:
     """+1 or -1, each as likely."""
-    return jax.random.rademacher(key, shape, jnp.finfo(dtype).dtype)
+    return jax.random.rademacher(key, shape, jnp.finfo(dtype).dtype).astype(dtype)
 
 
 def root(a: Inexact[Array, "..."], b: Inexact[Array, "..."]) -> Inexact[Array, "..."]:

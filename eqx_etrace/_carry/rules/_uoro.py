@@ -90,7 +90,8 @@ class ProductKeeper(AbstractKeeper):
         pushed, entering = step.push(value.s), layout.head.outer(step.pull(layout, nu), step.met(layout))
         r0 = root(self._norm(value.theta), self._norm_of_state(pushed))
         r1 = root(self._norm(entering), self._norm_of_state(nu))
-        theta = value.theta / self._by_row(r0) + entering / self._by_row(r1)
+        kept, taken = (self._by_row((1 / r).astype(layout.dtype)) for r in (r0, r1))
+        theta = kept * value.theta + taken * entering
         s = r0[layout.scalars] * pushed + r1[layout.scalars] * nu
         return Product(s, theta.astype(value.theta.dtype), held)
 
@@ -99,7 +100,7 @@ class ProductKeeper(AbstractKeeper):
 
     def contract(self, value: PyTree[Array], signal: Signal) -> Inexact[Array, "..."]:
         layout = self.layout
-        met = jax.ops.segment_sum(signal.on_scalars * value.s, layout.scalars, layout.parts)
+        met = jax.ops.segment_sum(signal.on_scalars.astype(value.s.dtype) * value.s, layout.scalars, layout.parts)
         share = self._by_row(met.astype(layout.dtype)) * value.theta
         return layout.head.to_weight(share.sum(1) if layout.head.has_features else share)
 
