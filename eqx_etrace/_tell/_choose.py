@@ -9,7 +9,7 @@ import dataclasses
 import math
 from collections.abc import Collection, Sequence
 
-from .._carry import AbstractRule, as_bytes, DRTRL, PPProp, RTRL, shown, SnAp
+from .._carry import AbstractRule, as_bytes, DRTRL, OSTL, PPProp, RTRL, shown, SnAp
 from .._read import Analysis, ParamRelation, Path, PatternTooLargeError
 from .._spend import assign, RuleOrChoice
 from ._cost import all_rows, Ledger, Row
@@ -63,8 +63,8 @@ def choose_rule(
 
     - `graph`: of the step, as `compile_graph` or the `.graph` of a transform gives it.
     - `memory`: the most bytes that all traces together may take.
-    - `among`: the rules to choose among, the most exact first. By default `RTRL`, `SnAp(2)`, `DRTRL()` with
-      and without filters, and `PPProp(0.95)`.
+    - `among`: the rules to choose among, the most exact first. By default `RTRL`, `SnAp(2)`, `OSTL`,
+      `DRTRL()` with and without filters, and `PPProp(0.95)`.
 
     **Returns** a rule, or a function from a `ParamRelation` to a rule; both are what the transforms take.
 
@@ -77,7 +77,7 @@ def choose_rule(
             f"The first argument is `{type(graph).__name__}`; it must be a graph: `compile_graph(step, model, state, "
             "*inputs)`, or `.graph(...)` of a transform."
         )
-    usual = (RTRL(most), SnAp(2, most), DRTRL(), DRTRL(filters=False), PPProp(0.95))
+    usual = (RTRL(most), SnAp(2, most), OSTL(most), DRTRL(), DRTRL(filters=False), PPProp(0.95))
     ranked = usual if among is None else _check_ranked(among)
     analysis, ledger = graph._analysis, graph._ledger
     whole = [_offer(rule, rows) for rule in ranked if (rows := _rows(ledger, rule))]

@@ -6,13 +6,14 @@ import functools
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from .._carry import AbstractRule, DRTRL, NoTrace, PPProp, RTRL, shown, SnAp
+from .._carry import AbstractRule, DRTRL, NoTrace, OSTL, PPProp, RTRL, shown, SnAp
 from .._read import Cut, Path, PatternTooLargeError, UNUSED
 from .._spend import assign, RuleOrChoice
 from ._cost import all_rows, Cost, cost_of, Ledger, passes_of, Row
 
 _WHOLE = RTRL()
-_ALTERNATIVES: tuple[AbstractRule, ...] = (NoTrace(), PPProp(0.95), DRTRL(), SnAp(1), SnAp(2), _WHOLE)
+_ALTERNATIVES: tuple[AbstractRule, ...] = NoTrace(), PPProp(0.95), DRTRL(), SnAp(1), OSTL(), SnAp(2), _WHOLE
+"""Rules that need no number of the network's, and no random key."""
 _MOST_PRICES = 6
 """Parameters of which a report says what they would take under another rule."""
 
@@ -108,7 +109,13 @@ class Report:
         total = len({row.path for row in self.rows})
         head = ("rule for all", "exact", "memory", "work", "passes")
         rows = [
-            (cost.rule, f"{cost.exact} of {total}", _memory(cost), f"{cost.work:,}", str(cost.passes))
+            (
+                cost.rule,
+                f"{cost.exact} of {total}",
+                _memory(cost),
+                f"{cost.work:,}",
+                str(cost.passes),
+            )
             for cost in self.alternatives
         ]
         counted = {cost.rule for cost in self.alternatives}

@@ -82,16 +82,13 @@ def make_product_layout(analysis: Analysis, source: Source) -> ProductLayout:
     scalars, rows = _parts(structure, source)
     met = [source.weight] if use is None else [source.weight, use.data, use.output]
     every = np.arange(source.start, source.start + source.rows)
-    reached = structure.reach(1).written_out(every)
-    entered = np.zeros(structure.size, bool)
-    entered[np.concatenate(reached).astype(int)] = True
     return ProductLayout(
         source=source,
         head=head,
         structure=structure,
         scalars=scalars,
         rows=rows[order],
-        entered=entered,
+        entered=np.isin(np.arange(structure.size), structure.reach(1).elements(every)),
         own=structure.reach(None).leaves(every, structure.leaf),
         dtype=widest(*(program.avals[v].dtype for v in (*met, *analysis.step.states))),
     )

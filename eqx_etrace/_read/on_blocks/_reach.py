@@ -113,11 +113,14 @@ class Reach:
         kinds[order[1:]] = np.cumsum((np.diff(marks[order], axis=0) != 0).any(1))
         return np.where(sizes > 0, kinds, -1)
 
-    def leaves(self, rows: Index, leaf: Index) -> frozenset[int]:
-        """To which leaves the elements of these rows belong."""
+    def elements(self, rows: Index) -> Index:
+        """Those of these rows together."""
         held = np.bincount(self.rows[rows].indices, minlength=self.family.sizes.size) > 0
-        entries = np.repeat(held, self.family.sizes)
-        return frozenset(np.unique(leaf[self.family.members.indices[entries]]).tolist())
+        return np.unique(self.family.members.indices[np.repeat(held, self.family.sizes)])
+
+    def leaves(self, rows: Index, leaf: Index) -> frozenset[int]:
+        """To which leaves they belong."""
+        return frozenset(np.unique(leaf[self.elements(rows)]).tolist())
 
     def written_out(self, rows: Index) -> list[Index]:
         """The elements of these rows, in order."""
