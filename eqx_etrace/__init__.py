@@ -6,8 +6,9 @@
     trace = online.init(model, state, *inputs)
     (loss, grads), state, trace = online(model, state, trace, *inputs)
 
-The rules are `DRTRL`, `PPProp`, `RTRL`, `SnAp` and `NoTrace`; `nn` holds neurons and synapses, `extend` what a rule of
-your own is made of.
+The rules are `DRTRL`, `EProp`, `RFLO`, `OTTT`, `OTPE`, `PPProp` by position, `RTRL`, `SnAp`, `OSTL` on blocks of the
+state, `UORO`, `KFRTRL`, `OK` at random, and `NoTrace`; `nn` holds neurons and synapses, `extend` what a rule of your
+own is made of.
 """
 
 from . import extend as extend
@@ -36,7 +37,10 @@ from ._measure import FidelityProbe as FidelityProbe
 from ._measure import ProbeState as ProbeState
 from ._read import HiddenGroup as HiddenGroup
 from ._read import ParamRelation as ParamRelation
+from ._scores import Scores as Scores
 from ._spend import ETrace as ETrace
+from ._synthetic import synthetic_value_and_grad as synthetic_value_and_grad
+from ._synthetic import SyntheticGradient as SyntheticGradient
 from ._tell import choose_rule as choose_rule
 from ._tell import ChosenRule as ChosenRule
 from ._tell import compile_graph as compile_graph

@@ -36,7 +36,7 @@ class FeedbackLinear(eqx.Module):
     """
 
     weight: Float[Array, "out in"]
-    feedback: Float[Array, "in out"]
+    feedback: Float[Array, "_ _"]
     learned: bool = eqx.field(default=False, static=True)
 
     def __check_init__(self) -> None:
