@@ -56,7 +56,7 @@ class Spiking(eqx.Module):
         k1, k2, k3 = jax.random.split(key, 3)
         into, back = eqx.nn.Linear(INPUTS, UNITS, key=k1), eqx.nn.Linear(UNITS, UNITS, use_bias=False, key=k2)
         self.into = eqx.tree_at(lambda m: m.weight, into, 1.5 * into.weight)
-        self.back = eqx.tree_at(lambda m: m.weight, back, 2.0 * back.weight)
+        self.back = eqx.tree_at(lambda m: m.weight, back, 0.5 * back.weight)
         self.neuron = etr.nn.ALIF()
         self.readout = etr.nn.LeakyRateReadout(UNITS, OUTPUTS, key=k3)
 
