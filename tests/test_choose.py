@@ -184,7 +184,7 @@ def test_alternatives_over_their_limit_are_marked():
     state = jax.ShapeDtypeStruct((16, 300), jnp.float32)
     report = etr.compile_graph(step, jax.ShapeDtypeStruct((300, 300), jnp.float32), state, state).report(etr.DRTRL())
     over = {cost.rule for cost in report.alternatives if cost.over_limit}
-    assert over == {"SnAp(n=2)", "RTRL()"}
+    assert over == {"SnAp(n=2)", "OSTL()", "RTRL()"}
     assert [", over its limit" in line for line in str(report).splitlines() if "RTRL()" in line][-1]
 
 

@@ -59,7 +59,7 @@ def test_counting_writes_no_pattern_out(graph, monkeypatch):
         for kind in (_sparse.Pattern, _reach.Reach):
             patched.setattr(kind, "written_out", property(lambda self: pytest.fail("a pattern was written out")))
         report = graph.report(etr.DRTRL())
-        assert len(report.alternatives) == 6
+        assert len(report.alternatives) == 7
     pattern = graph._analysis.structure.pattern
     kept = sum(term.sets.nnz + term.of.size for term in pattern.terms)
     assert kept < pattern.nnz / 4

@@ -1,7 +1,7 @@
 """jaxpike's e-prop and this library's on one network, leaf by leaf: how far each is from BPTT of that network.
 
-Run by `family.sh`. A layer of LIF neurons and a leaky readout, the loss of every step: here e-prop is BPTT but for the
-reset. So the reset is taken out of the way by a threshold of the readout's and inputs that leave few spikes, and is told.
+Run by `family.sh`. A layer of LIF neurons and a leaky readout, a loss at every step. There e-prop is BPTT, but for the
+reset, whose gradient this library's takes as the step has it.
 """
 
 import equinox as eqx
