@@ -106,13 +106,12 @@ def test_otpe_is_exact_before_a_readout_of_the_same_leak():
     _, wanted = online_and_bptt(lif_layer, etr.EProp(), 0, 3)
     for rule in (etr.OTPE(0.9), etr.EProp(kappa=0.9)):
         online = etr.etrace_vjp(lambda m, s, x: memoryless_spikes(m, s, x), rule, window=0)
-        state, r, total = (jnp.zeros(6), jnp.zeros(6)), jnp.zeros(2), None
+        state, r, total = (jnp.zeros(6), jnp.zeros(6)), jnp.zeros(2), jax.tree.map(jnp.zeros_like, model)
         trace = online.init(model, state, net.xs[0])
         for x, y in zip(net.xs, net.ys, strict=True):
             z, state, trace, pull = online(model, state, trace, x)
             r = 0.9 * r + READ @ z
-            here = pull(READ.T @ (r - y))[0]
-            total = here if total is None else jax.tree.map(jnp.add, total, here)
+            total = jax.tree.map(jnp.add, total, pull(READ.T @ (r - y))[0])
         for name in wanted:
             assert relative(total[name], wanted[name]) < 1e-12, (rule, name)
 

@@ -38,10 +38,10 @@ def test_a_synthetic_gradient_of_a_linear_network_becomes_the_true_one():
         learner, moments = carry
         (_, (_, on_learner)), _ = step(J, learner, start, jnp.zeros(n))
         updates, moments = optimiser.update(on_learner, moments)
-        return (optax.apply_updates(learner, updates), moments), None
+        return (eqx.apply_updates(learner, updates), moments), None
 
     learner = etr.SyntheticGradient(jnp.zeros(n))
-    (learner, _), _ = jax.lax.scan(one, (learner, optimiser.init(learner)), normal(6000, n))
+    (learner, _), _ = jax.lax.scan(one, (learner, optimiser.init(eqx.filter(learner, eqx.is_array))), normal(6000, n))
     assert relative(learner.weight, P) < 1e-3
     assert jnp.abs(learner.bias).max() < 1e-3
 
@@ -141,12 +141,12 @@ def test_kolen_and_pollack_align_feedback():
     """With one optimiser and weight decay B - W^T shrinks by 1 - decay at every update, whatever the gradients."""
     layer = nn.FeedbackLinear(normal(2, 5), normal(5, 2), learned=True)
     optimiser = optax.chain(optax.add_decayed_weights(0.5), optax.sgd(0.1))
-    moments, apart = optimiser.init(layer), layer.feedback - layer.weight.T
+    moments, apart = optimiser.init(eqx.filter(layer, eqx.is_array)), layer.feedback - layer.weight.T
     for _ in range(20):
         x, y = normal(5), normal(2)
         grads = jax.grad(lambda layer, x=x, y=y: jnp.sum((layer(x) - y) ** 2))(layer)
-        updates, moments = optimiser.update(grads, moments, layer)
-        layer = optax.apply_updates(layer, updates)
+        updates, moments = optimiser.update(grads, moments, eqx.filter(layer, eqx.is_array))
+        layer = eqx.apply_updates(layer, updates)
     np.testing.assert_allclose(layer.feedback - layer.weight.T, 0.95**20 * apart, rtol=1e-9)
 
 

@@ -14,7 +14,7 @@ from online import graph_of, NAMES, table
 from oracle import bptt, by_path
 
 import eqx_etrace as etr
-from eqx_etrace._carry import Layouts
+from eqx_etrace._carry import BlockLayout, Layouts
 from eqx_etrace._read.on_blocks import _reach, _sparse
 from eqx_etrace._read.on_blocks._colours import find_colours
 from eqx_etrace._spend import assign, places
@@ -82,6 +82,7 @@ def test_counts_are_those_of_the_layout(name, rule):
     """What is reported is counted without the scalars that traces are laid out by."""
     _, sources = places(assign(Layouts(graph_of(name)._analysis), rule).keepers)
     for i in sources:
+        assert isinstance(i, BlockLayout)
         features = [i.head.shape[-1] if i.columns is None else i.columns.shape[-1]] if i.head.has_features else []
         assert i.shape == (*i.slots.shape, i.rows.shape[1], *features)
         assert {int(i.structure.leaf[s]) for s in i.slots.ravel() if s >= 0} == i.own

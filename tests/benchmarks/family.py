@@ -5,10 +5,11 @@
 Three networks of 64 recurrent units at their first weights: leaky rate units, neurons with adaptive thresholds before a
 leaky readout, a GRU. 128 steps, a target that depends on inputs of some steps before. The gradient of all weights of
 the recurrent layer is that of the sum of the losses; cosine and ratio of norms to BPTT, mean and standard deviation
-over five seeds. `--write` puts the table and the picture into `docs/choosing.md`.
+over five seeds, in double precision. `--write` puts the table and the picture into `docs/choosing.md`.
 """
 
 import argparse
+import functools
 import pathlib
 import re
 from collections.abc import Callable, Iterator
@@ -20,6 +21,8 @@ import jax.numpy as jnp
 import numpy as np
 
 import eqx_etrace as etr
+
+jax.config.update("jax_enable_x64", True)
 
 DOCS = pathlib.Path(__file__).parent.parent.parent / "docs"
 UNITS, INPUTS, OUTPUTS, STEPS = 64, 16, 2, 128
@@ -114,10 +117,18 @@ def data(name: str, key: jax.Array) -> tuple[Any, Any]:
     """Inputs, and a target made of those of up to twenty steps before."""
     k1, k2, k3 = jax.random.split(key, 3)
     noise = jax.random.normal(k1, (STEPS, INPUTS))
-    smooth = jax.lax.scan(lambda a, n: (0.8 * a + 0.6 * n,) * 2, jnp.zeros(INPUTS), noise)[1]
+    smooth = low_pass(0.8, 0.6 * noise)
     xs = jax.random.bernoulli(k2, 0.15, (STEPS, INPUTS)).astype(noise.dtype) if name == "ALIF" else smooth
-    heard = jax.lax.scan(lambda a, x: (0.9 * a + 0.3 * x,) * 2, jnp.zeros(INPUTS), xs)[1]
+    heard = low_pass(0.9, 0.3 * xs)
     return xs, jnp.tanh(jnp.roll(heard, 10, 0) @ jax.random.normal(k3, (INPUTS, OUTPUTS)) / INPUTS**0.5)
+
+
+def low_pass(leak: float, xs: jax.Array) -> jax.Array:
+    def one(a: jax.Array, x: jax.Array) -> tuple[jax.Array, jax.Array]:
+        a = leak * a + x
+        return a, a
+
+    return jax.lax.scan(one, jnp.zeros(INPUTS), xs)[1]
 
 
 def recurrent(gradient: Any) -> jax.Array:
@@ -164,7 +175,7 @@ def measure(seeds: int) -> Iterator[tuple[tuple[str, str, int], tuple[np.ndarray
         size = np.linalg.norm(wanted, axis=1)
         for rule in RULES:
             for window in WINDOWS:
-                run = jax.jit(lambda key, at=(name, rule, window): by_rule(*at, key))
+                run = jax.jit(functools.partial(by_rule, name, rule, window))
                 found = np.stack([np.asarray(run(key)) for key in keys])
                 length = np.linalg.norm(found, axis=1)
                 cosine = (found * wanted).sum(1) / np.maximum(length * size, 1e-300)
