@@ -12,6 +12,7 @@ from ._source import definition_line
 from ._spend import (
     Call,
     check_rule,
+    check_step,
     check_trace,
     check_window,
     Estimate,
@@ -166,11 +167,11 @@ def etrace_value_and_grad(
     **Raises** `TypeError` or `ValueError` for a state that changes across the step, a loss that is no real scalar, a
     trace of other parameters, groups, sizes or rules, a window that is negative or no integer.
     """
-    return ETraceGrad(loss_step, check_rule(rule), check_window(window), has_aux, True)
+    return ETraceGrad(check_step(loss_step), check_rule(rule), check_window(window), has_aux, True)
 
 
 def etrace_grad(
     loss_step: Callable[..., Any], rule: RuleOrChoice, *, window: int = 1, has_aux: bool = False
 ) -> ETraceGrad:
     """As `etrace_value_and_grad`, without the value: `grads, state, trace`, or `(grads, aux), state, trace`."""
-    return ETraceGrad(loss_step, check_rule(rule), check_window(window), has_aux, False)
+    return ETraceGrad(check_step(loss_step), check_rule(rule), check_window(window), has_aux, False)

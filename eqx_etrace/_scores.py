@@ -35,39 +35,53 @@ class Scores(eqx.Module):
     def of(cls, model: PyTree, *, lanes: int | None = None) -> "Scores":
         """Zeros, for the inexact arrays of a model."""
         front = () if lanes is None else (lanes,)
+        if lanes is not None and lanes < 1:
+            raise ValueError(f"`lanes` is {lanes}; it counts lanes, at least 1. For a single sequence leave it out.")
         arrays = eqx.filter(model, eqx.is_inexact_array)
         return cls(jax.tree.map(lambda a: jnp.zeros((*front, *a.shape), a.dtype), arrays), lanes)
 
     def after(self, grads: PyTree, decay: Any) -> "Scores":
         """After one more step. `decay` is a number in [0, 1], or one for each lane: 0 where an episode begins."""
-        _check(self.values, grads)
-        return Scores(jax.tree.map(lambda e, g: self._by_lane(decay, e) * e + g, self.values, grads), self.lanes)
+        _check(self.values, grads, self.lanes)
+        if isinstance(decay, int | float) and not 0 <= decay <= 1:
+            raise ValueError(f"`decay` is {decay}; it must lie in [0, 1]: what is left of the scores after one step.")
+
+        def one(e: Array, g: Array) -> Array:
+            return self._by_lane("decay", decay, e) * e + g
+
+        return Scores(jax.tree.map(one, self.values, grads), self.lanes)
 
     def times(self, factor: Any) -> PyTree:
         """The scores times a number, or one for each lane, summed over lanes: a gradient of the model."""
 
         def one(e: Array) -> Array:
-            scaled = self._by_lane(factor, e) * e
+            scaled = self._by_lane("factor", factor, e) * e
             return scaled if self.lanes is None else scaled.sum(0)
 
         return jax.tree.map(one, self.values)
 
-    def _by_lane(self, number: Any, e: Array) -> Array:
+    def _by_lane(self, name: str, number: Any, e: Array) -> Array:
         given = jnp.asarray(number).astype(e.dtype)
         if given.ndim == 0:
             return given
         if self.lanes is None or given.shape != (self.lanes,):
             lanes = "no lanes" if self.lanes is None else f"{self.lanes} lanes"
             raise ValueError(
-                f"A factor has the shape {list(given.shape)}; it must be one number, or one per lane: {lanes}."
+                f"`{name}` has the shape {list(given.shape)}; it must be one number, or one per lane: {lanes}."
             )
         return given.reshape(-1, *(1,) * (e.ndim - 1))
 
 
-def _check(values: PyTree, grads: PyTree) -> None:
-    held, given = (jax.tree.map(jnp.shape, tree) for tree in (values, grads))
-    if jax.tree.structure(values) != jax.tree.structure(grads) or held != given:
+def _check(values: PyTree, grads: PyTree, lanes: int | None) -> None:
+    if jax.tree.structure(values) != jax.tree.structure(grads):
         raise ValueError(
-            f"The gradients are not those of this model and these lanes: they have the shapes {given}, the scores "
-            f"{held}. With lanes every gradient has an axis of lanes in front."
+            "The gradients do not have the structure of the model. Of a pullback take the first part: "
+            "`grads, _ = pullback(cotangent)`."
         )
+    for (path, held), given in zip(jax.tree.leaves_with_path(values), jax.tree.leaves(grads), strict=True):
+        if held.shape != jnp.shape(given):
+            front = "without an axis of lanes" if lanes is None else f"with an axis of {lanes} lanes in front"
+            raise ValueError(
+                f"The gradient of {jax.tree_util.keystr(path)} has the shape {list(jnp.shape(given))}; it must be "
+                f"{list(held.shape)}, that of the model, {front}."
+            )

@@ -66,8 +66,8 @@ def synthetic_value_and_grad(loss_step: Callable[..., Any]) -> Callable[..., Any
 
     the gradient of the model, and what the guess at the old state should have been; `on_learner` is the gradient of
     half the squared distance to that, which is held fixed. Memory and time are those of one step and of the guess.
-    Where the guess is right the sum of gradients over many steps is that of BPTT. It must follow the model that it
-    serves, so give it a larger learning rate.
+    Where the guess is right the sum of gradients over many steps is that of BPTT. Reset the state inside the step where
+    an episode ends (`h = jnp.where(done, 0, h)`): then nothing is guessed across the end.
 
     **Arguments**
 
@@ -81,16 +81,13 @@ def synthetic_value_and_grad(loss_step: Callable[..., Any]) -> Callable[..., Any
     """
 
     def run(model: PyTree, learner: SyntheticGradient, state: PyTree, *inputs: Any) -> Any:
-        if not isinstance(learner, SyntheticGradient):
-            raise TypeError(
-                f"The second argument is `{type(learner).__name__}`; it must be a `SyntheticGradient(state)`. The "
-                "arguments are `(model, learner, state, *inputs)`."
-            )
+        _check_learner(learner)
         trained, rest = eqx.partition(model, eqx.is_inexact_array)
         moving, still = eqx.partition(state, eqx.is_inexact_array)
 
         def one(trained: PyTree, moving: PyTree) -> tuple[tuple[Array, PyTree], PyTree]:
             loss, new = loss_step(eqx.combine(trained, rest), eqx.combine(moving, still), *inputs)
+            _check_loss(loss)
             new_moving, new_still = eqx.partition(new, eqx.is_inexact_array)
             return (loss, new_moving), new_still
 
@@ -104,3 +101,19 @@ def synthetic_value_and_grad(loss_step: Callable[..., Any]) -> Callable[..., Any
         return (loss, (grads, jax.grad(distance)(learner))), eqx.combine(new_moving, new_still)
 
     return run
+
+
+def _check_learner(learner: Any) -> None:
+    if not isinstance(learner, SyntheticGradient):
+        raise TypeError(
+            f"The second argument is `{type(learner).__name__}`; it must be a `SyntheticGradient(state)`. The "
+            "arguments are `(model, learner, state, *inputs)`."
+        )
+
+
+def _check_loss(loss: Any) -> None:
+    if jnp.shape(loss) != () or not jnp.issubdtype(jnp.result_type(loss), jnp.floating):
+        raise TypeError(
+            f"The loss must be a real scalar; it has shape {jnp.shape(loss)} and dtype {jnp.result_type(loss)}. Reduce "
+            "it, for example with `jnp.mean`."
+        )

@@ -19,6 +19,7 @@ from ._spend import (
     at_window_1,
     Call,
     check_rule,
+    check_step,
     check_trace,
     check_window,
     ETrace,
@@ -135,4 +136,4 @@ def etrace_vjp(step: Callable[..., Any], rule: RuleOrChoice, *, window: int = 1)
     """
     if check_window(window) > 1:
         raise ValueError(f"`window` is {window}, but a call of `etrace_vjp` sees one step: its window is 0 or 1.")
-    return ETraceVJP(step, check_rule(rule), check_window(window))
+    return ETraceVJP(check_step(step), check_rule(rule), check_window(window))

@@ -185,6 +185,12 @@ def test_the_page_of_e_prop(executed, capsys):
     for name, wanted in gradient.items():
         assert np.abs(wanted).max() > 0.1, name
         assert np.linalg.norm(found[name] - wanted) < 1e-4 * np.linalg.norm(wanted), name
+    with jax.enable_x64(False), jax.numpy_dtype_promotion("standard"):
+        short = page["xs"][:20], page["ys"][:20]
+        inside, _, _ = page["online"].scan(page["model"], start, trace, *short)
+    for name in gradient:  # the readout outside the step gives what the one inside gives
+        outside = page["total"][name]
+        assert np.linalg.norm(inside[name] - outside) < 1e-4 * np.linalg.norm(outside), name
 
 
 def test_the_pages_are_there():

@@ -159,6 +159,12 @@ def test_what_is_no_leak_is_refused(make):
             make(wrong)
 
 
+def test_a_rule_in_the_place_of_the_step_is_told():
+    for transform in (etr.etrace_grad, etr.etrace_value_and_grad, etr.etrace_vjp):
+        with pytest.raises(TypeError, match=r"The order is `\(step, rule\)`"):
+            transform(etr.EProp(), NETWORKS["rate"].loss_step)
+
+
 @pytest.mark.parametrize("make", [etr.RFLO, etr.OTTT, etr.OTPE])
 def test_time_is_that_of_the_states(make):
     """Steps that hold the states leave the trace alone, and a reset starts it anew."""

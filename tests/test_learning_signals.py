@@ -87,8 +87,14 @@ def test_scores_of_lanes_and_of_one():
     np.testing.assert_allclose(lanes.times(2.0)["w"], 2 * lanes.values["w"].sum(0), rtol=1e-12)
     with pytest.raises(ValueError, match="one per lane: 4 lanes"):
         lanes.times(jnp.ones(3))
-    with pytest.raises(ValueError, match="not those of this model and these lanes"):
+    with pytest.raises(ValueError, match=r"must be \[4, 3, 2\], that of the model, with an axis of 4 lanes in front"):
         lanes.after({"w": normal(3, 2), "name": None}, 0.9)
+    with pytest.raises(ValueError, match="first part"):
+        lanes.after(({"w": normal(3, 2), "name": None}, ()), 0.9)
+    with pytest.raises(ValueError, match="must lie in"):
+        alone[0].after({"w": normal(3, 2), "name": None}, 1.5)
+    with pytest.raises(ValueError, match="counts lanes"):
+        etr.Scores.of(model, lanes=0)
 
 
 def test_feedback_goes_back_through_other_weights():

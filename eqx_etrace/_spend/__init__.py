@@ -7,7 +7,7 @@ in `_one_step`, a step that need not be pulled back in `_closed_step`, a window 
 """
 
 from ._arguments import check_window, split_cotangents, time_steps
-from ._assignment import assign, Assignment, check_rule, Part, RuleOrChoice
+from ._assignment import assign, Assignment, check_rule, check_step, Part, RuleOrChoice
 from ._call import Arrays, Call
 from ._etrace import check_trace, ETrace
 from ._gradient import settle

@@ -104,6 +104,15 @@ def _is_among(rule: AbstractRule, rules: Sequence[AbstractRule]) -> bool:
     return any(rule is other for other in rules) or rule in rules
 
 
+def check_step(step: Any) -> Any:
+    """A function, in its place before the rule."""
+    if isinstance(step, AbstractRule) or not callable(step):
+        raise TypeError(
+            f"The first argument must be the step, a function; found {step!r}. The order is `(step, rule)`."
+        )
+    return step
+
+
 def check_rule(rule: Any) -> Any:
     """A rule, or a function that gives one; a rule's class is the mistake that everyone makes once."""
     if isinstance(rule, type) or not (isinstance(rule, AbstractRule) or callable(rule)):

@@ -13,7 +13,8 @@ class FeedbackLinear(eqx.Module):
 
     $$y = W x, \qquad \bar x = B \bar y$$
 
-    The gradient of W is as ever, that of `jax.grad`. B is a constant, without a gradient; or it is learned as Kolen and
+    The gradient of W is as ever, that of `jax.grad`. B is fixed: its gradient is zero (but it is an array of the model,
+    which weight decay would shrink: mask it there, with `optax.masked`). Or it is learned as Kolen and
     Pollack do: `learned=True` gives B the gradient of W, transposed. With one optimiser for both, and weight decay in
     it (`optax.add_decayed_weights`), B becomes the transpose of W.
 
@@ -40,6 +41,9 @@ class FeedbackLinear(eqx.Module):
     learned: bool = eqx.field(default=False, static=True)
 
     def __check_init__(self) -> None:
+        for name in ("weight", "feedback"):
+            if not hasattr(getattr(self, name), "shape"):
+                raise TypeError(f"`{name}` is a `{type(getattr(self, name)).__name__}`; it must be an array.")
         out, into = self.weight.shape
         if self.feedback.shape != (into, out):
             raise ValueError(

@@ -88,6 +88,11 @@ class AbstractNeuron(eqx.Module, Generic[State]):
         spikes = self.emitted(state)
         return spikes if self.recurrent_gradient else jax.lax.stop_gradient(spikes)
 
+    @property
+    def state_names(self) -> tuple[str, ...]:
+        """Those of the arrays of a state."""
+        return ("V",)
+
     def threshold(self, state: State) -> Any:
         """Above which potential a unit spikes."""
         del state
@@ -95,7 +100,7 @@ class AbstractNeuron(eqx.Module, Generic[State]):
 
     def emitted(self, state: State) -> Float[Any, "..."]:
         """The spikes of a state, 1 or 0, differentiable by the surrogate."""
-        if not hasattr(state, "V"):
+        if not all(hasattr(state, name) for name in self.state_names):
             raise TypeError(
                 f"The state of `{type(self).__name__}` is a `{type(state).__name__}`; it must be one made by "
                 "`init_state`. A neuron takes `(current, state)`."

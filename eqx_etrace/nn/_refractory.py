@@ -41,11 +41,12 @@ class Refractory(eqx.Module):
 
     def __check_init__(self) -> None:
         if not isinstance(self.neuron, AbstractNeuron):
-            raise TypeError(f"`neuron` is {self.neuron!r}; it must be a neuron, such as `LIF()`.")
+            advice = f" Make one: `{self.neuron.__name__}()`." if isinstance(self.neuron, type) else ""
+            raise TypeError(f"`neuron` is {self.neuron!r}; it must be a neuron, such as `LIF()`.{advice}")
         if isinstance(self.t_ref, bool) or not isinstance(self.t_ref, float | int):
             raise TypeError(f"`t_ref` is {self.t_ref!r}; it must be a number: how many ms. It cannot be trained.")
         if not self.t_ref >= 0:
-            raise ValueError(f"`t_ref` is {self.t_ref}; it must not be negative.")
+            raise ValueError(f"`t_ref` is {self.t_ref}; it must not be negative. One of 0 changes nothing.")
         if not isinstance(self.neuron.dt, float):
             raise TypeError("`Refractory` counts steps, so the neuron's `dt` must be a Python number, without a unit.")
 

@@ -18,6 +18,8 @@ from ._pace import as_leak, kept_by_row
 from ._recursion import compose_steps
 from ._weight import Followed, Weight
 
+_NONE = " None finds that of the readout in the step."
+
 
 class EProp(AbstractPositionRule):
     """e-prop: eligibility traces of every unit by itself, filtered as the readout filters its input.
@@ -28,8 +30,9 @@ class EProp(AbstractPositionRule):
     The first line is `DRTRL`: a spike that goes to other units through recurrent weights carries no credit, and a reset
     carries some only where the neuron differentiates it. With `kappa=None` the second is found by structure: of a
     leaky readout in the step, whatever its leak, and none without one. That is exact where the report says so, and
-    right at every window. A number is for a readout that is no part of the step: a learning signal at the output of one
-    step then meets ebar. It is meant for window 0, and reaches in larger ones only what is older than the window.
+    right at every window. A number is for a readout that is no part of the step, at window 0: a learning signal at the
+    spikes of one step then meets ebar. The spikes must be a state then, as in `return z, (units, z)`: ebar is kept of
+    states, and the filter of a potential is not that of its spikes. In larger windows it reaches only what is older.
 
     Published for window 0. The learning signal is what the model's own output pulls back: that of symmetric e-prop.
     For random or adaptive e-prop the readout is `nn.FeedbackLinear`.
@@ -43,7 +46,7 @@ class EProp(AbstractPositionRule):
     Communications 2020, equations 4 and 22 to 25.
     """
 
-    kappa: Any = eqx.field(default=None, converter=lambda k: None if k is None else as_leak("kappa", k))
+    kappa: Any = eqx.field(default=None, converter=lambda k: None if k is None else as_leak("kappa", k, _NONE))
     trace_dtype: DTypeLike | None = eqx.field(default=None, static=True, converter=as_dtype)
 
     def follow(self, weight: Weight) -> Followed:
@@ -73,7 +76,8 @@ class EProp(AbstractPositionRule):
 
     def approximates(self, layout: TraceLayout) -> str | None:
         del layout
-        return None if self.kappa is None else "a filter that was given stands for that of the readout"
+        given = "a filter that was given stands for that of the readout; what it filters must be a state"
+        return None if self.kappa is None else given
 
     def work(self, layout: TraceLayout) -> int:
         advance = sum(map(sum, layout.couplings)) + sum(layout.enters)

@@ -248,7 +248,8 @@ def _norm(array: Inexact[Array, "..."]) -> Inexact[Array, ""]:
 
 def _as_rank(rank: Any) -> int:
     if isinstance(rank, bool) or not hasattr(rank, "__index__"):
-        raise TypeError(f"`rank` is {rank!r}; it must be an integer: it counts products.")
+        shown = f"a `{type(rank).__name__}`" if hasattr(rank, "dtype") else repr(rank)
+        raise TypeError(f"`rank` is {shown}; it must be an integer: it counts products. The order is `OK(rank, key)`.")
     if operator.index(rank) < 1:
         raise ValueError(f"`rank` is {rank}; it counts products, at least 1. For no trace at all use `NoTrace()`.")
     return operator.index(rank)

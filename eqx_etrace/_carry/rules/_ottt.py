@@ -120,10 +120,11 @@ class OTPE(AbstractPositionRule):
         x^    <-  a x^  +  x
         R     <-  a R  +  dh/dy (x) x^
 
-    R stands for what a layer behind, or a readout, that leaks at the same a holds of the output of this one. Of one
-    hidden layer of LIF neurons, whose reset is not differentiated, with a leaky readout behind, it is exact. It takes
-    the memory of `DRTRL`. A parameter that is used element by element keeps the trace of `EProp(kappa=a)`. Published
-    for window 0; in larger windows it reaches only what is older than the window.
+    R stands for what a layer behind, or a readout, that leaks at the same a holds of the spikes of this one. So these
+    must be a state, as in `return z, (units, z)`, and the layer behind no part of the step. Then, at window 0, a hidden
+    layer of LIF neurons has its exact gradient, if their reset is not differentiated. It takes the memory of `DRTRL`. A
+    parameter that is used element by element keeps the trace of `EProp(kappa=a)`. In larger windows it reaches only
+    what is older than the window; a leaky readout inside the step is followed by `DRTRL` and `EProp`, and better.
 
     **Arguments**
 
@@ -177,7 +178,7 @@ class OTPE(AbstractPositionRule):
 
     def approximates(self, layout: TraceLayout) -> str:
         del layout
-        return "a filter that was given stands for that of the units behind"
+        return "a filter that was given stands for that of the units behind; what it filters must be a state"
 
     def work(self, layout: TraceLayout) -> int:
         own = math.prod(layout.shape) * (2 * len(layout.states) + sum(layout.enters))

@@ -55,7 +55,7 @@ def kept_by_row(drive: Drive, leak: Any, *, restarts: bool) -> Inexact[Array, ".
     return jnp.broadcast_to(keep, drive.held_rows.shape)
 
 
-def as_leak(name: str, leak: Any) -> Any:
+def as_leak(name: str, leak: Any, more: str = "") -> Any:
     """An argument that is a leak: a Python float in [0, 1], or a traced scalar, NaN out of range."""
     dtype = getattr(leak, "dtype", None)
     is_number = isinstance(leak, float | int) if dtype is None else jnp.issubdtype(dtype, jnp.floating)
@@ -63,7 +63,7 @@ def as_leak(name: str, leak: Any) -> Any:
         shown = f"{leak!r}, of type {type(leak).__name__}" if dtype is None else f"{dtype}{list(np.shape(leak))}"
         raise TypeError(
             f"`{name}` is {shown}; it must be a float in [0, 1], or a scalar array of floats: what is left of a sum "
-            "after one step. Of a time constant tau it is `exp(-dt / tau)`."
+            f"after one step. Of a time constant tau it is `exp(-dt / tau)`.{more}"
         )
     if isinstance(leak, Tracer):
         return jnp.where((leak >= 0) & (leak <= 1), leak, jnp.nan).astype(leak.dtype)

@@ -29,14 +29,16 @@ class UORO(AbstractRule):
         r0 = sqrt(|theta| / |J s|)        r1 = sqrt(|nu dh/dw| / |nu|)
 
     and s (x) theta stands for dh/dw: its mean over the signs is that of `RTRL`. It takes one pass forward through the
-    step and one backward, whatever the step does; forward by the transpose of the backward pass, so that surrogate
-    spikes need no forward-mode rule. The published algorithm has one s for all weights together. Here each weight has
-    its own, and each lane of a batch, so that none adds noise to the gradient of another.
+    step and one backward for each weight, whatever the step does; forward by the transpose of the backward pass, so
+    that surrogate spikes need no forward-mode rule. The published algorithm has one s for all weights together. Here
+    each weight has its own, and each lane of a batch, so that none adds noise to the gradient of another.
 
     Randomness is a part of the trace: the same key gives the same gradients, also from a trace that was saved. `init`
     puts the key into the trace, and nothing reads that of the rule afterwards. Lanes inside the step are independent.
-    For lanes by `jax.vmap` around the transform, map over keys as well: `jax.vmap(lambda key, h: etrace_grad(step,
-    UORO(key)).init(model, h, x))(keys, states)`.
+    For lanes by `jax.vmap` around the transform, map over keys in `init`; the calls may have a rule with any key:
+
+        traces = jax.vmap(lambda key, h: etrace_grad(step, UORO(key)).init(model, h, x))(keys, states)
+        grads, states, traces = jax.vmap(online, (None, 0, 0, 0))(model, states, traces, xs)
 
     **Arguments**
 
