@@ -11,6 +11,7 @@ from dense_rules import diagonal, filtered_eprop, NETWORKS, otpe, ottt, READ, rf
 from oracle import bptt, relative
 
 import eqx_etrace as etr
+from eqx_etrace._spend import check_step
 
 RULES = {
     "DRTRL": (etr.DRTRL(), diagonal),
@@ -160,9 +161,9 @@ def test_what_is_no_leak_is_refused(make):
 
 
 def test_a_rule_in_the_place_of_the_step_is_told():
-    for transform in (etr.etrace_grad, etr.etrace_value_and_grad, etr.etrace_vjp):
-        with pytest.raises(TypeError, match=r"The order is `\(step, rule\)`"):
-            transform(etr.EProp(), NETWORKS["rate"].loss_step)
+    """(Here, where types are checked, they are told before.)"""
+    with pytest.raises(TypeError, match=r"found EProp.*The order is `\(step, rule\)`"):
+        check_step(etr.EProp())
 
 
 @pytest.mark.parametrize("make", [etr.RFLO, etr.OTTT, etr.OTPE])
