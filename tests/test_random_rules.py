@@ -205,3 +205,88 @@ def test_what_is_no_key_is_refused(make):
 def test_a_rank_counts_products(rank, error):
     with pytest.raises(error, match="it counts products"):
         etr.OK(rank, jax.random.key(0))
+
+
+SMALL = jnp.asarray(np.random.default_rng(3).normal(size=(10, 3)))
+LINEAR = {
+    name: jnp.asarray(np.random.default_rng(4).normal(size=shape)) for name, shape in [("w", (4, 4)), ("v", (4, 3))]
+}
+
+
+def linear(m, h, x, is_reset):
+    h = jnp.where(is_reset, 0.0, h)
+    h = 0.6 * h + 0.4 * (0.3 * m["w"] @ h + m["v"] @ x)
+    return jnp.arange(1.0, 5.0) @ h, h
+
+
+def noise(make, xs, resets, start=0):
+    """Of single gradients from `start` on, relative, by weight."""
+
+    def run(rule):
+        online, h = etr.etrace_grad(linear, rule), jnp.zeros(4)
+        trace = online.init(LINEAR, h, xs[0], resets[0])
+        if start:
+            _, h, trace = online.scan(LINEAR, h, trace, xs[:start], resets[:start])
+        return online.scan(LINEAR, h, trace, xs[start:], resets[start:])[0]
+
+    wanted = run(etr.RTRL())
+    draws = jax.jit(jax.vmap(lambda key: run(make(key))))(jax.random.split(jax.random.key(0), 500))
+    return {k: float(jnp.sqrt(((draws[k] - g) ** 2).sum((1, 2)).mean() / (g**2).sum())) for k, g in wanted.items()}
+
+
+@pytest.mark.parametrize("rule", ["UORO", "KFRTRL", "OK(1)"])
+def test_the_noise_has_the_scale_of_what_is_estimated(rule):
+    """In a linear network it does not depend on the size of inputs, and a reset leaves nothing of the time before."""
+    make, never = RULES[rule], jnp.zeros(10, bool)
+    plain = noise(make, SMALL, never)
+    small = noise(make, 1e-4 * SMALL, never)
+    long = jnp.concatenate([100 * SMALL, SMALL])
+    after = noise(make, long, jnp.zeros(20, bool).at[10].set(True), start=10)
+    for name in plain:
+        assert small[name] < 1.5 * plain[name] and after[name] < 1.5 * plain[name]
+
+
+@pytest.mark.parametrize("rule", ["UORO", "KFRTRL"])
+def test_derivatives_through_an_update(rule):
+    """By finite differences; from a zero trace, where norms are zero."""
+
+    def after(scale):
+        rule_here, h = RULES[rule](jax.random.key(1)), jnp.zeros(4)
+        model = {**LINEAR, "v": scale * LINEAR["v"]}
+        online = etr.etrace_grad(linear, rule_here)
+        found, _, _ = online.scan(
+            model, h, online.init(model, h, SMALL[0], jnp.asarray(False)), SMALL, jnp.zeros(10, bool)
+        )
+        return (found["w"] ** 2).sum()
+
+    slope = (after(1 + 1e-5) - after(1 - 1e-5)) / 2e-5
+    np.testing.assert_allclose(jax.grad(after)(1.0), slope, rtol=1e-5)
+
+
+def test_derivatives_through_decompositions_are_refused():
+    net = short("rate")
+
+    def total(w):
+        online = etr.etrace_grad(net.loss_step, etr.OK(2, jax.random.key(0)))
+        return (
+            online(w, net.start, online.init(w, net.start, net.xs[0], net.ys[0]), net.xs[0], net.ys[0])[2]
+            .values[0]
+            .a.sum()
+        )
+
+    with pytest.raises(NotImplementedError, match="use `KFRTRL`, `UORO`"):
+        jax.grad(total)(net.w)
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_norms_do_not_leave_half_precision(rule):
+    m = {"w": (0.3 * LINEAR["w"]).astype(jnp.float16), "v": (1e-3 * LINEAR["v"]).astype(jnp.float16)}
+    xs, h = jnp.full((6, 3), 200.0, jnp.float16), jnp.zeros(4, jnp.float16)
+
+    def step(m, h, x):
+        h = (0.6 * h + 0.4 * jnp.tanh(m["w"] @ h + m["v"] @ x)).astype(jnp.float16)
+        return h.sum(), h
+
+    online = etr.etrace_grad(step, RULES[rule](jax.random.key(0)))
+    found, _, _ = online.scan(m, h, online.init(m, h, xs[0]), xs)
+    assert all(jnp.isfinite(g).all() for g in found.values())

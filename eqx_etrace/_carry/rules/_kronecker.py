@@ -17,7 +17,7 @@ from ..._read import Cut
 from .._transition import Signal, Transition, Transitions
 from ..on_blocks import BlockLayout, entered_rows, in_order, on_slots
 from ..xla import take_rows
-from ._random import as_key, estimated, first_key, KeyData, next_key, root, signs
+from ._random import as_key, balanced, estimated, first_key, KeyData, next_key, signs, squared_norm
 from ._rule import AbstractKeeper, AbstractRule
 from ._weight import Weight
 
@@ -94,8 +94,9 @@ class KFRTRL(AbstractKroneckerRule):
         self, key: PRNGKeyArray, u: U, pushed: A, x: Inexact[Array, " k"], response: Inexact[Array, "r s"]
     ) -> tuple[U, A]:
         c1, c2 = signs(key, (2,), u.dtype)
-        p1, p2 = root(_norm(pushed), _norm(u)).astype(u.dtype), root(_norm(response), _norm(x)).astype(u.dtype)
-        return c1 * p1 * u + c2 * p2 * x, c1 / p1 * pushed + c2 / p2 * response
+        old = [part.astype(u.dtype) for part in balanced(squared_norm(u), squared_norm(pushed))]
+        new = [part.astype(u.dtype) for part in balanced(squared_norm(x), squared_norm(response))]
+        return c1 * old[0] * u + c2 * new[0] * x, c1 * old[1] * pushed + c2 * new[1] * response
 
 
 class OK(AbstractKroneckerRule):
@@ -107,7 +108,7 @@ class OK(AbstractKroneckerRule):
     singular value decompositions at every step.
 
     Randomness is a part of the trace, as of `UORO`. Lanes are independent. A weight that meets no data keeps its
-    influence whole.
+    influence whole. It is not differentiated through: an outer derivative is refused.
 
     **Arguments**
 
@@ -130,11 +131,28 @@ class OK(AbstractKroneckerRule):
         self, key: PRNGKeyArray, u: U, pushed: A, x: Inexact[Array, " k"], response: Inexact[Array, "r s"]
     ) -> tuple[U, A]:
         a = jnp.concatenate([pushed, response[None]]).reshape(self.rank + 1, -1)
-        (of_u, in_u), (of_a, in_a) = _orthogonal(jnp.concatenate([u, x[None]])), _orthogonal(a)
-        left, values, right = jnp.linalg.svd(in_u @ in_a.T)
-        mixed = least_variance(key, values).astype(in_u.dtype)
-        new_u, new_a = (of_u @ left @ mixed).T, (of_a @ right.T @ mixed).T
+        drawn = signs(key, (self.rank + 1,), jnp.finfo(u.dtype).dtype)
+        new_u, new_a = _fewer(drawn, jnp.concatenate([u, x[None]]), a)
         return new_u[:, : u.shape[1]], new_a[:, : a.shape[1]].reshape(pushed.shape)
+
+
+@jax.custom_jvp
+def _fewer(
+    draw: Inexact[Array, " i"], u: U, a: Inexact[Array, "i q"]
+) -> tuple[Inexact[Array, "r k2"], Inexact[Array, "r q2"]]:
+    """One product less, right in the mean over signs, from as many numbers."""
+    (of_u, in_u), (of_a, in_a) = _orthogonal(u), _orthogonal(a)
+    left, values, right = jnp.linalg.svd(in_u @ in_a.T)
+    mixed = least_variance(draw, values).astype(in_u.dtype)
+    return (of_u @ left @ mixed).T, (of_a @ right.T @ mixed).T
+
+
+@_fewer.defjvp
+def _(primals: Any, tangents: Any) -> Any:
+    raise NotImplementedError(
+        "`OK` decomposes its products at every step, and that has no derivative where some are alike or zero. To "
+        "differentiate through an online update use `KFRTRL`, `UORO` or a rule that is not random."
+    )
 
 
 def _orthogonal(rows: Inexact[Array, "i k"]) -> tuple[Inexact[Array, "k2 i"], Inexact[Array, "i i"]]:
@@ -144,8 +162,8 @@ def _orthogonal(rows: Inexact[Array, "i k"]) -> tuple[Inexact[Array, "k2 i"], In
     return jnp.linalg.qr(jnp.pad(rows, ((0, 0), (0, short))).T.astype(wide))
 
 
-def least_variance(key: PRNGKeyArray, values: Inexact[Array, " i"]) -> Inexact[Array, "i r"]:
-    """L of i rows and i - 1 columns with E[L L^T] = diag(values), descending, of least variance.
+def least_variance(drawn: Inexact[Array, " i"], values: Inexact[Array, " i"]) -> Inexact[Array, "i r"]:
+    """From random signs, L of i rows and i - 1 columns with E[L L^T] = diag(values), descending, of least variance.
 
     Values before the k-th are kept as they are. The others, whose sum is s, are mixed: the rows of an orthonormal basis
     of what is orthogonal to z, z_i^2 = 1 - values_i (r - k) / s, with a random sign each. A reflection that takes the
@@ -163,7 +181,7 @@ def least_variance(key: PRNGKeyArray, values: Inexact[Array, " i"]) -> Inexact[A
     reflection = jnp.eye(count, dtype=values.dtype) - jnp.outer(v, v) * jnp.where(square > 0, 2 / square, 0)
     kept = jnp.sqrt(jnp.where(is_mixed, 0, values))
     scale = jnp.where(is_mixed, jnp.where(share > 0, 1 / jnp.sqrt(jnp.where(share > 0, share, 1)), 0), kept)
-    return signs(key, (count,), values.dtype)[:, None] * reflection[:, :r] * scale[None, :r]
+    return drawn.astype(values.dtype)[:, None] * reflection[:, :r] * scale[None, :r]
 
 
 class Sum(NamedTuple):
@@ -240,10 +258,6 @@ class KroneckerKeeper(AbstractKeeper):
     @property
     def missed_at_window_0(self) -> int:
         return self.weight.analysis.past_new
-
-
-def _norm(array: Inexact[Array, "..."]) -> Inexact[Array, ""]:
-    return jnp.sqrt((jnp.abs(array) ** 2).sum())
 
 
 def _as_rank(rank: Any) -> int:

@@ -46,7 +46,7 @@ class OTTT(AbstractPositionRule):
     bias, has a trace of the size of the state, and keeps that of `DRTRL`.
 
     Published for window 0. Time is that of the states: a step that holds all states of a lane holds its trace, and a
-    reset starts it anew.
+    reset starts it anew. That is read from the numbers, as of `RFLO`.
 
     **Arguments**
 

@@ -44,10 +44,24 @@ def signs(key: PRNGKeyArray, shape: tuple[int, ...], dtype: np.dtype) -> Inexact
     return jax.random.rademacher(key, shape, jnp.finfo(dtype).dtype).astype(dtype)
 
 
-def root(a: Inexact[Array, "..."], b: Inexact[Array, "..."]) -> Inexact[Array, "..."]:
-    """The square root of a / b, which makes the factors of a product alike in size; 1 where one of them is zero."""
-    is_usable = (a > 0) & (b > 0)
-    return jnp.sqrt(jnp.where(is_usable, a, 1) / jnp.where(is_usable, b, 1))
+def squared_norm(array: Inexact[Array, "..."], axis: Any = None) -> Inexact[Array, "..."]:
+    """In single precision at least: a sum of squares leaves half precision early."""
+    wide = jnp.float64 if array.dtype in (jnp.float64, jnp.complex128) else jnp.float32
+    parts = [array.real, array.imag] if jnp.iscomplexobj(array) else [array]
+    squares = [part.astype(wide) ** 2 for part in parts]
+    return sum(squares[1:], squares[0]).sum(axis)
+
+
+def balanced(
+    first: Inexact[Array, "..."], second: Inexact[Array, "..."]
+) -> tuple[Inexact[Array, "..."], Inexact[Array, "..."]]:
+    """By which numbers the factors of a product are multiplied, so that they are alike in size and it is as it was.
+
+    From their squared norms. Of a product that is zero nothing is left: a factor without the other is but noise.
+    """
+    is_there = (first > 0) & (second > 0)
+    ratio = jnp.sqrt(jnp.sqrt(jnp.where(is_there, second, 1) / jnp.where(is_there, first, 1)))
+    return jnp.where(is_there, ratio, 0), jnp.where(is_there, 1 / ratio, 0)
 
 
 def estimated(weight: Weight, layout: BlockLayout | ProductLayout, what: str) -> Cut:

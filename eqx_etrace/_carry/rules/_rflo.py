@@ -29,7 +29,8 @@ class RFLO(AbstractPositionRule):
     states of a unit do not mix: each has the trace that its own y puts into it. Published for window 0, with feedback
     that is random: `nn.FeedbackLinear` is a readout with such feedback.
 
-    Time is that of the states: a step that holds all states of a lane holds its trace, and a reset starts it anew.
+    Time is that of the states: a step that holds all states of a lane holds its trace, and a reset starts it anew. That
+    is read from the numbers, so a layer whose units are all dead in one step is a layer that is held, or reset.
 
     **Arguments**
 

@@ -97,10 +97,11 @@ class SnAp(AbstractBlockRule):
 class OSTL(AbstractBlockRule):
     """Online spatio-temporal learning: the full Jacobian within a layer, none through the past of other layers.
 
-    A layer is what feeds itself: a recurrent population, several that are coupled, a leaky readout. Of the influence of
-    a weight it keeps that on the states of the layer which the weight enters, with the full Jacobian between them. So a
-    dense recurrent layer takes what `RTRL` takes for it alone. Credit from the loss gets to a layer through those
-    behind it within the step, not through their own past. Of one layer, whose readout has no memory, it is `RTRL`.
+    A layer is what feeds itself: a recurrent population, several that are coupled, a leaky readout. States that are
+    joined unit by unit are one layer, too. Of the influence of a weight it keeps that on the states of the layer which
+    the weight enters, with the full Jacobian between them. So a dense recurrent layer takes what `RTRL` takes for it
+    alone. Credit from the loss gets to a layer through those behind it within the step, not through their own past. Of
+    one layer, whose readout has no memory, it is `RTRL`.
 
     Published for window 0.
 

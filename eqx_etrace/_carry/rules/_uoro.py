@@ -13,7 +13,7 @@ from jaxtyping import Array, Inexact, PyTree
 from ..._read import Cut
 from .._transition import Signal, Transition, Transitions
 from ..on_blocks import ProductLayout
-from ._random import as_key, estimated, first_key, KeyData, next_key, root, signs
+from ._random import as_key, balanced, estimated, first_key, KeyData, next_key, signs, squared_norm
 from ._rule import AbstractKeeper, AbstractRule
 from ._weight import Weight
 
@@ -90,12 +90,12 @@ class ProductKeeper(AbstractKeeper):
         held, key = next_key(self.rule.key, value.key)
         nu = signs(key, value.s.shape, value.s.dtype) * layout.entered.astype(value.s.dtype)
         pushed, entering = step.push(value.s), layout.head.outer(step.pull(layout, nu), step.met(layout))
-        r0 = root(self._norm(value.theta), self._norm_of_state(pushed))
-        r1 = root(self._norm(entering), self._norm_of_state(nu))
-        kept, taken = (self._by_row((1 / r).astype(layout.dtype)) for r in (r0, r1))
-        theta = kept * value.theta + taken * entering
-        s = r0[layout.scalars] * pushed + r1[layout.scalars] * nu
-        return Product(s, theta.astype(value.theta.dtype), held)
+        old = balanced(self._norm_of_state(pushed), self._norm(value.theta))
+        new = balanced(self._norm_of_state(nu), self._norm(entering))
+        on_s = [part[layout.scalars].astype(nu.dtype) for part in (old[0], new[0])]
+        on_theta = [self._by_row(part.astype(layout.dtype)) for part in (old[1], new[1])]
+        theta = on_theta[0] * value.theta + on_theta[1] * entering
+        return Product(on_s[0] * pushed + on_s[1] * nu, theta.astype(value.theta.dtype), held)
 
     def advance_window(self, value: PyTree[Array], transitions: Transitions) -> None:
         """The roots of every step are found after the step before."""
@@ -124,13 +124,12 @@ class ProductKeeper(AbstractKeeper):
         return self.weight.analysis.past_new
 
     def _norm(self, theta: Inexact[Array, "..."]) -> Inexact[Array, " parts"]:
-        """By part."""
-        square = jnp.abs(theta) ** 2
-        rows = square.sum(-1) if self.layout.head.has_features else square
-        return jnp.sqrt(jax.ops.segment_sum(rows.ravel(), self.layout.rows.ravel(), self.layout.parts))
+        """Squared, by part."""
+        rows = squared_norm(theta, -1 if self.layout.head.has_features else ())
+        return jax.ops.segment_sum(rows.ravel(), self.layout.rows.ravel(), self.layout.parts)
 
     def _norm_of_state(self, s: Inexact[Array, " n"]) -> Inexact[Array, " parts"]:
-        return jnp.sqrt(jax.ops.segment_sum(s**2, self.layout.scalars, self.layout.parts))
+        return jax.ops.segment_sum(squared_norm(s, ()), self.layout.scalars, self.layout.parts)
 
     def _by_row(self, by_part: Inexact[Array, " parts"]) -> Inexact[Array, "..."]:
         rows = by_part[self.layout.rows]

@@ -107,7 +107,7 @@ def _is_small(eqn: Equation, operands: list[Any]) -> bool:
     return bool(left.batch) and 0 < math.prod(left.along(left.contracted)) < _FEW
 
 
-def _contraction(eqn: Equation, operands: Sequence[Array]) -> Contraction:
+def _contraction(eqn: Equation, operands: Sequence[Any]) -> Contraction:
     return Contraction.of([x.shape for x in operands], eqn.params["dimension_numbers"])
 
 
