@@ -95,7 +95,7 @@ def test_compartments_of_one_neuron_are_states_of_one_unit():
     assert_close(found, wanted)
 
 
-@pytest.mark.outside_sample
+@pytest.mark.slow
 def test_compartments_act_on_one_another():
     """Otherwise the tests above would hold for a rule that drops what passes between compartments."""
     found, wanted, is_exact = gradients(etr.SnAp(1), "Leak", TREE, solver="fwd_euler")

@@ -131,7 +131,7 @@ def test_a_leaky_readout_with_feedback_is_filtered(learned):
         online = etr.etrace_grad(step, rule)
         assert all(row.exact for row in online.graph(model, state, xs[0], ys[0]).report(rule).rows)
         wanted = bptt(step, model, state, xs, ys)
-        for window in (0, 1, 4):
+        for window in (0, 4):
             trace = online.init(model, state, xs[0], ys[0])
             found, _, _ = online.scan(model, state, trace, xs, ys, window=window)
             assert relative(found["w"], wanted["w"]) < 1e-12
@@ -217,6 +217,7 @@ def test_a_refractory_unit_has_no_slope():
 NEURONS = [nn.LIF, nn.GIF, nn.ALIF, lambda **k: nn.Refractory(nn.ALIF(**k), 3.0)]
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize("make", NEURONS)
 def test_gradients_of_reset_and_recurrence_are_options(make):
     """Without both a recurrent network is one that e-prop differentiates exactly; with either it is not."""

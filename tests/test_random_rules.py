@@ -12,6 +12,7 @@ from oracle import relative
 
 import eqx_etrace as etr
 
+pytestmark = pytest.mark.outside_sample  # of draws, and not of how this JAX writes a step
 KEYS, SHORT = 2000, 12
 RULES = {
     "UORO": etr.UORO,
@@ -59,17 +60,15 @@ CASES = [(name, rule, 0) for name in NETWORKS for rule in RULES]
 CASES += [("rate", rule, window) for rule in RULES for window in (1, 4)]
 
 
-@pytest.mark.outside_sample  # of draws, and not of how this JAX writes a step
 @pytest.mark.parametrize(("name", "rule", "window"), CASES)
 def test_the_mean_is_that_of_rtrl(name, rule, window):
     """Elements are correlated, so that a mean of squares of 1 has a wide spread; a bias of 10 % shows where it can."""
     draws, wanted = drawn(name, rule, window), exact(name)
     assert squared_z(draws, wanted) < 3
-    if 0.01 * KEYS / variance(name, rule, window) > 10:
+    if 0.01 * KEYS / variance(name, rule, window) > 8:
         assert squared_z(draws, 1.1 * wanted) > 10
 
 
-@pytest.mark.outside_sample
 @pytest.mark.parametrize("name", NETWORKS)
 def test_variances_are_in_the_order_of_the_papers(name):
     found = [variance(name, rule, 0) for rule in RULES]

@@ -196,7 +196,7 @@ DIFFERENTIAL = {
 }
 
 
-@pytest.mark.sweep(3)
+@pytest.mark.sweep(6)
 @pytest.mark.parametrize("name", DIFFERENTIAL)
 def test_a_differential_equation(name, key):
     assert_exact(DIFFERENTIAL[name](pytest.importorskip("diffrax")), key)

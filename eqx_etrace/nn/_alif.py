@@ -67,11 +67,6 @@ class ALIF(AbstractNeuron[ALIFState]):
         """V = `V_rest` and a = 0 in arrays of the given shape and dtype (JAX's default float if None)."""
         return ALIFState(jnp.ones(shape, dtype) * self.V_rest, jnp.zeros(shape, dtype))
 
-    @property
-    def state_names(self) -> tuple[str, ...]:
-        """Those of the arrays of a state."""
-        return ALIFState._fields
-
     def threshold(self, state: ALIFState) -> Float[Any, "..."]:
         """Raised by the adaptation."""
         return self.V_th + self.beta * state.a

@@ -64,10 +64,10 @@ class GIF(AbstractNeuron[GIFState]):
         """V = `V_rest` and I2 = 0 in arrays of the given shape and dtype (JAX's default float if None)."""
         return GIFState(jnp.ones(shape, dtype) * self.V_rest, jnp.zeros(shape, dtype) * self.A2)
 
-    @property
-    def state_names(self) -> tuple[str, ...]:
-        """Those of the arrays of a state."""
-        return GIFState._fields
+    def threshold(self, state: GIFState) -> Any:
+        """`V_th`."""
+        del state
+        return self.V_th
 
     def advance(self, x: Float[Any, "*shape"], state: GIFState, spikes: Float[Any, "*shape"]) -> GIFState:
         """The new state."""

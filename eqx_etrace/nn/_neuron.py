@@ -88,25 +88,21 @@ class AbstractNeuron(eqx.Module, Generic[State]):
         spikes = self.emitted(state)
         return spikes if self.recurrent_gradient else jax.lax.stop_gradient(spikes)
 
-    @property
-    def state_names(self) -> tuple[str, ...]:
-        """Those of the arrays of a state."""
-        return ("V",)
-
+    @abc.abstractmethod
     def threshold(self, state: State) -> Any:
         """Above which potential a unit spikes."""
-        del state
-        return self.V_th
 
     def emitted(self, state: State) -> Float[Any, "..."]:
         """The spikes of a state, 1 or 0, differentiable by the surrogate."""
-        if not all(hasattr(state, name) for name in self.state_names):
+        try:
+            above = state.V - self.threshold(state)
+        except AttributeError:
             raise TypeError(
                 f"The state of `{type(self).__name__}` is a `{type(state).__name__}`; it must be one made by "
                 "`init_state`. A neuron takes `(current, state)`."
-            )
+            ) from None
         # In units of threshold above reset, so that the surrogate's width does not depend on the unit of V.
-        return self.surrogate((state.V - self.threshold(state)) / (self.V_th - self.V_reset))
+        return self.surrogate(above / (self.V_th - self.V_reset))
 
     def __check_init__(self) -> None:
         if self.reset not in ("soft", "hard"):
@@ -157,6 +153,11 @@ class IF(AbstractNeuron[NeuronState]):
         """V = 0 in an array of the given shape and dtype (JAX's default float if None)."""
         return NeuronState(jnp.zeros(shape, dtype) * self.V_reset)
 
+    def threshold(self, state: NeuronState) -> Any:
+        """`V_th`."""
+        del state
+        return self.V_th
+
     def advance(self, x: Float[Any, "*shape"], state: NeuronState, spikes: Float[Any, "*shape"]) -> NeuronState:
         """The new state."""
         V, _ = self._after_reset(state, spikes)
@@ -199,6 +200,11 @@ class LIF(AbstractNeuron[NeuronState]):
     def init_state(self, shape: int | tuple[int, ...], dtype: DTypeLike | None = None) -> NeuronState:
         """V = `V_rest` in an array of the given shape and dtype (JAX's default float if None)."""
         return NeuronState(jnp.ones(shape, dtype) * self.V_rest)
+
+    def threshold(self, state: NeuronState) -> Any:
+        """`V_th`."""
+        del state
+        return self.V_th
 
     def advance(self, x: Float[Any, "*shape"], state: NeuronState, spikes: Float[Any, "*shape"]) -> NeuronState:
         """The new state."""
