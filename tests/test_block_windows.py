@@ -142,6 +142,7 @@ def spoiling(draw):
     return step, {"c": recurrent(draw), "r": draw(2, N), "s": jnp.asarray(0.1)}, jnp.zeros(N)
 
 
+@pytest.mark.outside_sample
 @pytest.mark.parametrize("window", [0, 1, 9])
 def test_what_is_cut_off_stays_cut_off_though_it_was_infinite(window):
     """Reverse mode over many steps makes NaN of it; single steps do not, and then they are what is taken."""

@@ -148,6 +148,7 @@ def test_the_recipes(executed, capsys):
     assert not any(leaf.is_deleted() for leaf in jax.tree.leaves(kept) if isinstance(leaf, jax.Array))
 
 
+@pytest.mark.outside_sample
 def test_the_page_of_e_prop(executed, capsys):
     """Beside e-prop as the paper has it, in NumPy: eligibility vectors, filtered, times the error sent back."""
     page = executed("eprop.md")

@@ -141,6 +141,7 @@ def test_show_graph_prints_three_graphs():
     assert run("show_graph.py").count("The hidden groups are:") == 3
 
 
+@pytest.mark.outside_sample
 def test_quickstart_runs_on_a_small_budget(tmp_path):
     picture = tmp_path / "figure.png"
     text = run("quickstart.py", "--digits", "6400", "--lengths", "16", "64", "256", "--out", str(picture))

@@ -196,6 +196,7 @@ DIFFERENTIAL = {
 }
 
 
+@pytest.mark.outside_sample
 @pytest.mark.sweep(6)
 @pytest.mark.parametrize("name", DIFFERENTIAL)
 def test_a_differential_equation(name, key):
