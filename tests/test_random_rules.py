@@ -65,7 +65,7 @@ def test_the_mean_is_that_of_rtrl(name, rule, window):
     """Elements are correlated, so that a mean of squares of 1 has a wide spread; a bias of 10 % shows where it can."""
     draws, wanted = drawn(name, rule, window), exact(name)
     assert squared_z(draws, wanted) < 3
-    if 0.01 * KEYS / variance(name, rule, window) > 8:
+    if window == 4 or 0.01 * KEYS / variance(name, rule, window) > 10:
         assert squared_z(draws, 1.1 * wanted) > 10
 
 
