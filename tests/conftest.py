@@ -57,7 +57,7 @@ def pytest_collection_modifyitems(items):
 
     Of a table that is a sweep, a part is run by the plain command, and another part by the second interpreter.
     """
-    rows, part = collections.Counter(), sys.version_info.minor % 2
+    rows, part = collections.Counter(), int(sys.version_info >= (3, 12))
     for item in items:
         sweep = item.get_closest_marker("sweep")
         if sweep is not None:

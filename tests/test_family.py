@@ -191,3 +191,47 @@ def test_time_is_that_of_the_states(make):
         np.testing.assert_allclose(held, plain, rtol=1e-12)
     for cut, alone in zip(trace_after([0, 0, 0, 0, 2]), trace_after([2]), strict=True):
         np.testing.assert_allclose(cut, alone, rtol=1e-12)
+
+
+def first(w, h, x):
+    return 0.6 * h + 0.4 * jnp.tanh(w @ jnp.concatenate([h, x]))
+
+
+def test_ostl_keeps_the_full_jacobian_of_each_layer_alone():
+    """Two recurrent layers, dense: M <- J M + I of each by itself, signals through the layer behind within the step."""
+    net, rng = NETWORKS["rate"], np.random.default_rng(2)
+    model = {"a": jnp.asarray(0.5 * rng.normal(size=(6, 9))), "b": jnp.asarray(0.5 * rng.normal(size=(4, 10)))}
+    read = jnp.asarray(rng.normal(size=(2, 4)))
+
+    def behind(w, h, below):
+        return first(w, h, below)
+
+    def step(model, state, x, y):
+        one = first(model["a"], state[0], x)
+        two = behind(model["b"], state[1], one)
+        return 0.5 * jnp.sum((read @ two - y) ** 2), (one, two)
+
+    h, influence, wanted = [jnp.zeros(6), jnp.zeros(4)], [0.0, 0.0], {"a": 0.0, "b": 0.0}
+    for x, y in zip(net.xs, net.ys, strict=True):
+        one = first(model["a"], h[0], x)
+        two = behind(model["b"], h[1], one)
+        met = [("a", h[0], x), ("b", h[1], one)]
+        for i, (name, old, data) in enumerate(met):
+            J, I = (np.asarray(jax.jacobian(first, k)(model[name], old, data)) for k in (1, 0))  # noqa: E741
+            influence[i] = (J @ influence[i] if t_is_later(influence[i]) else 0.0) + I.reshape(old.size, -1)
+        error = read @ two - y
+        on_one = jax.grad(lambda one, old=h[1], y=y: 0.5 * jnp.sum((read @ behind(model["b"], old, one) - y) ** 2))(one)
+        wanted["a"] = wanted["a"] + np.asarray(on_one) @ influence[0]
+        wanted["b"] = wanted["b"] + np.asarray(read.T @ error) @ influence[1]
+        h = [one, two]
+    online, state = etr.etrace_grad(step, etr.OSTL(), window=0), (jnp.zeros(6), jnp.zeros(4))
+    trace = online.init(model, state, net.xs[0], net.ys[0])
+    found, _, _ = eqx.filter_jit(online.scan)(model, state, trace, net.xs, net.ys)
+    for name, gradient in wanted.items():
+        assert relative(found[name].ravel(), gradient) < 1e-12
+    exact = bptt(step, model, state, net.xs, net.ys)
+    assert relative(found["a"], exact["a"]) > 1e-2 and relative(found["b"], exact["b"]) < 1e-12
+
+
+def t_is_later(influence):
+    return not isinstance(influence, float)

@@ -109,13 +109,7 @@ class Report:
         total = len({row.path for row in self.rows})
         head = ("rule for all", "exact", "memory", "work", "passes")
         rows = [
-            (
-                cost.rule,
-                f"{cost.exact} of {total}",
-                _memory(cost),
-                f"{cost.work:,}",
-                str(cost.passes),
-            )
+            (cost.rule, f"{cost.exact} of {total}", _memory(cost), f"{cost.work:,}", str(cost.passes))
             for cost in self.alternatives
         ]
         counted = {cost.rule for cost in self.alternatives}

@@ -212,7 +212,7 @@ def _carried(layout: TraceLayout, onward: Matrix, response: Rows) -> Rows:
 def _products(tail: Tail, decay: Matrix, dtype: np.dtype, length: int) -> tuple[Matrix, Matrix]:
     """D_K ... D_1, and D_K ... D_{t+1} for every t."""
     positions, states = tail.positions, range(len(tail.numbers))
-    reach = _reachable(decay)
+    reach = reachable(decay)
     if len(states) > _MANY and all(np.array_equal(positions[0], other) for other in positions):
         return _products_together(decay, dtype, reach)
 
@@ -226,12 +226,12 @@ def _products(tail: Tail, decay: Matrix, dtype: np.dtype, length: int) -> tuple[
             ]
             return sum(terms[1:], terms[0]).astype(dtype) if terms else jnp.zeros(positions[c].shape, dtype)
 
-        return _matrix(dot, reach), onward
+        return matrix_of(dot, reach), onward
 
     def identity(s: int, c: int) -> Array:
         return jnp.full(positions[c].shape, float(s == c), dtype)
 
-    return jax.lax.scan(before, _matrix(identity, reach), decay, length, reverse=True)
+    return jax.lax.scan(before, matrix_of(identity, reach), decay, length, reverse=True)
 
 
 def _products_together(decay: Matrix, dtype: np.dtype, reach: list[list[bool]]) -> tuple[Matrix, Matrix]:
@@ -249,7 +249,7 @@ def _products_together(decay: Matrix, dtype: np.dtype, reach: list[list[bool]]) 
         return whole, onward
 
     whole, onward = jax.lax.scan(before, jnp.broadcast_to(one, steps.shape[1:]), steps, reverse=True)
-    return _matrix(lambda s, c: whole[s, c], reach), _matrix(lambda s, c: onward[:, s, c], reach)
+    return matrix_of(lambda s, c: whole[s, c], reach), matrix_of(lambda s, c: onward[:, s, c], reach)
 
 
 def _stacked(row: Sequence[Inexact[Array, "..."] | None], nothing: Inexact[Array, "..."]) -> Inexact[Array, "..."]:
@@ -257,7 +257,7 @@ def _stacked(row: Sequence[Inexact[Array, "..."] | None], nothing: Inexact[Array
     return jnp.stack([nothing if d is None else d.astype(nothing.dtype) for d in row], 1)
 
 
-def _matrix(of: Callable[[int, int], Array | None], reach: list[list[bool]]) -> Matrix:
+def matrix_of(of: Callable[[int, int], Array | None], reach: list[list[bool]]) -> Matrix:
     """[s][c], None where the state c reaches s in no number of steps."""
     size = range(len(reach))
 
@@ -274,7 +274,7 @@ def _between(start: Positions, end: Positions, values: Inexact[Array, "..."]) ->
     return pick(values, elements(start, end))
 
 
-def _reachable(decay: Matrix) -> list[list[bool]]:
+def reachable(decay: Matrix) -> list[list[bool]]:
     """Which state can reach which, in any number of steps; each reaches itself in none."""
     here = np.eye(len(decay), dtype=bool)
     for s, r, _ in _pairs(decay):

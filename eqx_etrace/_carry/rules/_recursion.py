@@ -5,18 +5,17 @@
 D is a small matrix of rows: one array per pair of states, None where it is zero by structure.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Inexact
 
 from ..._times import times
 from .._head import Head
 from .._status import entering, finite, lane_status, scaled, Stored, through, worst
-from ..by_position import Drive, Matrix, Rows
+from ..by_position import Drive, Matrix, matrix_of, reachable, Rows
 from ..xla import after
 
 _MANY = 8
@@ -98,8 +97,7 @@ def _row(
 def compose_steps(steps: Drive) -> Drive:
     """What the steps of a window do as one, from them stacked along time, by their own D, row by row."""
     size = range(len(steps.decay))
-    is_linked = np.array([[s == r or steps.decay[s][r] is not None for r in size] for s in size])
-    reach = np.linalg.matrix_power(is_linked, len(size))
+    reach = reachable(steps.decay)
     like = next(rows for rows in steps.response if rows is not None)[0]
     known = next((d for row in steps.decay for d in row if d is not None), like)
 
@@ -112,9 +110,9 @@ def compose_steps(steps: Drive) -> Drive:
             terms = [times(p, d) for p, d in pairs if p is not None and d is not None]
             return sum(terms[1:], terms[0]) if terms else identity(0, 1)
 
-        return _matrix(dot, reach), onward
+        return matrix_of(dot, reach), onward
 
-    whole, onward = jax.lax.scan(before, _matrix(identity, reach), steps.decay, reverse=True)
+    whole, onward = jax.lax.scan(before, matrix_of(identity, reach), steps.decay, reverse=True)
 
     def carried(s: int) -> Array | None:
         pairs = zip(onward[s], steps.response, strict=True)
@@ -122,15 +120,6 @@ def compose_steps(steps: Drive) -> Drive:
         return sum(terms[1:], terms[0]) if terms else None
 
     return Drive(whole, tuple(map(carried, size)), steps.x)
-
-
-def _matrix(of: Callable[[int, int], Array], reach: np.ndarray) -> Matrix:
-    """[s][c], None where the state c reaches s in no number of steps."""
-
-    def row(s: int) -> tuple[Array | None, ...]:
-        return tuple(of(s, c) if reach[s, c] else None for c in range(len(reach)))
-
-    return tuple(map(row, range(len(reach))))
 
 
 def next_status(status: Value, drive: Drive) -> Value:

@@ -76,5 +76,5 @@ class RFLO(AbstractPositionRule):
 def leaky(drive: Drive, leak: Any, x: Inexact[Array, "b m k"] | None = None) -> Drive:
     """One step, with a leak in place of D; `x` in place of what the weight met, if given."""
     keep, size = kept_by_row(drive, leak, restarts=True), range(len(drive.response))
-    decay = tuple(tuple(keep if s == r else None for r in size) for s in size)
+    decay = tuple((None,) * s + (keep,) + (None,) * (len(size) - s - 1) for s in size)
     return Drive(decay, drive.response, drive.x if x is None else x)
