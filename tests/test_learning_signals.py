@@ -244,3 +244,34 @@ def test_gradients_of_reset_and_recurrence_are_options(make):
             if exact[reset, recurrent]:
                 assert relative(found["back"], wanted["back"]) < 1e-12
     assert exact == {(False, False): True, (True, False): True, (False, True): False, (True, True): False}
+
+
+def test_scores_are_the_backward_view_of_lambda_returns():
+    """At fixed weights sum_t delta_t E_t is sum_t (G_t - v_t) dv_t/dtheta, with the lambda-returns of an episode."""
+    gamma, lam, steps = 0.9, 0.7, 12
+    xs, rewards, state = normal(steps, 3), RNG.normal(size=steps), jnp.zeros(4)
+    model = {"a": jnp.full(4, 0.8), "w": normal(4, 3), "r": normal(4)}
+
+    def value(m, h, x):
+        h = m["a"] * h + m["w"] @ x
+        return m["r"] @ jnp.tanh(h), h
+
+    def values_of(m):
+        return jax.lax.scan(lambda h, x: value(m, h, x)[::-1], state, xs)[1]
+
+    v, slopes = np.asarray(values_of(model)), jax.jacrev(values_of)(model)
+    returns, ahead = np.zeros(steps), 0.0
+    for t in reversed(range(steps)):  # the episode ends after the last step
+        behind = v[t + 1] if t + 1 < steps else 0.0
+        ahead = returns[t] = rewards[t] + gamma * ((1 - lam) * behind + lam * ahead)
+    critic = etr.etrace_vjp(value, etr.DRTRL())
+    trace, scores, h, total = critic.init(model, state, xs[0]), etr.Scores.of(model), state, None
+    for t in range(steps):
+        _, h, trace, pull = critic(model, h, trace, xs[t])
+        scores = scores.after(pull(jnp.ones(()))[0], gamma * lam)
+        behind = v[t + 1] if t + 1 < steps else 0.0
+        here = scores.times(rewards[t] + gamma * behind - v[t])
+        total = here if total is None else jax.tree.map(jnp.add, total, here)
+    for name, found in total.items():
+        wanted = np.tensordot(returns - v, np.asarray(slopes[name]), 1)
+        assert relative(found, wanted) < 1e-12

@@ -7,8 +7,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from cases import CASES as CASES_OF_STEPS
 from dense_rules import Network, NETWORKS, rolled, rtrl
-from oracle import relative
+from oracle import bptt, by_path, relative
 
 import eqx_etrace as etr
 
@@ -289,3 +290,30 @@ def test_norms_do_not_leave_half_precision(rule):
     online = etr.etrace_grad(step, RULES[rule](jax.random.key(0)))
     found, _, _ = online.scan(m, h, online.init(m, h, xs[0]), xs)
     assert all(jnp.isfinite(g).all() for g in found.values())
+
+
+OTHER = ("conv2d_batched", "linear_recurrent_unit")
+"""Places of a batch that share a block, and complex weights."""
+
+
+@pytest.mark.parametrize("rule", ["UORO", "KFRTRL", "OK(4)"])
+@pytest.mark.parametrize("name", OTHER)
+def test_the_mean_is_that_of_bptt_on_other_steps(name, rule):
+    loss_step, model, state, inputs = CASES_OF_STEPS[name].build()
+    wanted = by_path(bptt(loss_step, model, state, *inputs))
+
+    def one(key):
+        online = etr.etrace_grad(loss_step, RULES[rule](key))
+        trace = online.init(model, state, *(x[0] for x in inputs))
+        return by_path(online.scan(model, state, trace, *inputs)[0])
+
+    draws = jax.jit(jax.vmap(one))(jax.random.split(jax.random.key(11), 800))
+    for path, gradient in wanted.items():
+        found, exact = np.asarray(draws[path]).reshape(800, -1), np.asarray(gradient).ravel()
+        parts = [found.real, found.imag] if np.iscomplexobj(found) else [found]
+        values = [exact.real, exact.imag] if np.iscomplexobj(found) else [exact]
+        for part, value in zip(parts, values, strict=True):
+            if (part.std(0) > 1e-12 * np.abs(exact).max()).any():
+                assert squared_z(part, value) < 3, path
+            else:
+                np.testing.assert_allclose(part.mean(0), value, atol=1e-9 * np.abs(exact).max())
