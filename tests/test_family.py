@@ -235,3 +235,33 @@ def test_ostl_keeps_the_full_jacobian_of_each_layer_alone():
 
 def t_is_later(influence):
     return not isinstance(influence, float)
+
+
+def test_sparse_weights_have_the_rule_of_dense_ones():
+    """Synapses that are summed at an index, and the same in a matrix: a LIF layer, whose leak is the rule's."""
+    net, rng = NETWORKS["alif"], np.random.default_rng(6)
+    mask = rng.random((6, 3)) < 0.6
+    post, pre = np.nonzero(mask)
+    w = jnp.asarray(0.4 * rng.normal(size=mask.shape) + 0.2)
+
+    def layer(current, state, y):
+        v, z = state
+        v = 0.9 * v + current - 0.5 * jax.lax.stop_gradient(z)
+        z = spike(v - 0.5)
+        return 0.5 * jnp.sum((READ @ z - y) ** 2), (v, z)
+
+    def dense(w, state, x, y):
+        return layer(w @ x, state, y)
+
+    def sparse(w, state, x, y):
+        return layer(jax.ops.segment_sum(w * x[pre], post, 6), state, y)
+
+    state = (jnp.zeros(6), jnp.zeros(6))
+    rules = {etr.RFLO(0.9): 0, etr.OTTT(0.9): 1, etr.OTPE(0.9): 3, etr.EProp(kappa=0.8): 0, etr.OSTL(): 0}
+    for rule, window in rules.items():
+        found = []
+        for step, weights in ((dense, jnp.where(mask, w, 0.0)), (sparse, w[post, pre])):
+            online = etr.etrace_grad(step, rule, window=window)
+            trace = online.init(weights, state, net.xs[0], net.ys[0])
+            found.append(eqx.filter_jit(online.scan)(weights, state, trace, net.xs, net.ys)[0])
+        assert relative(found[1], found[0][post, pre]) < 1e-12, (rule, window)
