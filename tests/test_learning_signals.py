@@ -265,13 +265,18 @@ def test_scores_are_the_backward_view_of_lambda_returns():
         behind = v[t + 1] if t + 1 < steps else 0.0
         ahead = returns[t] = rewards[t] + gamma * ((1 - lam) * behind + lam * ahead)
     critic = etr.etrace_vjp(value, etr.DRTRL())
-    trace, scores, h, total = critic.init(model, state, xs[0]), etr.Scores.of(model), state, None
+    trace, scores, h, total = (
+        critic.init(model, state, xs[0]),
+        etr.Scores.of(model),
+        state,
+        jax.tree.map(jnp.zeros_like, model),
+    )
     for t in range(steps):
         _, h, trace, pull = critic(model, h, trace, xs[t])
         scores = scores.after(pull(jnp.ones(()))[0], gamma * lam)
         behind = v[t + 1] if t + 1 < steps else 0.0
         here = scores.times(rewards[t] + gamma * behind - v[t])
-        total = here if total is None else jax.tree.map(jnp.add, total, here)
+        total = jax.tree.map(jnp.add, total, here)
     for name, found in total.items():
         wanted = np.tensordot(returns - v, np.asarray(slopes[name]), 1)
         assert relative(found, wanted) < 1e-12

@@ -310,8 +310,7 @@ def test_the_mean_is_that_of_bptt_on_other_steps(name, rule):
     draws = jax.jit(jax.vmap(one))(jax.random.split(jax.random.key(11), 800))
     for path, gradient in wanted.items():
         found, exact = np.asarray(draws[path]).reshape(800, -1), np.asarray(gradient).ravel()
-        parts = [found.real, found.imag] if np.iscomplexobj(found) else [found]
-        values = [exact.real, exact.imag] if np.iscomplexobj(found) else [exact]
+        parts, values = ([np.real(a), np.imag(a)] if np.iscomplexobj(a) else [a] for a in (found, exact))
         for part, value in zip(parts, values, strict=True):
             if (part.std(0) > 1e-12 * np.abs(exact).max()).any():
                 assert squared_z(part, value) < 3, path
