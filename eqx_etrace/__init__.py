@@ -32,6 +32,8 @@ from ._carry import UORO as UORO
 from ._grad import etrace_grad as etrace_grad
 from ._grad import etrace_value_and_grad as etrace_value_and_grad
 from ._grad import ETraceGrad as ETraceGrad
+from ._learner import Learning as Learning
+from ._learner import OnlineLearner as OnlineLearner
 from ._measure import Fidelity as Fidelity
 from ._measure import FidelityProbe as FidelityProbe
 from ._measure import ProbeState as ProbeState

@@ -1,0 +1,198 @@
+"""The loop around an online gradient: an optimiser's update every step, or every few."""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, PyTree
+
+from ._grad import ETraceGrad
+from ._spend import ETrace, time_steps
+
+
+class Learning(NamedTuple):
+    """All that an `OnlineLearner` carries from step to step: a pytree, to be saved, mapped over or looked into."""
+
+    model: PyTree
+    state: PyTree
+    trace: ETrace
+    moments: PyTree
+    """What the optimiser remembers."""
+
+
+@runtime_checkable
+class _Optimiser(Protocol):
+    """What Optax calls a `GradientTransformation`."""
+
+    @property
+    def init(self) -> Any: ...
+
+    @property
+    def update(self) -> Any: ...
+
+
+class OnlineLearner(eqx.Module):
+    """Online gradients and an optimiser, in one loop.
+
+        online = etrace_value_and_grad(loss_step, DRTRL())
+        learner = OnlineLearner(online, optax.adam(1e-3))
+        learning = learner.init(model, state, xs[0], ys[0])
+        learning, losses = eqx.filter_jit(learner.scan)(learning, xs, ys)      # an update at every step
+
+        for learning, losses in tqdm(learner.chunks(learning, xs, ys, steps=1000)):
+            ...                                              # look, log, save, stop: `learning.model` is the latest
+
+    Everything but `chunks` is pure, and may be inside `jax.jit`, `jax.vmap` over seeds, and `jax.grad`.
+
+    **Arguments**
+
+    - `online`: what `etrace_value_and_grad` returns.
+    - `optimiser`: of Optax, or any pair of `init(params)` and `update(grads, moments, params)`.
+    - `every`: how many steps make an update, by the gradient of the sum of their losses. 1 is online learning. None
+      is one update for each call of `scan`, as for a batch of sequences. Of more than one step the window is that of
+      `online`.
+
+    **Raises** `TypeError` or `ValueError` for a transform without the loss, an optimiser that is none, an `every` that
+    counts no steps or does not divide a sequence.
+    """
+
+    online: ETraceGrad
+    optimiser: Any
+    every: int | None = eqx.field(default=1, static=True)
+
+    def __check_init__(self) -> None:
+        if not isinstance(self.online, ETraceGrad) or not self.online.with_value:
+            found = "etrace_grad(...)" if isinstance(self.online, ETraceGrad) else f"a `{type(self.online).__name__}`"
+            raise TypeError(f"`online` must be what `etrace_value_and_grad` returns; found {found}.")
+        if isinstance(self.optimiser, type) or not isinstance(self.optimiser, _Optimiser):
+            raise TypeError(
+                f"`optimiser` must have `init` and `update`, as `optax.adam(1e-3)` has; found {self.optimiser!r}."
+            )
+        if self.every is None:
+            return
+        if isinstance(self.every, bool) or not isinstance(self.every, int):
+            raise TypeError(f"`every` is {self.every!r}; it counts steps and must be an integer, or None.")
+        if self.every < 1:
+            raise ValueError(f"`every` is {self.every}; an update needs at least 1 step.")
+        if self.every == 1 and self.online.window > 1:
+            raise ValueError(
+                f"The transform has `window={self.online.window}`, but with `every=1` parameters change at every step. "
+                f"Pass `every={self.online.window}` or more, or make the transform with `window=1`."
+            )
+
+    def init(self, model: PyTree, state: PyTree, *inputs: Any) -> Learning:
+        """Before the first step: traces that are empty, an optimiser that has seen nothing. Inputs are of one step."""
+        trace = self.online.init(model, state, *inputs)
+        return Learning(model, state, trace, self.optimiser.init(eqx.filter(model, eqx.is_inexact_array)))
+
+    def restart(self, learning: Learning, state: PyTree) -> Learning:
+        """The same model and moments, another state, and traces that are empty: a new sequence. Keys go on."""
+        empty = jax.tree.map(lambda e: jnp.zeros_like(e) if eqx.is_inexact_array(e) else e, learning.trace.values)
+        return learning._replace(state=state, trace=learning.trace.holding(empty))
+
+    def __call__(self, learning: Learning, *inputs: Any) -> tuple[Learning, Any]:
+        """One step and one update: what to carry on, and the loss (with `has_aux`, the loss and the auxiliary output).
+
+        **Raises** `ValueError` where an update takes more steps than one.
+        """
+        if self.every != 1:
+            raise ValueError(f"A call sees one step, and this learner has `every={self.every}`. Pass many to `.scan`.")
+        (value, grads), state, trace = self.online(learning.model, learning.state, learning.trace, *inputs)
+        return self._updated(learning, grads, state, trace), value
+
+    def scan(self, learning: Learning, *inputs: Any) -> tuple[Learning, Any]:
+        """Many steps: what to carry on, and the losses of all steps.
+
+        **Arguments**
+
+        - `inputs`: every array among them has a leading time axis, of one length, which `every` divides.
+
+        **Returns** the new `Learning`, and the losses (with `has_aux`, losses and auxiliary outputs) along time.
+        """
+        length = time_steps(inputs)
+        every = length if self.every is None else self.every
+        if length % every:
+            raise ValueError(
+                f"The inputs have {length} steps, and an update takes {every}: {length % every} would be left over. "
+                f"Pass {length - length % every} steps, or make a learner with an `every` that divides {length}."
+            )
+        if every == length:
+            return self._stretch(learning, inputs)
+        arrays, rest = eqx.partition(inputs, eqx.is_array)
+        if every > 1:
+            arrays = jax.tree.map(lambda x: x.reshape(length // every, every, *x.shape[1:]), arrays)
+        carried, fixed = eqx.partition(learning, eqx.is_array)
+
+        def body(carried: PyTree, now: PyTree) -> tuple[PyTree, Any]:
+            learn = self._stretch if every > 1 else self._step
+            after, value = learn(eqx.combine(carried, fixed), eqx.combine(now, rest))
+            return eqx.filter(after, eqx.is_array), value
+
+        carried, values = jax.lax.scan(body, carried, arrays)
+        if every > 1:
+            values = jax.tree.map(lambda v: v.reshape(length, *v.shape[2:]), values)
+        return eqx.combine(carried, fixed), values
+
+    def chunks(self, learning: Learning, *inputs: Any, steps: int) -> "Chunks":
+        """The same as `scan` in pieces, compiled, to be gone through in Python: `(learning, losses)` after each.
+
+        It has a length, so that `tqdm(learner.chunks(...))` knows how far it is. The last piece may be shorter.
+
+        **Arguments**
+
+        - `inputs`: as those of `scan`.
+        - `steps`: how many steps make a piece; `every` divides it.
+        """
+        if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
+            raise ValueError(f"`steps` is {steps!r}; it counts the steps of a piece, at least 1.")
+        time_steps(inputs)
+        return Chunks(self, learning, inputs, steps)
+
+    def _step(self, learning: Learning, inputs: tuple[Any, ...]) -> tuple[Learning, Any]:
+        return self(learning, *inputs)
+
+    def _stretch(self, learning: Learning, inputs: tuple[Any, ...]) -> tuple[Learning, Any]:
+        """One update for all steps of `inputs`."""
+        (value, grads), state, trace = self.online.scan(learning.model, learning.state, learning.trace, *inputs)
+        return self._updated(learning, grads, state, trace), value
+
+    def _updated(self, learning: Learning, grads: PyTree, state: PyTree, trace: ETrace) -> Learning:
+        params, fixed = eqx.partition(learning.model, eqx.is_inexact_array)
+        updates, moments = self.optimiser.update(grads, learning.moments, params)
+        return Learning(eqx.combine(jax.tree.map(_moved, params, updates), fixed), state, trace, moments)
+
+
+class Chunks(eqx.Module):
+    """Pieces of a sequence that a learner goes through, one after the other."""
+
+    learner: OnlineLearner
+    learning: Learning
+    inputs: tuple[Any, ...]
+    steps: int = eqx.field(static=True)
+
+    def __len__(self) -> int:
+        """How many pieces."""
+        return -(-time_steps(self.inputs) // self.steps)
+
+    def __iter__(self) -> Iterator[tuple[Learning, Any]]:
+        """Learn from one piece after the other."""
+        learning = self.learning
+        for begin in range(0, time_steps(self.inputs), self.steps):
+            learning, values = _scan(self.learner, learning, _piece(self.inputs, slice(begin, begin + self.steps)))
+            yield learning, values
+
+
+def _piece(inputs: tuple[Any, ...], steps: slice) -> tuple[Any, ...]:
+    return jax.tree.map(lambda x: x[steps] if eqx.is_array(x) else x, inputs)
+
+
+@eqx.filter_jit
+def _scan(learner: OnlineLearner, learning: Learning, inputs: tuple[Any, ...]) -> tuple[Learning, Any]:
+    return learner.scan(learning, *inputs)
+
+
+def _moved(param: Array, update: Array) -> Array:
+    """In the dtype that it has: a scan carries no other."""
+    return (param + update).astype(param.dtype)
