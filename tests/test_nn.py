@@ -14,7 +14,7 @@ from eqx_etrace import nn
 STEPS, UNITS = 60, 7
 CURRENTS = np.random.default_rng(0).uniform(0.0, 4.0, (STEPS, UNITS))
 RESETS = ["soft", "hard"]
-SURROGATES = [nn.ReluGrad(0.4, 1.5), nn.Arctan(3.0), nn.Sigmoid(2.0)]
+SURROGATES = [nn.Triangular(0.4, 1.5), nn.Arctan(3.0), nn.Sigmoid(2.0)]
 XS = [-2.0, -1.5, -0.6, -0.1, 0.0, 0.1, 0.7, 1.4, 3.0]
 
 
@@ -138,7 +138,7 @@ def test_spikes_are_ones_and_zeros(surrogate):
 
 
 def closed_form(surrogate, x):
-    if isinstance(surrogate, nn.ReluGrad):
+    if isinstance(surrogate, nn.Triangular):
         return 0.4 * max(0.0, 1 - abs(x) / 1.5)
     if isinstance(surrogate, nn.Arctan):
         return 1.5 / (1 + (math.pi * 1.5 * x) ** 2)

@@ -15,7 +15,7 @@ from ._refractory import Refractory as Refractory
 from ._refractory import RefractoryState as RefractoryState
 from ._surrogate import AbstractSurrogate as AbstractSurrogate
 from ._surrogate import Arctan as Arctan
-from ._surrogate import ReluGrad as ReluGrad
+from ._surrogate import Triangular as Triangular
 from ._surrogate import Sigmoid as Sigmoid
 from ._synapse import Expon as Expon
 from ._synapse import SynapseState as SynapseState

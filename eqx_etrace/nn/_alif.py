@@ -9,7 +9,7 @@ from jaxtyping import DTypeLike, Float
 from ._integrate import exp_euler_step
 from ._neuron import AbstractNeuron, Reset
 from ._parameter import Parameter, parameter, zero_in_unit_of
-from ._surrogate import AbstractSurrogate, ReluGrad
+from ._surrogate import AbstractSurrogate, Triangular
 
 
 class ALIFState(NamedTuple):
@@ -40,10 +40,11 @@ class ALIF(AbstractNeuron[ALIFState]):
     - `dt`: the length of a step (ms).
     - `surrogate`: the spike function.
     - `reset`: `"soft"` subtracts `V_th - V_reset` and keeps what is above threshold; `"hard"` sets V to `V_reset`.
+    - `leaky_reset`: True resets first, so that the reset leaks, too. False resets what the leak and the input made.
     - `reset_gradient`, `recurrent_gradient`: do the spikes have a gradient where they reset V, and in `spike`?
 
     Source: Bellec et al., "A solution to the learning dilemma for recurrent networks of spiking neurons", Nature
-    Communications 2020, equations 6 to 10; there the reset follows the leak, here it comes before it.
+    Communications 2020, equations 6 to 10. There the reset follows the leak: `leaky_reset=False`.
     """
 
     tau: Parameter = parameter(20.0)
@@ -54,8 +55,9 @@ class ALIF(AbstractNeuron[ALIFState]):
     V_rest: Parameter = parameter(0.0)
     R: Parameter = parameter(20.0)
     dt: Parameter = parameter(1.0)
-    surrogate: AbstractSurrogate = ReluGrad()
+    surrogate: AbstractSurrogate = Triangular()
     reset: Reset = eqx.field(default="soft", static=True)
+    leaky_reset: bool = eqx.field(default=True, static=True)
     reset_gradient: bool = eqx.field(default=False, static=True)
     recurrent_gradient: bool = eqx.field(default=True, static=True)
 
@@ -73,8 +75,7 @@ class ALIF(AbstractNeuron[ALIFState]):
 
     def advance(self, x: Float[Any, "*shape"], state: ALIFState, spikes: Float[Any, "*shape"]) -> ALIFState:
         """The new state."""
-        V, _ = self._after_reset(state, spikes)
-        V = exp_euler_step(self._derivative, V, x, dt=self.dt)
+        V = self._with_reset(state.V, spikes, lambda V: exp_euler_step(self._derivative, V, x, dt=self.dt))
         return ALIFState(V, jnp.exp(jnp.asarray(-self.dt / self.tau_a)).astype(state.a.dtype) * state.a + spikes)
 
     def _derivative(self, V: Float[Any, "*shape"], x: Float[Any, "*shape"]) -> Float[Any, "*shape"]:

@@ -9,7 +9,7 @@ from jaxtyping import DTypeLike, Float
 from ._integrate import exp_euler_step
 from ._neuron import AbstractNeuron, Reset
 from ._parameter import Parameter, parameter, zero_in_unit_of
-from ._surrogate import AbstractSurrogate, ReluGrad
+from ._surrogate import AbstractSurrogate, Triangular
 
 
 class GIFState(NamedTuple):
@@ -37,6 +37,7 @@ class GIF(AbstractNeuron[GIFState]):
     - `dt`: the length of a step (ms).
     - `surrogate`: the spike function.
     - `reset`: `"soft"` subtracts `V_th - V_reset` and keeps what is above threshold; `"hard"` sets V to `V_reset`.
+    - `leaky_reset`: True resets first, so that the reset leaks, too. False resets what the leak and the input made.
     - `reset_gradient`, `recurrent_gradient`: do the spikes have a gradient where they reset V, and in `spike`?
 
     Source: Mihalas and Niebur, "A generalized linear integrate-and-fire neural model produces diverse spiking
@@ -51,8 +52,9 @@ class GIF(AbstractNeuron[GIFState]):
     V_rest: Parameter = parameter(0.0)
     R: Parameter = parameter(20.0)
     dt: Parameter = parameter(1.0)
-    surrogate: AbstractSurrogate = ReluGrad()
+    surrogate: AbstractSurrogate = Triangular()
     reset: Reset = eqx.field(default="soft", static=True)
+    leaky_reset: bool = eqx.field(default=True, static=True)
     reset_gradient: bool = eqx.field(default=False, static=True)
     recurrent_gradient: bool = eqx.field(default=True, static=True)
 
@@ -71,10 +73,10 @@ class GIF(AbstractNeuron[GIFState]):
 
     def advance(self, x: Float[Any, "*shape"], state: GIFState, spikes: Float[Any, "*shape"]) -> GIFState:
         """The new state."""
-        V, spikes = self._after_reset(state, spikes)
-        I2 = state.I2 + self.A2 * spikes
+        I2 = state.I2 + self.A2 * self._resetting(spikes)
         I2 = exp_euler_step(lambda I2: -I2 / self.tau_I2, I2, dt=self.dt)
-        return GIFState(exp_euler_step(self._derivative, V, x + I2, dt=self.dt), I2)
+        V = self._with_reset(state.V, spikes, lambda V: exp_euler_step(self._derivative, V, x + I2, dt=self.dt))
+        return GIFState(V, I2)
 
     def _derivative(self, V: Float[Any, "*shape"], x: Float[Any, "*shape"]) -> Float[Any, "*shape"]:
         return (self.V_rest - V + self.R * x) / self.tau

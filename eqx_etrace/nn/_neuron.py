@@ -28,6 +28,7 @@ gradient, as with `eqx.filter_grad`. The same holds for the number inside a quan
 """
 
 import abc
+from collections.abc import Callable
 from typing import Any, Generic, Literal, NamedTuple, Protocol, runtime_checkable, TypeVar
 
 import equinox as eqx
@@ -37,7 +38,7 @@ from jaxtyping import DTypeLike, Float
 
 from ._integrate import exp_euler_step
 from ._parameter import check_times, Parameter, parameter, zero_in_unit_of
-from ._surrogate import AbstractSurrogate, ReluGrad
+from ._surrogate import AbstractSurrogate, Triangular
 
 Reset = Literal["soft", "hard"]
 
@@ -66,6 +67,7 @@ class AbstractNeuron(eqx.Module, Generic[State]):
     V_reset: eqx.AbstractVar[Parameter]
     surrogate: eqx.AbstractVar[AbstractSurrogate]
     reset: eqx.AbstractVar[Reset]
+    leaky_reset: eqx.AbstractVar[bool]
     reset_gradient: eqx.AbstractVar[bool]
     recurrent_gradient: eqx.AbstractVar[bool]
     dt: eqx.AbstractVar[Parameter]
@@ -111,11 +113,20 @@ class AbstractNeuron(eqx.Module, Generic[State]):
             raise TypeError(f"`surrogate` is {self.surrogate!r}; it must be a spike function, such as `Arctan()`.")
         check_times(self, *(name for name in vars(self) if name == "dt" or name.startswith("tau")))
 
-    def _after_reset(self, state: State, spikes: Float[Any, "..."]) -> tuple[Float[Any, "..."], Float[Any, "..."]]:
-        """The potential, and the spikes that reset it, whose gradient is that of the reset."""
-        spikes = spikes if self.reset_gradient else jax.lax.stop_gradient(spikes)
-        drop = self.V_th - self.V_reset if self.reset == "soft" else state.V - self.V_reset
-        return state.V - drop * spikes, spikes
+    def _resetting(self, spikes: Float[Any, "*shape"]) -> Float[Any, "*shape"]:
+        """The spikes as the reset sees them: with a gradient or not."""
+        return spikes if self.reset_gradient else jax.lax.stop_gradient(spikes)
+
+    def _with_reset(
+        self, V: Float[Any, "*shape"], spikes: Float[Any, "*shape"], flow: Callable[[Any], Any]
+    ) -> Float[Any, "*shape"]:
+        """The potential one step later, which `flow` gives where nothing is reset."""
+
+        def fall(V: Float[Any, "*shape"]) -> Float[Any, "*shape"]:
+            drop = self.V_th - self.V_reset if self.reset == "soft" else V - self.V_reset
+            return V - drop * self._resetting(spikes)
+
+        return flow(fall(V)) if self.leaky_reset else fall(flow(V))
 
 
 class IF(AbstractNeuron[NeuronState]):
@@ -131,6 +142,7 @@ class IF(AbstractNeuron[NeuronState]):
     - `dt`: the length of a step (ms).
     - `surrogate`: the spike function.
     - `reset`: `"soft"` subtracts `V_th - V_reset` and keeps what is above threshold; `"hard"` sets V to `V_reset`.
+    - `leaky_reset`: True resets first, so that the reset leaks, too. False resets what the leak and the input made.
     - `reset_gradient`, `recurrent_gradient`: do the spikes have a gradient where they reset V, and in `spike`?
 
     Source: Gerstner, Kistler, Naud and Paninski, "Neuronal Dynamics", 2014, chapter 1.
@@ -141,8 +153,9 @@ class IF(AbstractNeuron[NeuronState]):
     V_reset: Parameter = parameter(0.0)
     R: Parameter = parameter(5.0)
     dt: Parameter = parameter(1.0)
-    surrogate: AbstractSurrogate = ReluGrad()
+    surrogate: AbstractSurrogate = Triangular()
     reset: Reset = eqx.field(default="soft", static=True)
+    leaky_reset: bool = eqx.field(default=True, static=True)
     reset_gradient: bool = eqx.field(default=False, static=True)
     recurrent_gradient: bool = eqx.field(default=True, static=True)
 
@@ -160,8 +173,7 @@ class IF(AbstractNeuron[NeuronState]):
 
     def advance(self, x: Float[Any, "*shape"], state: NeuronState, spikes: Float[Any, "*shape"]) -> NeuronState:
         """The new state."""
-        V, _ = self._after_reset(state, spikes)
-        return NeuronState(V + self.dt / self.tau * self.R * x)
+        return NeuronState(self._with_reset(state.V, spikes, lambda V: V + self.dt / self.tau * self.R * x))
 
 
 class LIF(AbstractNeuron[NeuronState]):
@@ -177,6 +189,7 @@ class LIF(AbstractNeuron[NeuronState]):
     - `dt`: the length of a step (ms).
     - `surrogate`: the spike function.
     - `reset`: `"soft"` subtracts `V_th - V_reset` and keeps what is above threshold; `"hard"` sets V to `V_reset`.
+    - `leaky_reset`: True resets first, so that the reset leaks, too. False resets what the leak and the input made.
     - `reset_gradient`, `recurrent_gradient`: do the spikes have a gradient where they reset V, and in `spike`?
 
     Source: Gerstner, Kistler, Naud and Paninski, "Neuronal Dynamics", 2014, equation 1.5.
@@ -188,8 +201,9 @@ class LIF(AbstractNeuron[NeuronState]):
     V_rest: Parameter = parameter(0.0)
     R: Parameter = parameter(20.0)
     dt: Parameter = parameter(1.0)
-    surrogate: AbstractSurrogate = ReluGrad()
+    surrogate: AbstractSurrogate = Triangular()
     reset: Reset = eqx.field(default="soft", static=True)
+    leaky_reset: bool = eqx.field(default=True, static=True)
     reset_gradient: bool = eqx.field(default=False, static=True)
     recurrent_gradient: bool = eqx.field(default=True, static=True)
 
@@ -208,8 +222,9 @@ class LIF(AbstractNeuron[NeuronState]):
 
     def advance(self, x: Float[Any, "*shape"], state: NeuronState, spikes: Float[Any, "*shape"]) -> NeuronState:
         """The new state."""
-        V, _ = self._after_reset(state, spikes)
-        return NeuronState(exp_euler_step(self._derivative, V, x, dt=self.dt))
+        return NeuronState(
+            self._with_reset(state.V, spikes, lambda V: exp_euler_step(self._derivative, V, x, dt=self.dt))
+        )
 
     def _derivative(self, V: Float[Any, "*shape"], x: Float[Any, "*shape"]) -> Float[Any, "*shape"]:
         return (self.V_rest - V + self.R * x) / self.tau

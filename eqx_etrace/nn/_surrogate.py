@@ -43,7 +43,7 @@ def _spike_jvp(
     return _spike(surrogate, x), surrogate.derivative(x) * dx
 
 
-class ReluGrad(AbstractSurrogate):
+class Triangular(AbstractSurrogate):
     r"""A triangle: $\alpha \max(0, 1 - |x| / w)$.
 
     **Arguments**

@@ -32,11 +32,11 @@ class ALIF(eqx.Module):
     """An adaptive LIF neuron: membrane and threshold, two coupled states per unit."""
 
     weight: eqx.nn.Linear
-    spike: etr.nn.ReluGrad
+    spike: etr.nn.Triangular
 
     def __init__(self, n: int, key: Array, features: int = N_IN):
         self.weight = eqx.nn.Linear(features + n, n, key=key)
-        self.spike = etr.nn.ReluGrad()
+        self.spike = etr.nn.Triangular()
 
     def init_state(self, shape: tuple[int, int]) -> tuple[Array, Array]:
         return jnp.zeros(shape), jnp.zeros(shape)

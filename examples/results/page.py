@@ -1,0 +1,63 @@
+"""The page of results: a table and a figure for each task, between markers in `docs/results.md`."""
+
+import re
+import statistics
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+from harness import load, mean_and_spread, Record, Task
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+
+DOCS = Path(__file__).parent.parent.parent / "docs"
+
+
+def write(task: Task) -> None:
+    """What was kept of a task, into the page."""
+    found = load(task)
+    draw(task, found, DOCS / "results" / f"{task.name}.svg")
+    path = DOCS / "results.md"
+    before, _, after = re.split(
+        rf"(<!-- {task.name} -->\n.*?<!-- end -->)", path.read_text(), maxsplit=1, flags=re.DOTALL
+    )
+    path.write_text(f"{before}<!-- {task.name} -->\n{section(task, found)}<!-- end -->{after}")
+
+
+def section(task: Task, found: dict[str, dict[int, Record]]) -> str:
+    """The table and the figure."""
+    rows = [f"| {name} | {_cell(task, found.get(name, {}))} |" for name in task.methods]
+    table = [
+        f"| | {task.measure} | minutes |",
+        "|---|---|---|",
+        *rows,
+        f"| chance | {task.chance:.{task.decimals}f} | |",
+    ]
+    lines = "\n".join(table)
+    return f"{lines}\n\n![{task.title}: {task.measure} against {task.seen}](results/{task.name}.svg)\n\n"
+
+
+def _cell(task: Task, by_seed: dict[int, Record]) -> str:
+    scores = [record.score for record in by_seed.values()]
+    minutes = [record.seconds / 60 for record in by_seed.values()]
+    return f"{mean_and_spread(scores, task.decimals)} | {statistics.median(minutes):.1f}" if scores else "- | -"
+
+
+def draw(task: Task, found: dict[str, dict[int, Record]], out: Path) -> None:
+    """Every seed as a thin line, their mean as a thick one."""
+    fig, ax = plt.subplots(figsize=(6.5, 3.2), layout="constrained")
+    for number, name in enumerate(n for n in task.methods if n in found):
+        curves = [np.array(record.curve) for record in found[name].values()]
+        length = min(map(len, curves))
+        for curve in curves:
+            ax.plot(*curve.T, color=f"C{number}", alpha=0.25, linewidth=0.8)
+        ax.plot(*np.mean([c[:length] for c in curves], 0).T, color=f"C{number}", linewidth=2, label=name)
+    ax.axhline(task.chance, color="grey", linestyle="--", linewidth=1, label="chance")
+    ax.set(xlabel=task.seen, ylabel=task.measure)
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.legend(frameon=False, fontsize="small")
+    out.parent.mkdir(exist_ok=True)
+    with plt.rc_context({"svg.hashsalt": "eqx_etrace"}):
+        fig.savefig(out, metadata={"Date": None})
+    plt.close(fig)
