@@ -14,7 +14,16 @@ from eqx_etrace import nn
 STEPS, UNITS = 60, 7
 CURRENTS = np.random.default_rng(0).uniform(0.0, 4.0, (STEPS, UNITS))
 RESETS = ["soft", "hard"]
-SURROGATES = [nn.Triangular(0.4, 1.5), nn.Arctan(3.0), nn.Sigmoid(2.0)]
+SURROGATES = [
+    nn.Triangular(0.4, 1.5),
+    nn.Arctan(3.0),
+    nn.Sigmoid(2.0),
+    nn.SuperSpike(5.0),
+    nn.Boxcar(0.65),
+    nn.Gaussian(0.7),
+    nn.MultiGaussian(0.5, 0.4, 0.2, 3.0),
+    nn.StraightThrough(),
+]
 XS = [-2.0, -1.5, -0.6, -0.1, 0.0, 0.1, 0.7, 1.4, 3.0]
 
 
@@ -137,18 +146,26 @@ def test_spikes_are_ones_and_zeros(surrogate):
     np.testing.assert_array_equal(jax.vmap(surrogate)(jnp.asarray(XS)), spikes)
 
 
-def closed_form(surrogate, x):
-    if isinstance(surrogate, nn.Triangular):
-        return 0.4 * max(0.0, 1 - abs(x) / 1.5)
-    if isinstance(surrogate, nn.Arctan):
-        return 1.5 / (1 + (math.pi * 1.5 * x) ** 2)
-    return 2.0 / (math.exp(x) + math.exp(-x)) ** 2  # 2 s(2x) (1 - s(2x))
+def bell(x, at, sigma):
+    return math.exp(-0.5 * ((x - at) / sigma) ** 2) / math.sqrt(2 * math.pi * sigma**2)
+
+
+CLOSED_FORM = {
+    nn.Triangular: lambda x: 0.4 * max(0.0, 1 - abs(x) / 1.5),
+    nn.Arctan: lambda x: 1.5 / (1 + (math.pi * 1.5 * x) ** 2),
+    nn.Sigmoid: lambda x: 2.0 / (math.exp(x) + math.exp(-x)) ** 2,  # 2 s(2x) (1 - s(2x))
+    nn.SuperSpike: lambda x: (1 + 5.0 * abs(x)) ** -2,
+    nn.Boxcar: lambda x: 1 / 1.3 if abs(x) <= 0.65 else 0.0,
+    nn.Gaussian: lambda x: bell(x, 0, 0.7),
+    nn.MultiGaussian: lambda x: 0.5 * (1.2 * bell(x, 0, 0.4) - 0.2 * (bell(x, 0.4, 1.2) + bell(x, -0.4, 1.2))),
+    nn.StraightThrough: lambda x: 1.0,
+}
 
 
 @pytest.mark.parametrize("surrogate", SURROGATES, ids=lambda s: type(s).__name__)
 def test_surrogate_slopes(surrogate):
     x = jnp.asarray(XS)
-    expected = [closed_form(surrogate, v) for v in XS]
+    expected = [CLOSED_FORM[type(surrogate)](v) for v in XS]
     np.testing.assert_allclose(jax.vmap(jax.grad(surrogate))(x), expected, rtol=1e-5, atol=1e-7)
     np.testing.assert_allclose(surrogate.derivative(x), expected, rtol=1e-5, atol=1e-7)
     tangent = jax.jvp(surrogate, (x,), (2 * jnp.ones_like(x),))[1]
@@ -163,12 +180,12 @@ def test_spike_is_scaled_by_the_reset_distance():
 
 def modules():
     readout = nn.LeakyRateReadout(4, 3, key=jax.random.key(0))
-    for module in (nn.IF(), nn.LIF(), nn.GIF(), nn.Expon()):
+    for module in (nn.IF(), nn.LIF(), nn.GIF(), nn.CuBaLIF(), nn.Expon(), nn.Alpha(), nn.DoubleExponential()):
         yield module, module.init_state
     yield readout, lambda shape, dtype: readout.init_state(shape[:-1], dtype)
 
 
-@pytest.mark.parametrize("index", range(5))
+@pytest.mark.parametrize("index", range(8))
 @pytest.mark.parametrize("shape", [(4,), (2, 4), (3, 2, 4)])
 @pytest.mark.parametrize("x64", [False, True])
 def test_shapes_and_dtypes_stay(index, shape, x64):

@@ -7,7 +7,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import DTypeLike, Float, PRNGKeyArray
 
+from ._neuron import AbstractNeuron, LIF
 from ._parameter import as_parameter, check_times, Parameter
+from ._refractory import Refractory
 
 
 class ReadoutState(NamedTuple):
@@ -56,3 +58,62 @@ class LeakyRateReadout(eqx.Module):
         """One step: the rates, and the new state that holds them."""
         r = jnp.exp(-self.dt / self.tau) * state.r + x @ self.weight.T
         return r, ReadoutState(r)
+
+
+class SpikingReadoutState(NamedTuple):
+    """The state of a spiking readout: that of its `neurons`, and the rate `r` of each."""
+
+    neurons: Any
+    r: Float[Any, "*batch out"]
+
+
+class SpikingReadout(eqx.Module):
+    r"""Neurons that read weighted spikes, and the rates at which they spike.
+
+    $$z = \text{neuron}(W x), \qquad r \leftarrow e^{-dt / \tau} \, r + (1 - e^{-dt / \tau}) \, z$$
+
+    The rates lie between 0 and 1, in spikes per step. A loss for them is the cross entropy of `r / temperature`, or the
+    squared distance to target rates.
+
+    **Arguments**
+
+    - `in_size`, `out_size`: how many units it reads, and how many it has.
+    - `neuron`: its neurons; their `dt` is that of the rates.
+    - `tau`: the time constant $\tau$ of the rates (ms); a Python number is constant, an array is trained.
+    - `key`: for the weights, drawn from a normal distribution of variance `1 / in_size`.
+
+    Source: Gerstner, Kistler, Naud and Paninski, "Neuronal Dynamics", 2014, section 7.2, with an exponential window.
+    """
+
+    weight: Float[Any, "out in"]
+    neuron: AbstractNeuron[Any] | Refractory
+    tau: Parameter = eqx.field(converter=as_parameter)
+
+    def __init__(
+        self,
+        in_size: int,
+        out_size: int,
+        *,
+        neuron: AbstractNeuron[Any] | Refractory | None = None,
+        tau: Parameter = 20.0,
+        key: PRNGKeyArray,
+    ) -> None:
+        self.neuron = LIF() if neuron is None else neuron
+        self.tau = as_parameter(tau)
+        check_times(self, "tau")
+        self.weight = in_size**-0.5 * jax.random.normal(key, (out_size, in_size))
+
+    def init_state(self, batch: tuple[int, ...] = (), dtype: DTypeLike | None = None) -> SpikingReadoutState:
+        """Neurons at rest and r = 0, in arrays of shape `(*batch, out_size)` and the given dtype."""
+        shape = (*batch, self.weight.shape[0])
+        return SpikingReadoutState(self.neuron.init_state(shape, dtype), jnp.zeros(shape, dtype))
+
+    def __call__(
+        self, x: Float[Any, "*batch in"], state: SpikingReadoutState
+    ) -> tuple[Float[Any, "*batch out"], SpikingReadoutState]:
+        """One step: the rates, and the new state."""
+        z, neurons = self.neuron(x @ self.weight.T, state.neurons)
+        inner = self.neuron.neuron if isinstance(self.neuron, Refractory) else self.neuron
+        kept = jnp.exp(-inner.dt / self.tau)
+        r = kept * state.r + (1 - kept) * z
+        return r, SpikingReadoutState(neurons, r)

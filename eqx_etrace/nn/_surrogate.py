@@ -100,3 +100,101 @@ class Sigmoid(AbstractSurrogate):
         """The slope at `x`."""
         # sigma(-z) rather than 1 - sigma(z), which would cancel far above threshold.
         return self.alpha * jax.nn.sigmoid(self.alpha * x) * jax.nn.sigmoid(-self.alpha * x)
+
+
+class SuperSpike(AbstractSurrogate):
+    r"""The slope of a fast sigmoid: $1 / (1 + \beta |x|)^2$. Its tails are long, its peak is 1.
+
+    **Arguments**
+
+    - `beta`: the steepness $\beta$.
+
+    Source: Zenke and Ganguli, "SuperSpike: supervised learning in multilayer spiking neural networks", Neural
+    Computation 2018; the peak and the default as in Zenke and Vogels, Neural Computation 2021.
+    """
+
+    beta: float = eqx.field(default=10.0, static=True)
+
+    def derivative(self, x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+        """The slope at `x`."""
+        return 1 / jnp.square(1 + self.beta * jnp.abs(x))
+
+
+class Boxcar(AbstractSurrogate):
+    r"""A rectangle: $\frac{1}{2 w}$ where $|x| \le w$, and 0 elsewhere.
+
+    **Arguments**
+
+    - `width`: half the width of the rectangle, $w$. Its area is 1.
+
+    Source: Wu et al., "Spatio-temporal backpropagation for training high-performance spiking neural networks",
+    Frontiers in Neuroscience 2018, equation 26.
+    """
+
+    width: float = eqx.field(default=0.5, static=True)
+
+    def derivative(self, x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+        """The rectangle at `x`."""
+        return (jnp.abs(x) <= self.width).astype(x.dtype) / (2 * self.width)
+
+
+class Gaussian(AbstractSurrogate):
+    r"""A normal density: $\mathcal{N}(x; 0, \sigma^2)$.
+
+    **Arguments**
+
+    - `sigma`: the standard deviation $\sigma$.
+
+    Source: Wu et al., Frontiers in Neuroscience 2018, equation 29.
+    """
+
+    sigma: float = eqx.field(default=0.5, static=True)
+
+    def derivative(self, x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+        """The density at `x`."""
+        return _normal(x, self.sigma)
+
+
+class MultiGaussian(AbstractSurrogate):
+    r"""A normal density with negative lobes on both sides.
+
+    $$\gamma \left[ (1 + h) \, \mathcal{N}(x; 0, \sigma^2) - h \, \mathcal{N}(x; \sigma, (s \sigma)^2)
+    - h \, \mathcal{N}(x; -\sigma, (s \sigma)^2) \right]$$
+
+    **Arguments**
+
+    - `gamma`: the scale of it all, $\gamma$.
+    - `sigma`: the standard deviation of the middle, $\sigma$, and the distance of the lobes.
+    - `height`: the weight of a lobe, $h$.
+    - `spread`: how many times wider a lobe is than the middle, $s$.
+
+    Source: Yin, Corradi and Bohte, "Accurate and efficient time-domain classification with adaptive spiking recurrent
+    neural networks", Nature Machine Intelligence 2021, equation 8.
+    """
+
+    gamma: float = eqx.field(default=0.5, static=True)
+    sigma: float = eqx.field(default=0.5, static=True)
+    height: float = eqx.field(default=0.15, static=True)
+    spread: float = eqx.field(default=6.0, static=True)
+
+    def derivative(self, x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+        """The sum of the three at `x`."""
+        wide = self.spread * self.sigma
+        lobes = _normal(x - self.sigma, wide) + _normal(x + self.sigma, wide)
+        return self.gamma * ((1 + self.height) * _normal(x, self.sigma) - self.height * lobes)
+
+
+class StraightThrough(AbstractSurrogate):
+    """The slope of a line: 1 everywhere.
+
+    Source: Bengio, Leonard and Courville, "Estimating or propagating gradients through stochastic neurons for
+    conditional computation", 2013.
+    """
+
+    def derivative(self, x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+        """Ones."""
+        return jnp.ones_like(x)
+
+
+def _normal(x: Float[Array, "*shape"], sigma: float) -> Float[Array, "*shape"]:
+    return jnp.exp(-jnp.square(x / sigma) / 2) / (sigma * math.sqrt(2 * math.pi))

@@ -1,8 +1,9 @@
 """Evidence accumulation: which side did most of seven cues come from, a second ago?
 
 Seven cues of 100 ms, one every 150 ms, each from the left or the right, then a silence of 1,050 ms, then 150 ms in
-which a third group of inputs asks for the answer. A cue is ten inputs that fire at 40 Hz, and ten more fire at 10 Hz all
-the time. One side is given 70 % of the cues on average. 50 LIF and 50 ALIF neurons, whose thresholds remember for 2 s.
+which a third group of inputs asks for the answer. A cue is ten inputs that fire at 40 Hz, and ten more fire at 10 Hz
+all the time. One side is given 70 % of the cues on average. 50 LIF and 50 ALIF neurons, whose thresholds remember for
+2 s.
 
 Task, network and numbers: Bellec et al., "A solution to the learning dilemma for recurrent networks of spiking
 neurons", Nature Communications 2020, figure 4, and its published code.
@@ -16,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import jax.random as jr
 import optax
-from harness import Budget, descend, Fit, fit, Gradient, Outcome, Task
+from harness import Budget, descend, Fit, fit, Gradient, Outcome, start, Task
 from jaxtyping import Array, Float, Int
 
 import eqx_etrace as etr
@@ -72,8 +73,12 @@ class Network(eqx.Module):
         self.bias = jnp.zeros(2)
 
 
-def neuron(credit_through_recurrence: bool) -> etr.nn.Refractory:
-    """Half of the units adapt. A spike of size 1 lifts V by its weight."""
+def neuron(all_credit: bool) -> etr.nn.Refractory:
+    """Half of the units adapt. A spike of size 1 lifts V by its weight.
+
+    BPTT takes all credit, through recurrent spikes and through the reset. (Without that through the reset, recurrent
+    spikes excite and nothing answers: gradients grow by 1e10 in a sequence, and it does not learn.)
+    """
     beta = jnp.where(jnp.arange(UNITS) < UNITS - ADAPTING, 0.0, BETA)
     alif = etr.nn.ALIF(
         tau=TAU,
@@ -82,7 +87,8 @@ def neuron(credit_through_recurrence: bool) -> etr.nn.Refractory:
         V_th=0.6,
         R=1 / (1 - LEAK),
         leaky_reset=False,
-        recurrent_gradient=credit_through_recurrence,
+        reset_gradient=all_credit,
+        recurrent_gradient=all_credit,
     )
     return etr.nn.Refractory(alif, t_ref=5.0)
 
@@ -113,7 +119,7 @@ METHODS = {
 
 def train(method: str, seed: int, budget: Budget) -> Outcome:
     begin, batches, held_out = jr.split(jr.key(seed), 3)
-    units = neuron(credit_through_recurrence=method == "BPTT")
+    units = neuron(all_credit=method == "BPTT")
     loss_step = loss_step_of(units)
     model = Network(begin)
     optimiser = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(0.005))
@@ -132,10 +138,11 @@ def train(method: str, seed: int, budget: Budget) -> Outcome:
     def score(model: Network, rates: Array, key: Array) -> Array:
         return respond(model, rates, draw(key))[2]
 
-    at = Fit(model, optimiser.init(model), jnp.full(UNITS, 0.01))
+    at = start(optimiser, model, jnp.full(UNITS, 0.01))
     curve: list[tuple[int, float]] = []
-    for done, at, right in fit(update, at, batches, budget.of(200, 4), budget, f"{method} {seed}"):
+    for done, now, right in fit(update, at, batches, budget.of(150, 2), budget, f"{method} {seed}"):
         curve.append((done * LANES, 100 * float(right.mean())))
+        at = now
     tested = [score(at.model, at.memory, key) for key in jr.split(held_out, budget.of(16, 1))]
     return Outcome(100 * float(jnp.stack(tested).mean()), curve)
 

@@ -104,6 +104,11 @@ class Fit(NamedTuple):
     memory: Any = None
 
 
+def start(optimiser: optax.GradientTransformation, model: Any, memory: Any = None) -> Fit:
+    """Before the first update."""
+    return Fit(model, optimiser.init(eqx.filter(model, eqx.is_inexact_array)), memory)
+
+
 def fit(
     update: Callable[[Fit, Array], tuple[Fit, Array]],
     begin: Fit,

@@ -1,0 +1,109 @@
+"""Delay lines: `(x, state) -> (delayed x, state)`."""
+
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, DTypeLike, Float
+
+from ._parameter import as_parameter, Parameter
+
+
+class DelayState(NamedTuple):
+    """The state of a delay: what came in, the latest first."""
+
+    line: Float[Any, "steps ..."]
+
+
+class Delay(eqx.Module):
+    """What came in some steps ago, the same for all units or for each its own.
+
+        delay = Delay(5)                                # steps
+        past, line = delay(x, delay.init_state(100))
+
+    What comes out is read from the old line, so that window 0 misses its credit; window 1 does not. Behind weights
+    that are trained, a trace is kept for every slot of the line. In front of them it costs no trace: so
+    delay what goes into a weight, where you can choose.
+
+    **Arguments**
+
+    - `steps`: how many, an integer, or an array of one for each unit. 0 is no delay. They are fixed.
+
+    **Raises** `TypeError` or `ValueError` for steps that are no integers, or negative.
+    """
+
+    steps: tuple[int, ...] = eqx.field(static=True)
+    size: int | None = eqx.field(static=True)
+
+    def __init__(self, steps: Any) -> None:
+        given = np.asarray(steps)
+        if not np.issubdtype(given.dtype, np.integer) or given.ndim > 1:
+            raise TypeError(f"`steps` is {steps!r}; it must be an integer, or an array [units] of integers.")
+        if given.size == 0 or given.min() < 0:
+            raise ValueError(f"`steps` is {steps!r}; a delay of a negative number of steps is not known yet.")
+        self.steps, self.size = tuple(int(n) for n in given.reshape(-1)), given.size if given.ndim else None
+
+    def init_state(self, shape: int | tuple[int, ...], dtype: DTypeLike | None = None, unit: Any = 1.0) -> DelayState:
+        """Nothing came before: zeros in an array of shape `(longest delay, *shape)`."""
+        full = shape if isinstance(shape, tuple) else (shape,)
+        if self.size not in (None, full[-1] if full else 1):
+            raise ValueError(f"There are {self.size} delays, and {list(full)} units; the last axis must be as long.")
+        return DelayState(jnp.zeros((max(self.steps), *full), dtype) * unit)
+
+    def __call__(self, x: Float[Any, "*shape"], state: DelayState) -> tuple[Float[Any, "*shape"], DelayState]:
+        """One step: what came in `steps` steps ago, and the new state."""
+        line = jnp.concatenate([x[None], state.line])
+        if self.size is None:
+            return line[self.steps[0]], DelayState(line[:-1])
+        # A sum over all slots, of which one is taken for each unit, stays in the unit; a gather need not.
+        taken = np.arange(len(line))[:, None] == np.asarray(self.steps)
+        taken = taken.reshape(len(line), *(1,) * (x.ndim - 1), -1)
+        return jnp.where(taken, line, 0 * line).sum(0), DelayState(line[:-1])
+
+
+class LearnedDelay(eqx.Module):
+    r"""A delay for each unit that is trained.
+
+    $$y = \sum_{k = 0}^{K} g_k \, x_{t - k}, \qquad g_k \propto \exp\left( -\tfrac{1}{2} \left( \frac{k - d}{\sigma}
+    \right)^2 \right), \qquad \sum_k g_k = 1$$
+
+    The delay d, in steps, has a gradient through the weights of the slots. Begin with a wide $\sigma$ and make it
+    smaller while training; for use, round the delays: `Delay(jnp.round(learned.delay).astype(int))`.
+
+    **Arguments**
+
+    - `delay`: the delay d of each unit in steps, `[units]`.
+    - `longest`: the longest delay that can be learned, K steps.
+    - `sigma`: the width $\sigma$ in steps; a Python number is constant, an array is trained.
+
+    **Raises** `ValueError` for a `longest` that holds no step.
+
+    Source: Hammouamri, Khalfaoui-Hassani and Masquelier, "Learning delays in spiking neural networks using dilated
+    convolutions with learnable spacings", ICLR 2024, equation 7.
+    """
+
+    delay: Float[Array, " units"]
+    longest: int = eqx.field(static=True)
+    sigma: Parameter = eqx.field(default=1.0, converter=as_parameter)
+
+    def __check_init__(self) -> None:
+        if isinstance(self.longest, bool) or not isinstance(self.longest, int) or self.longest < 1:
+            raise ValueError(f"`longest` is {self.longest!r}; it counts steps and must be an integer of at least 1.")
+
+    def init_state(self, shape: int | tuple[int, ...], dtype: DTypeLike | None = None, unit: Any = 1.0) -> DelayState:
+        """Nothing came before: zeros in an array of shape `(longest, *shape)`."""
+        full = shape if isinstance(shape, tuple) else (shape,)
+        return DelayState(jnp.zeros((self.longest, *full), dtype) * unit)
+
+    def __call__(
+        self, x: Float[Any, "*batch units"], state: DelayState
+    ) -> tuple[Float[Any, "*batch units"], DelayState]:
+        """One step: the delayed input, and the new state."""
+        line = jnp.concatenate([x[None], state.line])
+        slots = jnp.arange(self.longest + 1).astype(self.delay.dtype)[:, None]
+        # In units of the largest, so that a narrow sigma leaves one slot and not 0 / 0.
+        exponent = -0.5 * jnp.square((slots - self.delay) / self.sigma)
+        g = jnp.exp(exponent - exponent.max(0))
+        g = (g / g.sum(0)).reshape(self.longest + 1, *(1,) * (x.ndim - 1), -1)
+        return (g * line).sum(0), DelayState(line[:-1])
