@@ -241,3 +241,11 @@ def test_code_is_not_wider_than_the_page_on_a_laptop():
 def test_the_words_of_this_library_are_in_the_glossary():
     words = re.findall(r"^## (.+)$", (DOCS / "glossary.md").read_text(), re.MULTILINE)
     assert {"Position", "Relation", "Mixing", "Effective weight", "Eligibility trace", "Window"} <= set(words)
+
+
+def test_the_zoo_is_alive(executed, capsys):
+    executed("zoo.md")
+    lines = capsys.readouterr().out.splitlines()
+    rates = [float(line.split()[1]) for line in lines if line.endswith("% of the steps")]
+    assert len(rates) == 5 and all(1 <= rate <= 10 for rate in rates)
+    assert lines[-2:] == ["0", "(8, 32)"]

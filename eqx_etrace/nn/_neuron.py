@@ -6,8 +6,9 @@ One step does three things, in this order:
 2. integrate the neuron's equation over `dt`, by exponential Euler;
 3. emit the spikes of the new state.
 
-With `leaky_reset=False` the second comes before the first, still by the spikes of the state that comes in: as in
-snnTorch, spyx and NEST. Then a soft reset does not leak, and a hard one takes the input of the step, too.
+With `leaky_reset=False` the second comes before the first, still by the spikes of the state that comes in. Then a soft
+reset does not leak, and a hard one takes the input of the step, too. So do snnTorch 1.0.0 ("subtract"; its "zero"
+resets first), spyx 1.0.0 and NEST.
 
 $H(V) = \text{spike}((V - V_{th}) / (V_{th} - V_{reset}))$; in the reset it has a gradient only with
 `reset_gradient=True`. The spikes are a function of the state, so they are no state of their own; `neuron.spike(state)`
