@@ -78,9 +78,16 @@ def through(rows: Inexact[Array, "..."], status: Inexact[Array, "..."]) -> Inexa
     return jnp.where((rows == 0) | (status == 0), 0, _nothing(rows) + status.astype(rows.dtype))
 
 
+@jax.custom_jvp
 def met(rows: Inexact[Array, "..."], status: Inexact[Array, "..."]) -> Inexact[Array, "..."]:
     """Rows that are multiplied with the finite numbers of a trace and summed: NaN where the trace is spoiled."""
     return jnp.where((rows == 0) | (status == 0), 0, rows + _nothing(status).astype(rows.dtype))
+
+
+@met.defjvp
+def _(primals: tuple[Array, Array], tangents: tuple[Array, Any]) -> tuple[Array, Array]:
+    """That of the rows: where they are zero, too, the product with the trace depends on them."""
+    return met(*primals), tangents[0]
 
 
 def _nothing(array: Inexact[Array, "..."]) -> Inexact[Array, "..."]:
