@@ -7,12 +7,16 @@
     (loss, grads), state, trace = online(model, state, trace, *inputs)
 
 The rules are `DRTRL`, `EProp`, `RFLO`, `OTTT`, `OTPE`, `PPProp` by position, `RTRL`, `SnAp`, `OSTL` on blocks of the
-state, `UORO`, `KFRTRL`, `OK` at random, and `NoTrace`; `nn` holds neurons and synapses, `extend` what a rule of your
-own is made of.
+state, `UORO`, `KFRTRL`, `OK` at random, and `NoTrace`. `nn` holds neurons, synapses and cells, `encode` and `events`
+make spikes, `losses` has losses for them, `plot` draws, and `extend` is what a rule of your own is made of.
 """
 
+from . import encode as encode
+from . import events as events
 from . import extend as extend
+from . import losses as losses
 from . import nn as nn
+from . import plot as plot
 from ._carry import AbstractBlockRule as AbstractBlockRule
 from ._carry import AbstractPositionRule as AbstractPositionRule
 from ._carry import AbstractRule as AbstractRule

@@ -68,14 +68,22 @@ def test_coming_from_braintrace():
     assert float(abs(one.readout.weight).max()) > 0
 
 
+def is_public(module, name, value):
+    """Made in this module, or handed out by this folder; what another package made is not."""
+    is_ours = getattr(value, "__module__", "").startswith("eqx_etrace")
+    hands_out = hasattr(module, "__path__") or module is etr.extend
+    return not name.startswith("_") and is_ours and (hands_out or value.__module__ == module.__name__)
+
+
 def test_the_reference_is_complete():
     """Every public name is on the page, and every name on the page exists."""
     named = re.findall(r"^::: eqx_etrace\.([\w.]+)$", (DOCS / "api.md").read_text(), re.MULTILINE)
     for name in named:
         assert functools.reduce(getattr, name.split("."), etr).__doc__, name
-    public = {n for n in vars(etr) if not n.startswith("_")} - {"__version__", "nn", "extend"}
-    public |= {f"nn.{n}" for n in vars(etr.nn) if not n.startswith("_")}
-    public |= {f"extend.{n}" for n in vars(etr.extend) if not n.startswith("_")}
+    public = {n for n in vars(etr) if not n.startswith("_")} - {"__version__"}
+    for module in (etr.encode, etr.events, etr.extend, etr.losses, etr.nn, etr.plot):
+        name = module.__name__.removeprefix("eqx_etrace.")
+        public |= {f"{name}.{n}" for n, value in vars(module).items() if is_public(module, n, value)}
     public = {n for n in public if not inspect.ismodule(functools.reduce(getattr, n.split("."), etr))}
     assert public - set(named) == set(), public - set(named)
 
@@ -249,3 +257,10 @@ def test_the_zoo_is_alive(executed, capsys):
     rates = [float(line.split()[1]) for line in lines if line.endswith("% of the steps")]
     assert len(rates) == 5 and all(1 <= rate <= 10 for rate in rates)
     assert lines[-2:] == ["0", "(8, 32)"]
+
+
+@pytest.mark.outside_sample
+def test_the_page_of_pictures(executed, tmp_path, capsys):
+    executed("plots.md")
+    assert "True" in capsys.readouterr().out.splitlines()  # signal times trace
+    assert all((tmp_path / f"{n}.svg").stat().st_size > 10_000 for n in ("raster", "traces", "fidelity", "rules"))

@@ -360,3 +360,22 @@ def test_frozen_parameters_go_in_as_inputs():
     (_, gradients), _, _ = eqx.filter_jit(online.scan)(trained, state, trace, x, y, window=T)
     assert gradients.keys() == {"W"}
     assert_close(gradients["W"], bptt(loss_step, model, state, x, y)["W"])
+
+
+@pytest.mark.parametrize("rule", [etr.NoTrace(), etr.DRTRL(), etr.PPProp(0.9)], ids=lambda rule: type(rule).__name__)
+def test_a_trace_outlives_the_weak_type_of_a_parameter(rule):
+    """The first update makes a weakly typed array a strong one; the order of the weights must not change the trace."""
+
+    def step(m, h, x):
+        gate = jax.nn.sigmoid(m["gate"] @ x + m["bias"])
+        h = (1 - gate) * h + gate * jnp.tanh(m["content"] @ x)
+        return h.sum(), h
+
+    a, x, h = jnp.ones((4, 3)), jnp.ones(3), jnp.zeros(4)
+    weak = {"gate": a, "bias": jnp.full(4, 0.0), "content": a}
+    assert weak["bias"].weak_type
+    online = etr.etrace_grad(step, rule)
+    strong = {**weak, "bias": jnp.zeros(4)}
+    grads, _, _ = online(strong, h, online.init(weak, h, x), x)
+    expected, _, _ = online(strong, h, online.init(strong, h, x), x)
+    assert all(bool((a == b).all()) for a, b in zip(jax.tree.leaves(grads), jax.tree.leaves(expected), strict=True))

@@ -67,8 +67,11 @@ class Assignment:
 
     @property
     def titles_of_nothing(self) -> list[str]:
-        """Where rules that keep nothing were chosen: they, too, tell one assignment from another."""
-        return [title for part in self.parts for title in part.titles_of_nothing]
+        """Where rules that keep nothing were chosen: they, too, tell one assignment from another.
+
+        Nothing is in their order. That of the weights changes as a weakly typed array is replaced by a strong one.
+        """
+        return sorted(title for part in self.parts for title in part.titles_of_nothing)
 
     def parts_of(self, weight: int) -> Sequence[Part]:
         """The parts of one effective weight; of one without a rule none."""

@@ -38,5 +38,5 @@ EVIDENCE = Task(
     seen="sequences",
     chance=50.0,
     methods=tuple(METHODS),
-    train=Cues(draw, STEPS, ASKED, tau_a=2000.0, updates=150).train,
+    train=Cues(draw, STEPS, ASKED, tau_a=2000.0, updates=100).train,
 )

@@ -39,5 +39,5 @@ MATCH = Task(
     seen="sequences",
     chance=50.0,
     methods=tuple(METHODS),
-    train=Cues(draw, STEPS, ASKED, tau_a=1000.0, updates=200).train,
+    train=Cues(draw, STEPS, ASKED, tau_a=1000.0, updates=150).train,
 )
