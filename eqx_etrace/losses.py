@@ -31,7 +31,7 @@ def cross_entropy(
     - `logits`: y, such as the rates of a leaky readout.
     - `label`: the class of each lane, from 0.
     - `weight`: w, one number or one for each lane; 0 where no answer is asked for. Labels of such lanes may be
-      anything, and gradients of their logits are zero.
+      anything, and gradients of their logits are zero; so is that of a weight of exactly 0.
 
     **Returns** the mean over lanes, those of weight 0 included, so that the sum over steps does not depend on how many
     lanes answer at the same time.

@@ -46,7 +46,7 @@ def key(request):
 @pytest.fixture(autouse=True)
 def promotion(request):
     """What users run (README, examples) runs under JAX's default promotion; all else under the strict one."""
-    shown = request.module.__name__ in ("test_readme", "test_examples", "test_docs")
+    shown = request.module.__name__ in ("test_readme", "test_examples", "test_docs", "test_results")
     with jax.numpy_dtype_promotion("standard" if shown else "strict"):
         yield
 

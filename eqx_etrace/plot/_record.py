@@ -6,7 +6,6 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float, PyTree
 
 from .._grad import ETraceGrad
@@ -126,21 +125,13 @@ def _step(
         return jax.tree.leaves(pull((on_loss, on_old))[0])[place][index]
 
     nothing = jax.tree.map(jnp.zeros_like, old)
-    # Linear in what comes back, so that its slope is the same everywhere; but not at zero, where zero times anything is
-    # nothing by definition, and has no slope.
-    rows = jax.jacrev(on_entries, 1)(jnp.zeros_like(loss), jax.tree.map(_anything, old))
+    rows = jax.jacrev(on_entries, 1)(jnp.zeros_like(loss), nothing)  # linear in what comes back: the same anywhere
     inexact, other = eqx.partition(state, eqx.is_inexact_array)
     signal = jax.grad(lambda s: loss_of(model, eqx.combine(s, other), *now)[0])(inexact)
     parts = [jnp.tensordot(r, s, s.ndim) for r, s in zip(jax.tree.leaves(rows), jax.tree.leaves(signal), strict=True)]
     gradient = on_entries(jnp.ones_like(loss), nothing)
     carried = sum((part.astype(gradient.dtype) for part in parts), jnp.zeros_like(gradient))
     return (rows, signal, carried, gradient, loss), new, after
-
-
-def _anything(x: Array) -> Array:
-    """Numbers of which no two are alike, nor any sum of a few of them zero."""
-    spread = 1 + np.modf(np.arange(x.size) * 0.6180339887)[0]
-    return jnp.asarray(spread.reshape(x.shape), x.dtype)
 
 
 def _place(model: PyTree, parameter: Sequence[Any], entries: Sequence[Any]) -> tuple[int, tuple[tuple[int, ...], ...]]:
