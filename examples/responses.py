@@ -19,7 +19,7 @@ from eqx_etrace import nn
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
-STYLE = {
+STYLE: Any = {
     "svg.hashsalt": "eqx_etrace",
     "axes.spines.top": False,
     "axes.spines.right": False,

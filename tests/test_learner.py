@@ -1,5 +1,7 @@
 """The loop of `OnlineLearner` against one written out in Python."""
 
+from typing import Any
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -14,7 +16,7 @@ T = 12
 class Network(eqx.Module):
     cell: eqx.nn.Linear
     readout: eqx.nn.Linear
-    activation: object  # no array: a scan cannot carry it
+    activation: Any  # no array: a scan cannot carry it
 
     def __call__(self, x, h):
         h = 0.9 * h + 0.1 * self.activation(self.cell(x))
@@ -147,16 +149,17 @@ def test_seeds_side_by_side(setting):
     assert float(slope) == pytest.approx(float(near), rel=1e-6)
 
 
+LEARNER: Any = etr.OnlineLearner
 ONLINE = etr.etrace_value_and_grad(loss_step, etr.DRTRL())
 WRONG = {
     "without the loss": (
         lambda: etr.OnlineLearner(etr.etrace_grad(loss_step, etr.DRTRL()), optax.sgd(1.0)),
         "found etrace_grad",
     ),
-    "the step": (lambda: etr.OnlineLearner(loss_step, optax.sgd(1.0)), "found a `function`|Expected type"),
+    "the step": (lambda: LEARNER(loss_step, optax.sgd(1.0)), "found a `function`|Expected type"),
     "a function for an optimiser": (lambda: etr.OnlineLearner(ONLINE, optax.sgd), "as `optax.adam"),
     "no steps": (lambda: etr.OnlineLearner(ONLINE, optax.sgd(1.0), 0), "at least 1 step"),
-    "half steps": (lambda: etr.OnlineLearner(ONLINE, optax.sgd(1.0), 1.5), "must be an integer|Expected type"),
+    "half steps": (lambda: LEARNER(ONLINE, optax.sgd(1.0), 1.5), "must be an integer|Expected type"),
     "a window that a step has not": (
         lambda: etr.OnlineLearner(etr.etrace_value_and_grad(loss_step, etr.DRTRL(), window=8), optax.sgd(1.0)),
         "Pass `every=8` or more",

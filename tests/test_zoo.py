@@ -17,6 +17,16 @@ from eqx_etrace import nn
 SPIKES = (np.random.default_rng(1).random((STEPS, UNITS)) < 0.2).astype(float)
 
 
+def outputs(module: Any, state: Any, xs: Any) -> Any:
+    """Of every step, for a derivative."""
+
+    def body(state, x):
+        out, state = module(x, state)
+        return state, out
+
+    return jax.lax.scan(body, state, xs)[1]
+
+
 def impulse(module, steps, state):
     """What a module makes of a single 1."""
     inputs = np.zeros((steps, 1))
@@ -34,8 +44,8 @@ def test_a_double_exponential_synapse():
     t = np.arange(80) * 0.5
     synapse = nn.DoubleExponential(tau_decay=6.0, tau_rise=1.5, dt=0.5)
     fine = np.linspace(0, 40, 400_001)
-    curve = lambda t: np.exp(-t / 6.0) - np.exp(-t / 1.5)  # noqa: E731
-    expected = curve(t) / curve(fine).max()
+    curve, near = (np.exp(-t / 6.0) - np.exp(-t / 1.5) for t in (t, fine))
+    expected = curve / near.max()
     np.testing.assert_allclose(impulse(synapse, 80, synapse.init_state(1)), expected, rtol=1e-8, atol=1e-12)
 
 
@@ -76,7 +86,8 @@ def test_what_facilitates_and_what_depresses():
 @pytest.mark.parametrize("how", RESETS)
 def test_cuba_follows_its_equations(how, leaky):
     tau, tau_syn, V_th, V_reset, V_rest, R, dt = 12.0, 5.0, 1.4, 0.2, 0.1, 2.5, 0.5
-    neuron = nn.CuBaLIF(tau, tau_syn, V_th, V_reset, V_rest, R, dt, reset=how, leaky_reset=leaky)
+    potentials: dict[str, Any] = {"V_th": V_th, "V_reset": V_reset, "V_rest": V_rest}
+    neuron = nn.CuBaLIF(tau, tau_syn, R=R, dt=dt, reset=how, leaky_reset=leaky, **potentials)
     spikes, state = run(neuron, neuron.init_state(UNITS), 0.3 * CURRENTS)
     leak = math.exp(-dt / tau)
     for unit in range(UNITS):
@@ -96,14 +107,14 @@ def test_cuba_follows_its_equations(how, leaky):
 
 
 @pytest.mark.parametrize("mechanism", ["subtract", "zero"])
-def test_resets_of_snntorch(mechanism):
+def test_resets_of_snntorch(mechanism: str):
     """`Leaky` of snnTorch 1.0.0: `subtract` takes the threshold off after the leak, `zero` clears V before it.
 
     In 10,000 steps of the real one, spikes that are the same: 1,341 and 1,347, none differ.
     """
     beta, V = 0.9, np.zeros(UNITS)
-    how, leaky = {"subtract": ("soft", False), "zero": ("hard", True)}[mechanism]
-    neuron = nn.LIF(tau=-1 / math.log(beta), R=1 / (1 - beta), reset=how, leaky_reset=leaky)
+    options: dict[str, Any] = {"subtract": {"leaky_reset": False}, "zero": {"reset": "hard"}}[mechanism]
+    neuron = nn.LIF(tau=-1 / math.log(beta), R=1 / (1 - beta), **options)
     _, state = run(neuron, neuron.init_state(UNITS), 0.2 * CURRENTS)
     seen = 0
     for t in range(STEPS):
@@ -127,10 +138,14 @@ def sigmoid(x):
     return 1 / (1 + np.exp(-x))
 
 
-def by_hand(cell, x, state):
+def by_hand(cell, x, state) -> Any:
     """One step in NumPy, of one lane: (output, state)."""
     w = jax.tree.map(np.asarray, eqx.filter(cell, eqx.is_array))
-    of = lambda p: p.weight @ x + p.bias  # noqa: E731
+
+    def of(projection):
+        return projection.weight @ x + projection.bias
+
+    h: Any = None
     match cell:
         case nn.RNNCell():
             h = 0.7 * state + 0.3 * np.tanh(of(w.into) + w.recurrent @ state)
@@ -187,7 +202,10 @@ def test_the_matrix_memory_is_what_it_is_without_its_divisor(key):
     xs = np.random.default_rng(3).normal(size=(30, 4))
     out, _ = run(cell, cell.init_state(), xs)
     w = jax.tree.map(np.asarray, eqx.filter(cell, eqx.is_array))
-    of = lambda p, x: p.weight @ x + p.bias  # noqa: E731
+
+    def of(projection, x):
+        return projection.weight @ x + projection.bias
+
     C, n = np.zeros((5, 6)), np.zeros(6)
     for t, x in enumerate(xs):
         q, v, k = of(w.query, x), of(w.value, x), of(w.key, x) / math.sqrt(6)
@@ -205,8 +223,7 @@ def test_a_cell_is_alive_and_remembers(kind, key):
     assert 0.05 < out[50:].std() < 5
 
     def later(first, rest):
-        _, state = cell(first, cell.init_state())
-        return jax.lax.scan(lambda state, x: cell(x, state)[::-1], state, rest)[1][-1]
+        return outputs(cell, cell.init_state(), jnp.concatenate([first[None], rest]))[-1]
 
     lanes = xs[:275].reshape(25, 11, 8)
     slopes = jax.jit(jax.vmap(lambda x: jax.jacrev(later)(x[0], x[1:])))(lanes)
@@ -236,9 +253,10 @@ def test_a_neuron_behind_linear_weights_is_alive(neuron, key):
 
 
 def test_a_spiking_readout_counts_in_a_window(key):
-    readout = nn.SpikingReadout(UNITS, 3, neuron=nn.LIF(dt=0.5, tau=10.0), tau=9.0, key=key)
+    neuron = nn.LIF(dt=0.5, tau=10.0)
+    readout = nn.SpikingReadout(UNITS, 3, neuron=neuron, tau=9.0, key=key)
     rates, state = run(readout, readout.init_state(), CURRENTS)
-    z = readout.neuron.emitted(nn.NeuronState(jnp.asarray(state.neurons.V)))
+    z = neuron.emitted(nn.NeuronState(jnp.asarray(state.neurons.V)))
     expected, kept = np.zeros(3), math.exp(-0.5 / 9.0)
     for t in range(STEPS):
         expected = kept * expected + (1 - kept) * np.asarray(z[t])
@@ -273,7 +291,7 @@ def test_a_learned_delay_finds_its_place():
 
     def loss(delay, sigma):
         learned = nn.LearnedDelay(delay, 6, sigma)
-        out = jax.lax.scan(lambda s, x: learned(x, s)[::-1], learned.init_state(1), xs)[1]
+        out = outputs(learned, learned.init_state(1), xs)
         return jnp.mean((out - target)[6:] ** 2)
 
     slope = jax.jit(jax.grad(loss))
@@ -307,6 +325,7 @@ MIDDLE = {
 }
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize("name", MIDDLE)
 def test_the_zoo_is_exact_by_position(name, key):
     """Every parameter, behind trained weights: called exact, and equal to BPTT."""
@@ -317,7 +336,10 @@ def test_the_zoo_is_exact_by_position(name, key):
     out = jax.eval_shape(middle, jnp.zeros(3 if is_cell else 5), state)[0]
     model = Stack(None if is_cell else eqx.nn.Linear(3, 5, key=first), middle, eqx.nn.Linear(len(out), 2, key=last))
     xs = jax.random.normal(key, (12, 3)) + 0.5
-    step = lambda m, s, x: m(s, x)  # noqa: E731
+
+    def step(m, s, x):
+        return m(s, x)
+
     online = etr.etrace_grad(step, etr.DRTRL())
     report = online.graph(model, state, xs[0]).report(etr.DRTRL())
     assert all(row.exact for row in report.rows), report
@@ -325,7 +347,7 @@ def test_the_zoo_is_exact_by_position(name, key):
         name not in ("ShortTermPlasticity", "Delay", "LearnedDelay")
     )
     expected = bptt(step, model, state, xs)
-    for window in (0, 1, 5) if all(row.exact_at_window_0 for row in report.rows) else (1, 5):
+    for window in (0, 5) if all(row.exact_at_window_0 for row in report.rows) else (1, 5):
         found = online.scan(model, state, online.init(model, state, xs[0]), xs, window=window)[0]
         for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
             np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-11)
