@@ -51,8 +51,8 @@ class OnlineLearner(eqx.Module):
     - `online`: what `etrace_value_and_grad` returns.
     - `optimiser`: of Optax, or any pair of `init(params)` and `update(grads, moments, params)`.
     - `every`: how many steps make an update, by the gradient of the sum of their losses. 1 is online learning. None
-      is one update for each call of `scan`, as for a batch of sequences. Of more than one step the window is that of
-      `online`.
+      is one update for each call of `scan`, as for a batch of sequences. How many of them are differentiated exactly
+      is another question: that is the window of `online`, 1 if it was not told.
 
     **Raises** `TypeError` or `ValueError` for a transform without the loss, an optimiser that is none, an `every` that
     counts no steps or does not divide a sequence.
@@ -88,7 +88,15 @@ class OnlineLearner(eqx.Module):
         return Learning(model, state, trace, self.optimiser.init(eqx.filter(model, eqx.is_inexact_array)))
 
     def restart(self, learning: Learning, state: PyTree) -> Learning:
-        """The same model and moments, another state, and traces that are empty: a new sequence. Keys go on."""
+        """The same model and moments, another state, and traces that are empty: a new sequence. Keys go on.
+
+        **Raises** `ValueError` for a state of another structure or other shapes: a trace is of a fixed batch.
+        """
+        if _shapes(state) != _shapes(learning.state):
+            raise ValueError(
+                f"The state has {_shown(state)}, the one before {_shown(learning.state)}. A trace is for states of one "
+                "structure and fixed shapes, the batch included: begin anew with `init`."
+            )
         empty = jax.tree.map(lambda e: jnp.zeros_like(e) if eqx.is_inexact_array(e) else e, learning.trace.values)
         return learning._replace(state=state, trace=learning.trace.holding(empty))
 
@@ -113,11 +121,7 @@ class OnlineLearner(eqx.Module):
         """
         length = time_steps(inputs)
         every = length if self.every is None else self.every
-        if length % every:
-            raise ValueError(
-                f"The inputs have {length} steps, and an update takes {every}: {length % every} would be left over. "
-                f"Pass {length - length % every} steps, or make a learner with an `every` that divides {length}."
-            )
+        self._check_length(f"The inputs have {length} steps", length)
         if every == length:
             return self._stretch(learning, inputs)
         arrays, rest = eqx.partition(inputs, eqx.is_array)
@@ -143,15 +147,37 @@ class OnlineLearner(eqx.Module):
         **Arguments**
 
         - `inputs`: as those of `scan`.
-        - `steps`: how many steps make a piece; `every` divides it.
+        - `steps`: how many steps make a piece; `every` divides it, and all steps together.
+
+        **Raises** `ValueError` for pieces, or a last piece, that `every` does not divide.
         """
         if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
             raise ValueError(f"`steps` is {steps!r}; it counts the steps of a piece, at least 1.")
-        time_steps(inputs)
+        length = time_steps(inputs)
+        self._check_length(f"A piece has {steps} steps", steps)
+        self._check_length(f"The inputs have {length} steps", length)
         return Chunks(self, learning, inputs, steps)
+
+    def _check_length(self, found: str, length: int) -> None:
+        left = 0 if self.every is None else length % self.every
+        if left:
+            raise ValueError(
+                f"{found}, and an update takes {self.every}: {left} would be left over. Take {length - left}, or make "
+                f"a learner with an `every` that divides {length}."
+            )
 
     def _step(self, learning: Learning, inputs: tuple[Any, ...]) -> tuple[Learning, Any]:
         return self(learning, *inputs)
+
+    def _check_moments(self, params: PyTree, moments: PyTree) -> None:
+        """Are they of this optimiser, and of these parameters?"""
+        wanted = jax.eval_shape(self.optimiser.init, params)
+        if _shapes(eqx.filter(moments, eqx.is_array)) != _shapes(eqx.filter(wanted, _has_shape)):
+            raise ValueError(
+                "`moments` is not what this optimiser remembers of this model: they were made by another optimiser, or "
+                "for a model of other parameters, sizes or constants. Begin anew with `init`, or put "
+                "`learner.optimiser.init(eqx.filter(model, eqx.is_inexact_array))` in their place."
+            )
 
     def _stretch(self, learning: Learning, inputs: tuple[Any, ...]) -> tuple[Learning, Any]:
         """One update for all steps of `inputs`."""
@@ -160,8 +186,17 @@ class OnlineLearner(eqx.Module):
 
     def _updated(self, learning: Learning, grads: PyTree, state: PyTree, trace: ETrace) -> Learning:
         params, fixed = eqx.partition(learning.model, eqx.is_inexact_array)
+        self._check_moments(params, learning.moments)
         updates, moments = self.optimiser.update(grads, learning.moments, params)
         return Learning(eqx.combine(jax.tree.map(_moved, params, updates), fixed), state, trace, moments)
+
+
+def _shapes(tree: PyTree) -> Any:
+    return jax.tree.structure(tree), [jnp.shape(leaf) for leaf in jax.tree.leaves(tree)]
+
+
+def _shown(tree: PyTree) -> str:
+    return ", ".join(str(list(jnp.shape(leaf))) for leaf in jax.tree.leaves(tree)) or "no arrays"
 
 
 class Chunks(eqx.Module):
@@ -191,6 +226,10 @@ def _piece(inputs: tuple[Any, ...], steps: slice) -> tuple[Any, ...]:
 @eqx.filter_jit
 def _scan(learner: OnlineLearner, learning: Learning, inputs: tuple[Any, ...]) -> tuple[Learning, Any]:
     return learner.scan(learning, *inputs)
+
+
+def _has_shape(leaf: Any) -> bool:
+    return hasattr(leaf, "shape")
 
 
 def _moved(param: Array, update: Array) -> Array:

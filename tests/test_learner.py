@@ -184,3 +184,21 @@ def test_sequences_that_do_not_fit_are_said(setting):
         learner(learning, xs[0], ys[0])
     with pytest.raises(ValueError, match="at least 1"):
         learner.chunks(learning, xs, ys, steps=0)
+    with pytest.raises(ValueError, match="A piece has 7 steps, and an update takes 5"):
+        learner.chunks(learning, xs, ys, steps=7)
+    with pytest.raises(ValueError, match="The inputs have 12 steps"):
+        learner.chunks(learning, xs, ys, steps=5)
+    with pytest.raises(ValueError, match=r"The state has \[2, 5\], the one before \[5\]"):
+        learner.restart(learning, jnp.zeros((2, 5)))
+
+
+def test_moments_of_another_optimiser_or_model_are_said(setting):
+    model, state, xs, ys = setting
+    learner = etr.OnlineLearner(ONLINE, optax.sgd(1e-2, momentum=0.9))
+    learning = learner.init(model, state, xs[0], ys[0])
+    plain = etr.OnlineLearner(ONLINE, optax.sgd(1e-2)).init(model, state, xs[0], ys[0])
+    with pytest.raises(ValueError, match="made by another optimiser"):
+        learner.scan(learning._replace(moments=plain.moments), xs, ys)
+    with pytest.raises(ValueError, match="other parameters, sizes or constants"):
+        smaller = eqx.tree_at(lambda m: m.readout, model, eqx.nn.Linear(5, 1, key=jax.random.key(0)))
+        learner.scan(learning._replace(model=smaller), xs, ys)

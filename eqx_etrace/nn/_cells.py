@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, DTypeLike, Float, PRNGKeyArray
 
 from ._projection import orthogonal, Projection
+from ._shapes import check_lanes, lanes
 
 
 class RNNCell(eqx.Module):
@@ -52,14 +53,15 @@ class RNNCell(eqx.Module):
         self.recurrent = orthogonal(hidden_size, recurrent)
         self.leak, self.activation = leak, activation
 
-    def init_state(self, batch: tuple[int, ...] = (), dtype: DTypeLike | None = None) -> Float[Array, "*batch n"]:
+    def init_state(self, batch: int | tuple[int, ...] = (), dtype: DTypeLike | None = None) -> Float[Array, "*batch n"]:
         """h = 0, in an array of shape `(*batch, hidden_size)`."""
-        return jnp.zeros((*batch, len(self.recurrent)), dtype)
+        return jnp.zeros((*lanes(batch), len(self.recurrent)), dtype)
 
     def __call__(
         self, x: Float[Array, "*batch in"], h: Float[Array, "*batch n"]
     ) -> tuple[Float[Array, "*batch n"], Float[Array, "*batch n"]]:
         """One step: h as the output, and as the new state."""
+        check_lanes(self, x, h, self.into.weight.shape[1])
         h = (1 - self.leak) * h + self.leak * self.activation(self.into(x) + h @ self.recurrent.T)
         return h, h
 
@@ -98,14 +100,15 @@ class IndRNNCell(eqx.Module):
         self.recurrent = jax.random.uniform(recurrent, (hidden_size,))
         self.activation = activation
 
-    def init_state(self, batch: tuple[int, ...] = (), dtype: DTypeLike | None = None) -> Float[Array, "*batch n"]:
+    def init_state(self, batch: int | tuple[int, ...] = (), dtype: DTypeLike | None = None) -> Float[Array, "*batch n"]:
         """h = 0, in an array of shape `(*batch, hidden_size)`."""
-        return jnp.zeros((*batch, len(self.recurrent)), dtype)
+        return jnp.zeros((*lanes(batch), len(self.recurrent)), dtype)
 
     def __call__(
         self, x: Float[Array, "*batch in"], h: Float[Array, "*batch n"]
     ) -> tuple[Float[Array, "*batch n"], Float[Array, "*batch n"]]:
         """One step: h as the output, and as the new state."""
+        check_lanes(self, x, h, self.into.weight.shape[1])
         h = self.activation(self.into(x) + self.recurrent * h)
         return h, h
 
@@ -137,14 +140,15 @@ class MGUCell(eqx.Module):
         self.into = Projection(in_size, hidden_size, key=into)
         self.recurrent = orthogonal(hidden_size, recurrent)
 
-    def init_state(self, batch: tuple[int, ...] = (), dtype: DTypeLike | None = None) -> Float[Array, "*batch n"]:
+    def init_state(self, batch: int | tuple[int, ...] = (), dtype: DTypeLike | None = None) -> Float[Array, "*batch n"]:
         """h = 0, in an array of shape `(*batch, hidden_size)`."""
-        return jnp.zeros((*batch, len(self.recurrent)), dtype)
+        return jnp.zeros((*lanes(batch), len(self.recurrent)), dtype)
 
     def __call__(
         self, x: Float[Array, "*batch in"], h: Float[Array, "*batch n"]
     ) -> tuple[Float[Array, "*batch n"], Float[Array, "*batch n"]]:
         """One step: h as the output, and as the new state."""
+        check_lanes(self, x, h, self.into.weight.shape[1])
         f = jax.nn.sigmoid(self.gate_into(x) + h @ self.gate_recurrent.T)
         new = jnp.tanh(self.into(x) + (f * h) @ self.recurrent.T)
         h = (1 - f) * h + f * new
@@ -174,14 +178,15 @@ class MinGRUCell(eqx.Module):
         self.gate = Projection(in_size, hidden_size, key=gate)
         self.into = Projection(in_size, hidden_size, key=into)
 
-    def init_state(self, batch: tuple[int, ...] = (), dtype: DTypeLike | None = None) -> Float[Array, "*batch n"]:
+    def init_state(self, batch: int | tuple[int, ...] = (), dtype: DTypeLike | None = None) -> Float[Array, "*batch n"]:
         """h = 0, in an array of shape `(*batch, hidden_size)`."""
-        return jnp.zeros((*batch, len(self.into.weight)), dtype)
+        return jnp.zeros((*lanes(batch), len(self.into.weight)), dtype)
 
     def __call__(
         self, x: Float[Array, "*batch in"], h: Float[Array, "*batch n"]
     ) -> tuple[Float[Array, "*batch n"], Float[Array, "*batch n"]]:
         """One step: h as the output, and as the new state."""
+        check_lanes(self, x, h, self.into.weight.shape[1])
         z = jax.nn.sigmoid(self.gate(x))
         h = (1 - z) * h + z * self.into(x)
         return h, h
@@ -213,14 +218,15 @@ class MinLSTMCell(eqx.Module):
         self.admit = Projection(in_size, hidden_size, key=admit)
         self.into = Projection(in_size, hidden_size, key=into)
 
-    def init_state(self, batch: tuple[int, ...] = (), dtype: DTypeLike | None = None) -> Float[Array, "*batch n"]:
+    def init_state(self, batch: int | tuple[int, ...] = (), dtype: DTypeLike | None = None) -> Float[Array, "*batch n"]:
         """h = 0, in an array of shape `(*batch, hidden_size)`."""
-        return jnp.zeros((*batch, len(self.into.weight)), dtype)
+        return jnp.zeros((*lanes(batch), len(self.into.weight)), dtype)
 
     def __call__(
         self, x: Float[Array, "*batch in"], h: Float[Array, "*batch n"]
     ) -> tuple[Float[Array, "*batch n"], Float[Array, "*batch n"]]:
         """One step: h as the output, and as the new state."""
+        check_lanes(self, x, h, self.into.weight.shape[1])
         # f / (f + i) as a sigmoid of log f - log i: two gates that are shut do not make 0 / 0.
         kept = jax.nn.sigmoid(jax.nn.log_sigmoid(self.forget(x)) - jax.nn.log_sigmoid(self.admit(x)))
         h = kept * h + (1 - kept) * self.into(x)

@@ -3,11 +3,14 @@
 from typing import Any, NamedTuple
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, DTypeLike, Float
 
 from ._parameter import as_parameter, Parameter
+from ._shapes import check_line
 
 
 class DelayState(NamedTuple):
@@ -39,9 +42,12 @@ class Delay(eqx.Module):
     def __init__(self, steps: Any) -> None:
         given = np.asarray(steps)
         if not np.issubdtype(given.dtype, np.integer) or given.ndim > 1:
-            raise TypeError(f"`steps` is {steps!r}; it must be an integer, or an array [units] of integers.")
+            raise TypeError(
+                f"`steps` is {steps!r}; it must be an integer, or an array [units] of integers. A delay between two "
+                "steps is a `LearnedDelay`."
+            )
         if given.size == 0 or given.min() < 0:
-            raise ValueError(f"`steps` is {steps!r}; a delay of a negative number of steps is not known yet.")
+            raise ValueError(f"`steps` is {steps!r}; there must be at least one delay, and none below 0.")
         self.steps, self.size = tuple(int(n) for n in given.reshape(-1)), given.size if given.ndim else None
 
     def init_state(self, shape: int | tuple[int, ...], dtype: DTypeLike | None = None, unit: Any = 1.0) -> DelayState:
@@ -53,6 +59,7 @@ class Delay(eqx.Module):
 
     def __call__(self, x: Float[Any, "*shape"], state: DelayState) -> tuple[Float[Any, "*shape"], DelayState]:
         """One step: what came in `steps` steps ago, and the new state."""
+        check_line(x, state.line)
         line = jnp.concatenate([x[None], state.line])
         if self.size is None:
             return line[self.steps[0]], DelayState(line[:-1])
@@ -68,16 +75,19 @@ class LearnedDelay(eqx.Module):
     $$y = \sum_{k = 0}^{K} g_k \, x_{t - k}, \qquad g_k \propto \exp\left( -\tfrac{1}{2} \left( \frac{k - d}{\sigma}
     \right)^2 \right), \qquad \sum_k g_k = 1$$
 
-    The delay d, in steps, has a gradient through the weights of the slots. Begin with a wide $\sigma$ and make it
-    smaller while training; for use, round the delays: `Delay(jnp.round(learned.delay).astype(int))`.
+    The delay d, in steps, has a gradient through the weights of the slots; $\sigma$ has none. Begin with a wide one, as
+    an array, and make it smaller while training: `eqx.tree_at(lambda m: m.delay.sigma, model, 0.9 * m.delay.sigma)`.
+    Keep d between 0 and K: outside no slot is near, and the gradient vanishes. For use, round the delays:
+    `Delay(jnp.round(learned.delay).astype(int))`.
 
     **Arguments**
 
     - `delay`: the delay d of each unit in steps, `[units]`.
     - `longest`: the longest delay that can be learned, K steps.
-    - `sigma`: the width $\sigma$ in steps; a Python number is constant, an array is trained.
+    - `sigma`: the width $\sigma$ in steps. A Python number is fixed for good, an array may be changed between calls.
 
-    **Raises** `ValueError` for a `longest` that holds no step.
+    **Raises** `TypeError` for delays that are no floats, `ValueError` for a `longest` that holds no step, and for
+    delays, as far as they are known, outside [0, longest].
 
     Source: Hammouamri, Khalfaoui-Hassani and Masquelier, "Learning delays in spiking neural networks using dilated
     convolutions with learnable spacings", ICLR 2024, equation 7.
@@ -90,20 +100,33 @@ class LearnedDelay(eqx.Module):
     def __check_init__(self) -> None:
         if isinstance(self.longest, bool) or not isinstance(self.longest, int) or self.longest < 1:
             raise ValueError(f"`longest` is {self.longest!r}; it counts steps and must be an integer of at least 1.")
+        dtype = getattr(self.delay, "dtype", None)
+        if dtype is None or not jnp.issubdtype(dtype, jnp.floating):
+            raise TypeError(f"`delay` is {self.delay!r}; it is trained, so it must be an array [units] of floats.")
+        if not isinstance(self.delay, Tracer) and isinstance(self.delay, jax.Array | np.ndarray):
+            known = np.asarray(self.delay)
+            if ((known < 0) | (known > self.longest)).any():
+                raise ValueError(f"`delay` reaches from {known.min()} to {known.max()}; it must lie in [0, longest].")
 
     def init_state(self, shape: int | tuple[int, ...], dtype: DTypeLike | None = None, unit: Any = 1.0) -> DelayState:
         """Nothing came before: zeros in an array of shape `(longest, *shape)`."""
         full = shape if isinstance(shape, tuple) else (shape,)
+        if full[-1:] != self.delay.shape:
+            raise ValueError(
+                f"There are {len(self.delay)} delays, and {list(full)} units; the last axis must be as long."
+            )
         return DelayState(jnp.zeros((self.longest, *full), dtype) * unit)
 
     def __call__(
         self, x: Float[Any, "*batch units"], state: DelayState
     ) -> tuple[Float[Any, "*batch units"], DelayState]:
         """One step: the delayed input, and the new state."""
+        check_line(x, state.line)
         line = jnp.concatenate([x[None], state.line])
         slots = jnp.arange(self.longest + 1).astype(self.delay.dtype)[:, None]
         # In units of the largest, so that a narrow sigma leaves one slot and not 0 / 0.
-        exponent = -0.5 * jnp.square((slots - self.delay) / self.sigma)
+        sigma = jax.lax.stop_gradient(jnp.asarray(self.sigma).astype(self.delay.dtype))
+        exponent = -0.5 * jnp.square((slots - self.delay) / sigma)
         g = jnp.exp(exponent - exponent.max(0))
         g = (g / g.sum(0)).reshape(self.longest + 1, *(1,) * (x.ndim - 1), -1)
         return (g * line).sum(0), DelayState(line[:-1])

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Complex, DTypeLike, Float, PRNGKeyArray
 
 from ._projection import Projection
+from ._shapes import check_lanes, lanes
 
 
 class _Ring(eqx.Module):
@@ -89,14 +90,18 @@ class LRUCell(eqx.Module):
         self.C = jax.random.normal(out, (2, out_size, hidden_size)) * hidden_size**-0.5
         self.D = Projection(in_size, out_size, key=skip)
 
-    def init_state(self, batch: tuple[int, ...] = (), dtype: DTypeLike | None = None) -> Complex[Array, "*batch n"]:
+    def init_state(
+        self, batch: int | tuple[int, ...] = (), dtype: DTypeLike | None = None
+    ) -> Complex[Array, "*batch n"]:
         """h = 0, in a complex array of shape `(*batch, hidden_size)`; `dtype` is complex, of the weights if None."""
-        return jnp.zeros((*batch, len(self.gamma_log)), jax.lax.complex(*self.B).dtype if dtype is None else dtype)
+        dtype = jax.lax.complex(*self.B).dtype if dtype is None else dtype
+        return jnp.zeros((*lanes(batch), len(self.gamma_log)), dtype)
 
     def __call__(
         self, x: Float[Array, "*batch in"], h: Complex[Array, "*batch n"]
     ) -> tuple[Float[Array, "*batch out"], Complex[Array, "*batch n"]]:
         """One step: the output, and the new state."""
+        check_lanes(self, x, h, self.B.shape[-1])
         ring, gain = self.eigenvalues, jnp.exp(self.gamma_log)
         eigenvalue = jax.lax.complex(ring.modulus * jnp.cos(ring.phase), ring.modulus * jnp.sin(ring.phase))
         drive = jax.lax.complex(gain * (x @ self.B[0].T), gain * (x @ self.B[1].T))
@@ -150,13 +155,14 @@ class RTUCell(eqx.Module):
             Projection(in_size, hidden_size, use_bias=False, key=second),
         )
 
-    def init_state(self, batch: tuple[int, ...] = (), dtype: DTypeLike | None = None) -> RTUState:
+    def init_state(self, batch: int | tuple[int, ...] = (), dtype: DTypeLike | None = None) -> RTUState:
         """c = 0, in arrays of shape `(*batch, hidden_size)`."""
-        shape = (*batch, len(self.eigenvalues.nu_log))
+        shape = (*lanes(batch), len(self.eigenvalues.nu_log))
         return RTUState(jnp.zeros(shape, dtype), jnp.zeros(shape, dtype))
 
     def __call__(self, x: Float[Array, "*batch in"], state: RTUState) -> tuple[Float[Array, "*batch _"], RTUState]:
         """One step: the output, and the new state."""
+        check_lanes(self, x, state.c1, self.into[0].weight.shape[1])
         ring = self.eigenvalues
         along, across = ring.modulus * jnp.cos(ring.phase), ring.modulus * jnp.sin(ring.phase)
         c1 = along * state.c1 - across * state.c2 + ring.gain * self.into[0](x)

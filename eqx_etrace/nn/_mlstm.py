@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, DTypeLike, Float, PRNGKeyArray
 
 from ._projection import Projection
+from ._shapes import check_lanes, lanes
 
 
 class MLSTMState(NamedTuple):
@@ -56,16 +57,17 @@ class MLSTMCell(eqx.Module):
         self.forget = eqx.tree_at(lambda p: p.bias, forget, jnp.full(1, 3.0))
         self.out = Projection(in_size, value_size, key=keys[5])
 
-    def init_state(self, batch: tuple[int, ...] = (), dtype: DTypeLike | None = None) -> MLSTMState:
+    def init_state(self, batch: int | tuple[int, ...] = (), dtype: DTypeLike | None = None) -> MLSTMState:
         """An empty memory."""
         values, keys = len(self.value.weight), len(self.key.weight)
-        zeros = [jnp.zeros((*batch, *shape), dtype) for shape in ((values, keys), (keys,), ())]
+        zeros = [jnp.zeros((*lanes(batch), *shape), dtype) for shape in ((values, keys), (keys,), ())]
         return MLSTMState(*zeros)
 
     def __call__(
         self, x: Float[Array, "*batch in"], state: MLSTMState
     ) -> tuple[Float[Array, "*batch value"], MLSTMState]:
         """One step: the output, and the new state."""
+        check_lanes(self, x, state.n, self.query.weight.shape[1])
         q, v, k = self.query(x), self.value(x), self.key(x) * len(self.key.weight) ** -0.5
         admit, forget = self.admit(x)[..., 0], jax.nn.log_sigmoid(self.forget(x)[..., 0])
         m = jax.lax.stop_gradient(jnp.maximum(forget + state.m, admit))

@@ -42,6 +42,7 @@ from jaxtyping import DTypeLike, Float
 
 from ._integrate import exp_euler_step
 from ._parameter import check_times, Parameter, parameter, zero_in_unit_of
+from ._shapes import check_fits
 from ._surrogate import AbstractSurrogate, Triangular
 
 Reset = Literal["soft", "hard"]
@@ -86,7 +87,9 @@ class AbstractNeuron(eqx.Module, Generic[State]):
 
     def __call__(self, x: Float[Any, "*shape"], state: State) -> tuple[Float[Any, "*shape"], State]:
         """One step: the input current and the state give the spikes and the new state."""
-        new = self.advance(x, state, self.emitted(state))
+        spikes = self.emitted(state)
+        check_fits("current", x, spikes)
+        new = self.advance(x, state, spikes)
         return self.emitted(new), new
 
     def spike(self, state: State) -> Float[Any, "..."]:
@@ -112,7 +115,9 @@ class AbstractNeuron(eqx.Module, Generic[State]):
 
     def __check_init__(self) -> None:
         if self.reset not in ("soft", "hard"):
-            raise ValueError(f"`reset` is {self.reset!r}; it must be 'soft' or 'hard'.")
+            raise ValueError(
+                f"`reset` is {self.reset!r}; it must be 'soft', which subtracts, or 'hard', which sets V to `V_reset`."
+            )
         if isinstance(self.surrogate, type) or not callable(self.surrogate):
             raise TypeError(f"`surrogate` is {self.surrogate!r}; it must be a spike function, such as `Arctan()`.")
         check_times(self, *(name for name in vars(self) if name == "dt" or name.startswith("tau")))

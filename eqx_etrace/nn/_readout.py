@@ -10,6 +10,7 @@ from jaxtyping import DTypeLike, Float, PRNGKeyArray
 from ._neuron import AbstractNeuron, LIF
 from ._parameter import as_parameter, check_times, Parameter
 from ._refractory import Refractory
+from ._shapes import check_lanes, lanes
 
 
 class ReadoutState(NamedTuple):
@@ -48,14 +49,17 @@ class LeakyRateReadout(eqx.Module):
         gain = in_size**-0.5 * (1 - jnp.exp(jnp.asarray(-dt / tau)))
         self.weight = gain[..., None] * jax.random.normal(key, (out_size, in_size))
 
-    def init_state(self, batch: tuple[int, ...] = (), dtype: DTypeLike | None = None, unit: Any = 1.0) -> ReadoutState:
+    def init_state(
+        self, batch: int | tuple[int, ...] = (), dtype: DTypeLike | None = None, unit: Any = 1.0
+    ) -> ReadoutState:
         """r = 0, in the unit of the weights, in an array of shape `(*batch, out_size)` and the given dtype."""
-        return ReadoutState(jnp.zeros((*batch, self.weight.shape[0]), dtype) * unit)
+        return ReadoutState(jnp.zeros((*lanes(batch), self.weight.shape[0]), dtype) * unit)
 
     def __call__(
         self, x: Float[Any, "*batch in"], state: ReadoutState
     ) -> tuple[Float[Any, "*batch out"], ReadoutState]:
         """One step: the rates, and the new state that holds them."""
+        check_lanes(self, x, state.r, self.weight.shape[1])
         r = jnp.exp(-self.dt / self.tau) * state.r + x @ self.weight.T
         return r, ReadoutState(r)
 
@@ -74,6 +78,9 @@ class SpikingReadout(eqx.Module):
 
     The rates lie between 0 and 1, in spikes per step. A loss for them is the cross entropy of `r / temperature`, or the
     squared distance to target rates.
+
+    What the layer before owes to an output goes through the potentials of these neurons. No filter follows it there, as
+    it does through a leaky readout: beyond the window a rule by position drops it.
 
     **Arguments**
 
@@ -98,20 +105,23 @@ class SpikingReadout(eqx.Module):
         tau: Parameter = 20.0,
         key: PRNGKeyArray,
     ) -> None:
+        if not isinstance(neuron, AbstractNeuron | Refractory | None):
+            raise TypeError(f"`neuron` is {neuron!r}; it must be a neuron, such as `LIF()`.")
         self.neuron = LIF() if neuron is None else neuron
         self.tau = as_parameter(tau)
         check_times(self, "tau")
         self.weight = in_size**-0.5 * jax.random.normal(key, (out_size, in_size))
 
-    def init_state(self, batch: tuple[int, ...] = (), dtype: DTypeLike | None = None) -> SpikingReadoutState:
+    def init_state(self, batch: int | tuple[int, ...] = (), dtype: DTypeLike | None = None) -> SpikingReadoutState:
         """Neurons at rest and r = 0, in arrays of shape `(*batch, out_size)` and the given dtype."""
-        shape = (*batch, self.weight.shape[0])
+        shape = (*lanes(batch), self.weight.shape[0])
         return SpikingReadoutState(self.neuron.init_state(shape, dtype), jnp.zeros(shape, dtype))
 
     def __call__(
         self, x: Float[Any, "*batch in"], state: SpikingReadoutState
     ) -> tuple[Float[Any, "*batch out"], SpikingReadoutState]:
         """One step: the rates, and the new state."""
+        check_lanes(self, x, state.r, self.weight.shape[1])
         z, neurons = self.neuron(x @ self.weight.T, state.neurons)
         inner = self.neuron.neuron if isinstance(self.neuron, Refractory) else self.neuron
         kept = jnp.exp(-inner.dt / self.tau)
