@@ -256,7 +256,7 @@ def test_the_zoo_is_alive(executed, capsys):
     lines = capsys.readouterr().out.splitlines()
     rates = [float(line.split()[1]) for line in lines if line.endswith("% of the steps")]
     assert len(rates) == 5 and all(1 <= rate <= 10 for rate in rates)
-    assert lines[-2:] == ["0", "(8, 32)"]
+    assert lines[-3:] == ["0", "(8, 32)", "True"]
 
 
 @pytest.mark.outside_sample
