@@ -125,3 +125,21 @@ def test_without_the_extra(monkeypatch):
     with pytest.raises(ImportError, match=r"pip install 'eqx_etrace\[draw\]'"):
         graph.draw()
     assert graph._repr_svg_() is None
+
+
+def test_what_a_later_group_drops_is_red():
+    """Neurons before a spiking readout: the report says why nothing follows, and the arrow between them is red."""
+    neuron, readout = etr.nn.LIF(), etr.nn.SpikingReadout(4, 2, key=jax.random.key(0))
+
+    def step(m, state, x):
+        first, last = state
+        spikes, first = neuron(m["first"] @ x, first)
+        out, last = m["last"](spikes, last)
+        return out.sum(), (first, last)
+
+    m = {"first": jnp.ones((4, 3)), "last": readout}
+    graph = etr.compile_graph(step, m, (neuron.init_state(4), readout.init_state()), jnp.ones(3))
+    (row,) = (row for row in graph.report(etr.DRTRL()).rows if row.path == ("first",))
+    assert row.dropped and all(cut.why for cut in row.dropped)
+    arrows = [line for line in graph.draw(etr.DRTRL()).dot.splitlines() if "->" in line and "#c0392b" in line]
+    assert len(arrows) == 1 == len(row.dropped)

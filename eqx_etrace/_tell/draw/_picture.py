@@ -83,7 +83,8 @@ def make_picture(analysis: Analysis, report: Report, rule: str) -> Picture:
     """What to draw of a step under a rule."""
     flow = find_flow(analysis)
     nodes: list[Node] = [INPUTS, *(g.index for g in analysis.groups), OUTPUT]
-    dropped = {cut for row in report.rows for cut in row.dropped}
+    # A tail does not know why no filter carries a cut on; a row of the report does.
+    dropped = {dataclasses.replace(cut, why="") for row in report.rows for cut in row.dropped}
     boxes = [_box(analysis, report, flow, node, dropped) for node in nodes]
     lines = [_line(arrow, nodes, dropped) for arrow in flow.arrows]
     homes = _homes(boxes, lines)
