@@ -60,9 +60,9 @@ NEURONS = {
     "CuBaLIF": nn.CuBaLIF(),
     "ALIF, beta = 0.1": nn.ALIF(beta=0.1),
     "GIF, A2 = -0.02": nn.GIF(A2=-0.02),
-    "Refractory(LIF(), t_ref=10.0)": nn.Refractory(nn.LIF(), 10.0),
+    "Refractory(LIF(), t_ref=30.0)": nn.Refractory(nn.LIF(), 30.0),
 }
-CURRENT = {"IF": 0.12, "CuBaLIF": 0.03}
+CURRENT = {"CuBaLIF": 0.04}
 
 
 def neurons() -> Any:
@@ -70,7 +70,7 @@ def neurons() -> Any:
     fig, panels = grid(list(NEURONS), 2, 1.3)
     for ax, (name, neuron) in zip(panels, NEURONS.items(), strict=False):
         inputs = np.zeros((STEPS, 1))
-        inputs[20:120] = CURRENT.get(name, 0.15)
+        inputs[20:120] = CURRENT.get(name, 0.08)
         spikes, state = follow(neuron, inputs, neuron.init_state(1))
         inner = state.neuron if isinstance(neuron, nn.Refractory) else state
         base = neuron.neuron if isinstance(neuron, nn.Refractory) else neuron
