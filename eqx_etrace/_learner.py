@@ -88,7 +88,9 @@ class OnlineLearner(eqx.Module):
         return Learning(model, state, trace, self.optimiser.init(eqx.filter(model, eqx.is_inexact_array)))
 
     def restart(self, learning: Learning, state: PyTree) -> Learning:
-        """The same model and moments, another state, and traces that are empty: a new sequence. Keys go on.
+        """The same model and moments, another state, and traces that are empty: a new sequence.
+
+        Random keys, which are the arrays of uint32 in a trace, go on: every sequence has signs of its own.
 
         **Raises** `ValueError` for a state of another structure or other shapes: a trace is of a fixed batch.
         """
@@ -97,7 +99,7 @@ class OnlineLearner(eqx.Module):
                 f"The state has {_shown(state)}, the one before {_shown(learning.state)}. A trace is for states of one "
                 "structure and fixed shapes, the batch included: begin anew with `init`."
             )
-        empty = jax.tree.map(lambda e: jnp.zeros_like(e) if eqx.is_inexact_array(e) else e, learning.trace.values)
+        empty = jax.tree.map(lambda e: e if e.dtype == jnp.uint32 else jnp.zeros_like(e), learning.trace.values)
         return learning._replace(state=state, trace=learning.trace.holding(empty))
 
     def __call__(self, learning: Learning, *inputs: Any) -> tuple[Learning, Any]:

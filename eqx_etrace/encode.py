@@ -47,7 +47,7 @@ def rate(
     )
     _check_known("peak", peak, lambda p: (p >= 0) & (p <= 1), "a probability, in [0, 1]", "At most one spike per step.")
     # In half precision a draw has so few values that small probabilities would be rounded up.
-    wide = x.dtype if jnp.finfo(x.dtype).bits >= 32 else jnp.dtype(jnp.float32)
+    wide = _wide(x)
     likely = jnp.asarray(peak).astype(wide) * x.astype(wide)
     return (jax.random.uniform(key, (steps, *x.shape), wide) < likely).astype(x.dtype)
 
@@ -84,8 +84,10 @@ def latency(
         _check_known(name, value, lambda v: (v > 0) & jnp.isfinite(v), "finite and above zero", "")
     _check_known("x", x, lambda v: ~jnp.isnan(v), "a number", "")
     step = jnp.arange(steps).reshape(-1, *(1,) * x.ndim)
-    fires = x > threshold
-    above = jnp.where(fires, x, 2 * threshold)
+    # In half precision late steps are one number, and a value would spike in several.
+    values = x.astype(_wide(x))
+    fires = values > threshold
+    above = jnp.where(fires, values, 2 * threshold)
     at = jnp.floor(-(tau / dt) * jnp.log1p(-threshold / above))  # infinite where x rounds to the threshold
     return (fires & (at == step.astype(at.dtype))).astype(x.dtype)
 
@@ -167,6 +169,11 @@ def population(
     apart = (high - low) / (units - 2)
     centres = jnp.asarray([low + (2 * i - 3) / 2 * apart for i in range(1, units + 1)], x.dtype)
     return jnp.exp(-0.5 * ((x[..., None] - centres) * (beta / apart)) ** 2)
+
+
+def _wide(x: Any) -> Any:
+    """Its dtype, or single precision if that is wider."""
+    return x.dtype if jnp.finfo(x.dtype).bits >= 32 else jnp.dtype(jnp.float32)
 
 
 def _check_float(name: str, x: Any) -> None:

@@ -71,8 +71,8 @@ def bin_events(
     """How many events each step has of each channel, on a grid that does not depend on the recording.
 
     Step k holds the events of `start + k dt <= t < start + (k + 1) dt`. Every event inside the grid is counted, and a
-    recording without events gives zeros of the same shape. Whole numbers are divided as such: no event at the edge
-    of a step is in its neighbour.
+    recording without events gives zeros of the same shape. Where `t`, `dt` and `start` are whole numbers they are
+    divided as such, and no event at the edge of a step is in its neighbour. Floats are rounded: there it may be.
 
     **Arguments**
 
@@ -178,9 +178,13 @@ def _steps_of(t: np.ndarray, dt: Any, start: Any) -> np.ndarray:
         raise TypeError(f"`t` has the dtype {t.dtype}; times must be integers or floats.")
     if t.dtype.kind == "f" and not np.isfinite(t).all():
         raise ValueError(f"{np.sum(~np.isfinite(t)):,} of {t.size:,} times are not finite.")
-    is_whole = t.dtype.kind in "iu" and float(dt).is_integer() and float(start).is_integer()
-    if is_whole and (t.size == 0 or int(t.max()) < 2**62):  # unsigned times would wrap around at `start`
-        return (t.astype(np.int64) - int(start)) // int(dt)
+    if not np.isfinite(start):
+        raise ValueError(f"`start` is {start}; it must be finite, in the unit of the times.")
+    if t.dtype.kind in "iu" and float(dt).is_integer() and float(start).is_integer():
+        largest = max(abs(int(t.max(initial=0))), abs(int(t.min(initial=0))), abs(int(start)))
+        # Beyond, a difference might not fit into 64 bits; Python's integers hold it.
+        whole = t.astype(np.int64 if largest < 2**62 else object)
+        return np.asarray((whole - int(start)) // int(dt))
     return np.floor_divide(t.astype(np.float64) - float(start), float(dt))
 
 

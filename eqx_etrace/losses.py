@@ -40,6 +40,8 @@ def cross_entropy(
     label that is no class makes the loss NaN. `TypeError` for labels that are no integers.
     """
     logits, label = jnp.asarray(logits), jnp.asarray(label)
+    if not jnp.issubdtype(logits.dtype, jnp.floating) or logits.ndim == 0:
+        raise TypeError(f"`logits` is {logits.dtype}{list(logits.shape)}; it must be floats, [*lanes, classes].")
     lanes, classes = logits.shape[:-1], logits.shape[-1]
     if not jnp.issubdtype(label.dtype, jnp.integer):
         raise TypeError(
@@ -50,6 +52,7 @@ def cross_entropy(
             f"`label` has the shape {list(label.shape)} and `logits` {list(logits.shape)}; it must have one label for "
             f"each lane, {list(lanes)}, and classes are the last axis of the logits."
         )
+    label = label.astype(jnp.int32)  # a number of classes need not fit into a smaller one
     weights = jnp.asarray(weight).astype(logits.dtype)
     if weights.shape not in ((), lanes):
         raise ValueError(
@@ -125,6 +128,9 @@ class VanRossum(eqx.Module):
         self, spikes: Float[Array, "*shape"], target: Float[Array, "*shape"], state: Float[Array, "*shape"]
     ) -> tuple[Float[Array, ""], Float[Array, "*shape"]]:
         """The loss of one step, summed over all units and lanes, and the smoothed difference."""
+        for name, array in (("spikes", spikes), ("target", target)):
+            if not jnp.issubdtype(jnp.result_type(array), jnp.floating):
+                raise TypeError(f"`{name}` has the dtype {jnp.result_type(array)}; it must be a float, ones and zeros.")
         shapes = [jnp.shape(a) for a in (spikes, target, state)]
         if len(set(shapes)) > 1:
             spikes_, target_, state_ = map(list, shapes)

@@ -137,3 +137,9 @@ def test_what_cannot_be_encoded_is_said(what):
     make, said = WRONG[what]
     with pytest.raises((TypeError, ValueError), match=said):
         make()
+
+
+def test_one_spike_also_in_half_precision():
+    values = jnp.linspace(0.21, 1, 40).astype(jnp.bfloat16)
+    spikes = encode.latency(values, 2000, tau=300.0)
+    assert spikes.dtype == jnp.bfloat16 and set(spikes.astype(jnp.float32).sum(0).tolist()) <= {0.0, 1.0}

@@ -137,3 +137,11 @@ def test_what_cannot_be_counted_is_said(what):
     make, said = WRONG[what]
     with pytest.raises((TypeError, ValueError), match=said):
         make()
+
+
+def test_whole_times_of_any_size():
+    for t, start in (((1 << 62) + 10, (1 << 62) + 8), (-(1 << 62) + 2, -(1 << 62)), ((1 << 55) + 2, 1 << 55)):
+        grid = events.bin_events(np.asarray([t]), np.asarray([0]), dt=1, steps=4, channels=1, start=start)
+        assert grid[:, 0].tolist() == [0, 0, 1, 0]
+    with pytest.raises(ValueError, match="`start` is nan"):
+        events.bin_events(np.asarray([1]), np.asarray([0]), dt=1, steps=4, channels=1, start=np.nan)

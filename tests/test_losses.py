@@ -170,3 +170,18 @@ def test_what_is_no_loss_is_said(what):
     make, said = WRONG[what]
     with pytest.raises((TypeError, ValueError), match=said):
         make()
+
+
+def test_labels_of_any_integer_dtype():
+    """A label of 8 bits, and more classes than such a number can say."""
+    for dtype, classes in ((jnp.uint8, 256), (jnp.int8, 128), (jnp.uint8, 300)):
+        loss = losses.cross_entropy(jnp.zeros(classes), jnp.asarray(100, dtype))
+        assert float(loss) == pytest.approx(float(np.log(classes)))
+
+
+def test_numbers_that_are_no_spikes_are_said():
+    distance = losses.VanRossum(tau=10.0)
+    with pytest.raises(TypeError, match="must be a float|Expected type"):
+        distance(jnp.zeros(2, jnp.uint8), jnp.ones(2, jnp.uint8), distance.init_state(2))
+    with pytest.raises(TypeError, match="must be floats|Expected type"):
+        losses.cross_entropy(jnp.zeros(3, int), 1)

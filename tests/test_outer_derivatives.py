@@ -32,21 +32,24 @@ POINT = {
     "weight": jax.random.normal(keys[0], (N, 2)),
     "recurrent": 0.4 * jax.random.normal(keys[1], (N, N)),
     "leak": jnp.asarray([0.8, 0.5, 0.9]),
+    "gain": jnp.asarray([1.0, 0.7, 1.2]),
     "inputs": jax.random.normal(keys[2], (T, 2)),
     "factors": jax.random.normal(keys[3], (T,)),
 }
 DIRECTION = jax.random.normal(keys[4], (100,))
-MODEL = ("weight", "recurrent", "leak")
+MODEL = ("weight", "recurrent", "leak", "gain")
 NOT_SMOOTH = {
     # For them a unit whose own derivative is zero was reset: what is left of the past jumps there.
-    **dict.fromkeys(("RFLO", "OTTT", "OTPE", "PPProp"), ("leak",)),
+    **dict.fromkeys(("RFLO", "OTPE"), ("leak",)),
+    # And one that nothing enters was held.
+    **dict.fromkeys(("OTTT", "PPProp"), ("leak", "gain")),
     # They divide by the norm of what enters, which is zero there.
-    **dict.fromkeys(("UORO", "KFRTRL"), ("weight", "inputs")),
+    **dict.fromkeys(("UORO", "KFRTRL"), ("weight", "inputs", "gain")),
 }
 
 
 def loss_step(model, h, x, factor):
-    h = model["leak"] * h + jnp.tanh(model["weight"] @ x + model["recurrent"] @ h)
+    h = model["leak"] * h + model["gain"] * jnp.tanh(model["weight"] @ x + model["recurrent"] @ h)
     return factor * jnp.sum(jnp.sin(h)), h
 
 
@@ -86,3 +89,37 @@ def test_a_factor_of_zero_has_its_derivative(name, window):
             moved = [{**point, part: jnp.asarray(sign * ahead.reshape(found.shape))} for sign in (1, -1)]
             flat[i] = (number(moved[0]) - number(moved[1])) / (2 * step)
         np.testing.assert_allclose(found.ravel(), flat, rtol=1e-6, atol=1e-8, err_msg=part)
+
+
+@pytest.mark.parametrize("rule", [etr.DRTRL(), etr.RTRL()], ids=["DRTRL", "RTRL"])
+@pytest.mark.parametrize("units", [2, 9])
+def test_the_hessian_is_that_of_bptt_where_nothing_enters(rule, units):
+    """Gains, and recurrent weights, of zero; RTRL's blocks of nine states are large ones. DRTRL without recurrence."""
+    xs = jax.random.normal(KEY, (4, 2))
+    start = {"weight": jax.random.normal(KEY, (units, 2)), "gain": (jnp.arange(units) % 2).astype(float)}
+    if isinstance(rule, etr.RTRL):
+        start["recurrent"] = jnp.zeros((units, units))
+
+    def step(m, h, x):
+        drive = m["weight"] @ x + (m["recurrent"] @ h if "recurrent" in m else 0.0)
+        h = 0.9 * h + m["gain"] * jnp.tanh(drive)
+        return jnp.sum(jnp.sin(h * jnp.arange(1.0, units + 1.0))), h
+
+    def total(m):
+        h, loss = jnp.zeros(units), jnp.zeros(())
+        for x in xs:
+            one, h = step(m, h, x)
+            loss = loss + one
+        return loss
+
+    def by_calls(m):
+        online, h, summed = etr.etrace_grad(step, rule), jnp.zeros(units), jax.tree.map(jnp.zeros_like, m)
+        trace = online.init(m, h, xs[0])
+        for x in xs:
+            grads, h, trace = online(m, h, trace, x)
+            summed = jax.tree.map(jnp.add, summed, grads)
+        return summed
+
+    found, expected = (jax.jit(jax.jacobian(f))(start) for f in (by_calls, jax.grad(total)))
+    for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-11)

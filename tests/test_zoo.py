@@ -374,7 +374,11 @@ WRONG = {
     "other lanes": (lambda: CELL(jnp.ones((8, 2)), CELL.init_state()), r"init_state\(batch=\(8,\)\)|Expected type"),
     "more units than potentials": (lambda: nn.LIF()(jnp.ones(3), nn.LIF().init_state(4)), "The current has the shape"),
     "lanes without potentials": (lambda: nn.LIF()(jnp.ones((2, 4)), nn.LIF().init_state(4)), r"init_state\(\(2, 4\)\)"),
-    "another line": (lambda: nn.Delay(2)(jnp.ones(3), nn.Delay(2).init_state(4)), "the line holds inputs of"),
+    "another line": (lambda: nn.Delay(2)(jnp.ones(3), nn.Delay(2).init_state(4)), "so the line must be"),
+    "the line of another": (lambda: nn.Delay(5)(jnp.ones(2), nn.Delay(2).init_state(2)), "of this delay"),
+    "no width": (lambda: nn.LearnedDelay(jnp.ones(2), 4, sigma=0.0), "larger than zero"),
+    "times that are alike": (lambda: nn.DoubleExponential(jnp.full(2, 3.0), jnp.full(2, 3.0)), "is an `Alpha`"),
+    "a threshold at rest": (lambda: nn.LIF(V_th=0.0), "must lie above `V_reset`"),
     "delays of others": (lambda: nn.LearnedDelay(jnp.ones(3), 4).init_state(4), "There are 3 delays"),
     "rates in no time": (lambda: nn.SpikingReadout(2, 2, tau=-1.0, key=jax.random.key(0)), "`tau` of `SpikingReadout`"),
 }

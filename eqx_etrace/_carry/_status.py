@@ -80,14 +80,19 @@ def through(rows: Inexact[Array, "..."], status: Inexact[Array, "..."]) -> Inexa
 
 @jax.custom_jvp
 def met(rows: Inexact[Array, "..."], status: Inexact[Array, "..."]) -> Inexact[Array, "..."]:
-    """Rows that are multiplied with the finite numbers of a trace and summed: NaN where the trace is spoiled."""
-    return jnp.where((rows == 0) | (status == 0), 0, rows + _nothing(status).astype(rows.dtype))
+    """Rows that are multiplied with the finite numbers of a trace and summed: NaN where the trace is spoiled.
+
+    Where it is empty its numbers are zero, and finite rows may stay: the derivative of these numbers meets them.
+    """
+    known = jnp.where(rows == 0, 0, rows + _nothing(status).astype(rows.dtype))
+    return jnp.where(status == 0, finite(rows), known)
 
 
 @met.defjvp
 def _(primals: tuple[Array, Array], tangents: tuple[Array, Any]) -> tuple[Array, Array]:
     """That of the rows: where they are zero, too, the product with the trace depends on them."""
-    return met(*primals), tangents[0]
+    (rows, status), (d_rows, _) = primals, tangents
+    return met(rows, status), jnp.where((status == 0) & ~jnp.isfinite(rows), 0, d_rows)
 
 
 def _nothing(array: Inexact[Array, "..."]) -> Inexact[Array, "..."]:

@@ -59,7 +59,7 @@ class Delay(eqx.Module):
 
     def __call__(self, x: Float[Any, "*shape"], state: DelayState) -> tuple[Float[Any, "*shape"], DelayState]:
         """One step: what came in `steps` steps ago, and the new state."""
-        check_line(x, state.line)
+        check_line(x, state.line, max(self.steps))
         line = jnp.concatenate([x[None], state.line])
         if self.size is None:
             return line[self.steps[0]], DelayState(line[:-1])
@@ -100,6 +100,8 @@ class LearnedDelay(eqx.Module):
     def __check_init__(self) -> None:
         if isinstance(self.longest, bool) or not isinstance(self.longest, int) or self.longest < 1:
             raise ValueError(f"`longest` is {self.longest!r}; it counts steps and must be an integer of at least 1.")
+        if isinstance(self.sigma, float) and not self.sigma > 0:
+            raise ValueError(f"`sigma` is {float(self.sigma)}; a width must be larger than zero.")
         dtype = getattr(self.delay, "dtype", None)
         if dtype is None or not jnp.issubdtype(dtype, jnp.floating):
             raise TypeError(f"`delay` is {self.delay!r}; it is trained, so it must be an array [units] of floats.")
@@ -121,7 +123,7 @@ class LearnedDelay(eqx.Module):
         self, x: Float[Any, "*batch units"], state: DelayState
     ) -> tuple[Float[Any, "*batch units"], DelayState]:
         """One step: the delayed input, and the new state."""
-        check_line(x, state.line)
+        check_line(x, state.line, self.longest)
         line = jnp.concatenate([x[None], state.line])
         slots = jnp.arange(self.longest + 1).astype(self.delay.dtype)[:, None]
         # In units of the largest, so that a narrow sigma leaves one slot and not 0 / 0.

@@ -44,4 +44,4 @@ def _phi(z: Float[Any, "*shape"]) -> Float[Any, "*shape"]:
     """(exp(z) - 1) / z, with its limit 1 at 0."""
     zero = z == 0
     safe = jnp.where(zero, 1, z)  # keeps 0 / 0 out of the branch not taken, and so out of its derivative
-    return jnp.where(zero, 1 + z / 2, jnp.expm1(safe) / safe)
+    return jnp.where(zero, 1 + z / 2 + z * z / 6, jnp.expm1(safe) / safe)  # to second order, for second derivatives

@@ -41,7 +41,7 @@ import jax.numpy as jnp
 from jaxtyping import DTypeLike, Float
 
 from ._integrate import exp_euler_step
-from ._parameter import check_times, Parameter, parameter, zero_in_unit_of
+from ._parameter import check_times, known, Parameter, parameter, zero_in_unit_of
 from ._shapes import check_fits
 from ._surrogate import AbstractSurrogate, Triangular
 
@@ -120,6 +120,9 @@ class AbstractNeuron(eqx.Module, Generic[State]):
             )
         if isinstance(self.surrogate, type) or not callable(self.surrogate):
             raise TypeError(f"`surrogate` is {self.surrogate!r}; it must be a spike function, such as `Arctan()`.")
+        threshold, floor = known(self.V_th), known(self.V_reset)
+        if threshold is not None and floor is not None and not (threshold > floor).all():
+            raise ValueError(f"`V_th` is {self.V_th} and `V_reset` {self.V_reset}; `V_th` must lie above `V_reset`.")
         check_times(self, *(name for name in vars(self) if name == "dt" or name.startswith("tau")))
 
     def _resetting(self, spikes: Float[Any, "*shape"]) -> Float[Any, "*shape"]:

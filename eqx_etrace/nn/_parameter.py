@@ -59,12 +59,18 @@ def parameter(default: float) -> Any:
     return eqx.field(default=default, converter=as_parameter)
 
 
+def known(value: Any) -> np.ndarray | None:
+    """The numbers of a parameter; None if it is traced, or has a unit."""
+    is_known = isinstance(value, float | jax.Array) and not isinstance(value, Tracer)
+    return np.asarray(value) if is_known else None
+
+
 def check_times(owner: Any, *names: str) -> None:
     """Are these times longer than zero, as far as they are known, and all with a unit or none?"""
     times = {name: getattr(owner, name) for name in names}
     for name, value in times.items():
-        is_known = isinstance(value, float | jax.Array) and not isinstance(value, Tracer)
-        if is_known and not (np.asarray(value) > 0).all():  # JAX would trace it
+        numbers = known(value)
+        if numbers is not None and not (numbers > 0).all():
             shown = float(value) if isinstance(value, float) else value
             raise ValueError(f"`{name}` of `{type(owner).__name__}` is {shown}; it must be longer than zero.")
     plain = [name for name, value in times.items() if isinstance(value, float | jax.Array)]

@@ -21,12 +21,12 @@ def check_fits(what: str, x: Any, state: Any) -> None:
         )
 
 
-def check_line(x: Any, line: Any) -> None:
-    """Is the input one slot of this delay line?"""
-    if jnp.shape(x) != jnp.shape(line)[1:]:
+def check_line(x: Any, line: Any, slots: int) -> None:
+    """Has this delay line so many slots, each for an input like this?"""
+    if jnp.shape(line) != (slots, *jnp.shape(x)):
         raise ValueError(
-            f"The input has the shape {list(jnp.shape(x))}, and the line holds inputs of {list(jnp.shape(line)[1:])}. "
-            "Make the state by `init_state(x.shape)`."
+            f"The input has the shape {list(jnp.shape(x))}, so the line must be {[slots, *jnp.shape(x)]}; it is "
+            f"{list(jnp.shape(line))}. Make the state by `init_state(x.shape)` of this delay."
         )
 
 

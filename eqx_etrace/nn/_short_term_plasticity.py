@@ -27,7 +27,8 @@ class ShortTermPlasticity(eqx.Module):
 
     It stands before the weights: `linear(release)`. With a longer $\tau_f$ it facilitates, with a longer $\tau_d$ it
     depresses. The default facilitates, and holds a memory for a second. `release` is in units of all resources: the
-    first spike of a resting synapse releases `U`, so that weights behind it must be larger by `1 / U`.
+    first spike of a resting synapse releases `U`, so that weights behind it must be larger by `1 / U`. Spikes are 0 or
+    1: a count of several in a step would release more than there is.
 
     **Arguments**
 

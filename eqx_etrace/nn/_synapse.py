@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import DTypeLike, Float
 
 from ._integrate import exp_euler_step
-from ._parameter import check_times, Parameter, parameter
+from ._parameter import check_times, known, Parameter, parameter
 
 
 class SynapseState(NamedTuple):
@@ -114,6 +114,8 @@ class DoubleExponential(eqx.Module):
     - `tau_rise`: that of the rise, $\tau_{rise}$ (ms), shorter.
     - `dt`: the length of a step (ms).
 
+    Keep the rise the shorter one while you train them: where they meet, the peak is 0 / 0.
+
     **Raises** `ValueError` where the rise is known to take as long as the decay, or longer; see `Alpha` for the limit.
 
     Source: Gerstner, Kistler, Naud and Paninski, "Neuronal Dynamics", 2014, section 3.1.
@@ -125,10 +127,11 @@ class DoubleExponential(eqx.Module):
 
     def __check_init__(self) -> None:
         check_times(self, "tau_decay", "tau_rise", "dt")
-        if isinstance(self.tau_rise, float) and isinstance(self.tau_decay, float) and self.tau_rise >= self.tau_decay:
+        rise, decay = known(self.tau_rise), known(self.tau_decay)
+        if rise is not None and decay is not None and (rise >= decay).any():
             raise ValueError(
-                f"`tau_rise` is {float(self.tau_rise)} and `tau_decay` {float(self.tau_decay)}; the rise must be the "
-                "shorter one. Where they are equal the synapse is an `Alpha`."
+                f"`tau_rise` is {self.tau_rise} and `tau_decay` {self.tau_decay}; the rise must be the shorter one. "
+                "Where they are equal the synapse is an `Alpha`."
             )
 
     def init_state(

@@ -39,10 +39,23 @@ def scale_blocks(jacobian: Inexact[Array, "g i j"], e: Inexact[Array, "g j q k"]
     """
     count, jacobian = e.shape[1], jacobian.astype(e.dtype)
     if not 0 < count <= _FEW:
-        return jnp.where(any_unit(jacobian != 0)[..., None, None], jnp.einsum("gij,gjqk->giqk", jacobian, e), 0)
+        return _where_read(jacobian, e)
     product = scaled if count <= 2 else jnp.multiply
     terms = [product(jacobian[:, :, j, None, None], e[:, j, None]) for j in range(count)]
     return sum(terms[1:], terms[0])
+
+
+@jax.custom_jvp
+def _where_read(jacobian: Inexact[Array, "g i j"], e: Inexact[Array, "g j q k"]) -> Inexact[Array, "g i q k"]:
+    """J e, and nothing where a row of J is zero."""
+    return jnp.where(any_unit(jacobian != 0)[..., None, None], jnp.einsum("gij,gjqk->giqk", jacobian, e), 0)
+
+
+@_where_read.defjvp
+def _(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Array, Array]:
+    """That of the product: a row that is zero has its derivative, too."""
+    (jacobian, e), (d_jacobian, d_e) = primals, tangents
+    return _where_read(jacobian, e), jnp.einsum("gij,gjqk->giqk", d_jacobian, e) + _where_read(jacobian, d_e)
 
 
 def contract_blocks(signal: Inexact[Array, "g j"], e: Inexact[Array, "g j q k"]) -> Inexact[Array, "g q k"]:
