@@ -16,11 +16,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
-from jaxtyping import Array, DTypeLike, Float, Int
+from jaxtyping import Array, DTypeLike, Float, Integer
 
 
 def cross_entropy(
-    logits: Float[Array, "*lanes classes"], label: Int[Array, "*lanes"] | int, weight: Any = 1.0
+    logits: Float[Array, "*lanes classes"], label: Integer[Array, "*lanes"] | int, weight: Any = 1.0
 ) -> Float[Array, ""]:
     r"""How surprising the right class is, for logits of any size.
 

@@ -181,7 +181,7 @@ def test_labels_of_any_integer_dtype():
 
 def test_numbers_that_are_no_spikes_are_said():
     distance = losses.VanRossum(tau=10.0)
-    with pytest.raises(TypeError, match="must be a float|Expected type"):
+    with pytest.raises(TypeError, match=r"must be a float|Expected type"):
         distance(jnp.zeros(2, jnp.uint8), jnp.ones(2, jnp.uint8), distance.init_state(2))
-    with pytest.raises(TypeError, match="must be floats|Expected type"):
+    with pytest.raises(TypeError, match=r"must be floats|Expected type"):
         losses.cross_entropy(jnp.zeros(3, int), 1)
