@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# norse 1.1.0 (PyTorch 2): the adaptive threshold of `LSNNCell()` does not come back. Its default time constant is 800
+# norse 1.1.0 (PyTorch 2.14.1): the adaptive threshold of `LSNNCell()` does not come back. Its default time constant is 800
 # seconds, beside 5 and 10 milliseconds of the synapse and the membrane.
 #
 # Input: one unit with the parameters as they are, a constant input of 2 for 50 steps of 1 ms, then none for a second.
@@ -15,7 +15,7 @@ set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 "${PYTHON:-python3.11}" -m venv "$folder/env"
-"$folder/env/bin/pip" install --quiet "norse==1.1.0" "torch<3" numpy
+"$folder/env/bin/pip" install --quiet "norse==1.1.0" "torch==2.14.1" "numpy==2.4.6"
 "$folder/env/bin/python" -W ignore - <<'PYTHON'
 import norse.torch as norse
 import torch

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# snnTorch 1.0.0: the surrogate `triangular` has a negative derivative above the threshold, and no triangle.
+# snnTorch 1.0.0 (PyTorch 2.14.1): the surrogate `triangular` has a negative derivative above the threshold, and no triangle.
 #
 # Input: `snntorch.surrogate.triangular()` at nine potentials from -2 to 2, relative to the threshold.
 #
@@ -14,7 +14,7 @@ set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 "${PYTHON:-python3.11}" -m venv "$folder/env"
-"$folder/env/bin/pip" install --quiet "snntorch==1.0.0" "torch<3" numpy
+"$folder/env/bin/pip" install --quiet "snntorch==1.0.0" "torch==2.14.1" "numpy==2.4.6"
 "$folder/env/bin/python" -W ignore - <<'PYTHON'
 import torch
 from snntorch import surrogate
