@@ -85,7 +85,7 @@ def test_outcomes_are_kept_and_shown(tmp_path, monkeypatch):
         assert not budget.short
         return harness.Outcome(scores[method, seed], [(1, 50.0), (2, scores[method, seed])])
 
-    task = harness.Task("tried", "Tried", "right, %", "steps", 50.0, ("good", "bad"), train)
+    task = harness.Task("tried", "Tried", "right, %", "steps", 50.0, ("good", "bad"), train, "In two steps.")
     for seeds, methods in (([1], ("good",)), ([0], ("good", "bad"))):
         harness.run(task, seeds, methods, again=False)
     kept = harness.load(task)
@@ -95,5 +95,6 @@ def test_outcomes_are_kept_and_shown(tmp_path, monkeypatch):
     page.write(task)
     text = (tmp_path / "results.md").read_text()
     assert "| good | 92.0 ± 1.4 |" in text and "| bad | 51.0 |" in text and "| chance | 50.0 |" in text
+    assert "    In two steps." in text
     assert "old" not in text and text.endswith("after\n<!-- end -->\n")
     assert "<svg" in (tmp_path / "results" / "tried.svg").read_text()

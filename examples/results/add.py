@@ -92,5 +92,6 @@ ADD = Task(
     chance=0.6616,
     methods=tuple(METHODS),
     train=train,
+    about=__doc__,
     decimals=4,
 )

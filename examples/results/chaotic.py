@@ -197,6 +197,7 @@ def task(name: str, title: str, series: Series) -> Task:
         is_logarithmic=True,
         methods=tuple(METHODS),
         train=functools.partial(train, series),
+        about=__doc__,
         decimals=4,
     )
 

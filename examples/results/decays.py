@@ -173,5 +173,6 @@ DECAYS = Task(
     chance=1.0,
     methods=tuple(METHODS),
     train=train,
+    about=__doc__,
     decimals=3,
 )

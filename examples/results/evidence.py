@@ -7,6 +7,7 @@ all the time. One side is given 70 % of the cues on average. Thresholds remember
 Task and numbers: Bellec et al., Nature Communications 2020, figure 4, and its published code.
 """
 
+import cues
 import jax.numpy as jnp
 import jax.random as jr
 from cues import Batch, Cues, LANES, METHODS, spikes_of
@@ -39,4 +40,5 @@ EVIDENCE = Task(
     chance=50.0,
     methods=tuple(METHODS),
     train=Cues(draw, STEPS, ASKED, tau_a=2000.0, updates=100).train,
+    about=f"{__doc__}\n{cues.__doc__}",
 )

@@ -58,6 +58,8 @@ class Task:
     methods: tuple[str, ...]
     train: Callable[[str, int, Budget], Outcome]
     """(method, seed, budget) -> outcome."""
+    about: str | None
+    """What is done, and with which numbers."""
     is_logarithmic: bool = False
     """Is the axis of the score?"""
     decimals: int = 1

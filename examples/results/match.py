@@ -8,6 +8,7 @@ The task goes back to Miller, Erickson and Desimone, "Neural mechanisms of visua
 the macaque", Journal of Neuroscience 1996. Network and numbers are those of evidence accumulation.
 """
 
+import cues
 import jax.numpy as jnp
 import jax.random as jr
 from cues import Batch, Cues, LANES, METHODS, spikes_of
@@ -40,4 +41,5 @@ MATCH = Task(
     chance=50.0,
     methods=tuple(METHODS),
     train=Cues(draw, STEPS, ASKED, tau_a=1000.0, updates=150).train,
+    about=f"{__doc__}\n{cues.__doc__}",
 )

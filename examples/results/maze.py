@@ -277,4 +277,5 @@ MAZE = Task(
     chance=50.0,
     methods=tuple(METHODS),
     train=train,
+    about=__doc__,
 )

@@ -2,6 +2,7 @@
 
 import re
 import statistics
+import textwrap
 from pathlib import Path
 
 import matplotlib
@@ -26,7 +27,7 @@ def write(task: Task) -> None:
 
 
 def section(task: Task, found: dict[str, dict[int, Record]]) -> str:
-    """The table and the figure."""
+    """The table, the figure, and what was done."""
     rows = [f"| {name} | {_cell(task, found.get(name, {}))} |" for name in task.methods]
     table = [
         f"| | {task.measure} | minutes |",
@@ -35,7 +36,8 @@ def section(task: Task, found: dict[str, dict[int, Record]]) -> str:
         f"| chance | {task.chance:.{task.decimals}f} | |",
     ]
     lines = "\n".join(table)
-    return f"{lines}\n\n![{task.title}: {task.measure} against {task.seen}](results/{task.name}.svg)\n\n"
+    note = f'??? note "What is done, and with which numbers"\n\n{textwrap.indent((task.about or "").strip(), "    ")}'
+    return f"{lines}\n\n![{task.title}: {task.measure} against {task.seen}](results/{task.name}.svg)\n\n{note}\n\n"
 
 
 def _cell(task: Task, by_seed: dict[int, Record]) -> str:

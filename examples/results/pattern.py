@@ -132,5 +132,6 @@ PATTERN = Task(
     is_logarithmic=True,
     methods=tuple(METHODS),
     train=train,
+    about=__doc__,
     decimals=3,
 )

@@ -157,5 +157,6 @@ TEXT = Task(
     chance=math.log2(read().symbols),
     methods=tuple(METHODS),
     train=train,
+    about=__doc__,
     decimals=2,
 )
