@@ -56,7 +56,7 @@ def same(a, b):
     return all(bool(jnp.allclose(x, y, rtol=1e-12, atol=1e-12)) for x, y in zip(arrays(a), arrays(b), strict=True))
 
 
-@pytest.mark.parametrize(("every", "window"), [(1, 1), (1, 0), (3, 1), (4, 2), (None, 4)])
+@pytest.mark.parametrize(("every", "window"), [(1, 0), (3, 1), (None, 4)])
 def test_it_is_the_loop_by_hand(setting, every, window):
     model, state, xs, ys = setting
     online, optimiser = etr.etrace_value_and_grad(loss_step, etr.DRTRL(), window=window), optax.sgd(1e-2, momentum=0.9)

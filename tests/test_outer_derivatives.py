@@ -67,7 +67,7 @@ def through(rule, window, point):
     return flat @ jnp.resize(DIRECTION, flat.shape)
 
 
-@pytest.mark.sweep(3)
+@pytest.mark.sweep(6)
 @pytest.mark.parametrize("window", [None, 0, 3], ids=["calls", "window 0", "window 3"])
 @pytest.mark.parametrize("name", RULES)
 def test_a_factor_of_zero_has_its_derivative(name, window):

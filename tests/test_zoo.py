@@ -325,7 +325,7 @@ MIDDLE = {
 }
 
 
-@pytest.mark.sweep(2)
+@pytest.mark.sweep(3)
 @pytest.mark.parametrize("name", MIDDLE)
 def test_the_zoo_is_exact_by_position(name, key):
     """Every parameter, behind trained weights: called exact, and equal to BPTT."""
