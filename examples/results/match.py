@@ -40,6 +40,6 @@ MATCH = Task(
     seen="sequences",
     chance=50.0,
     methods=tuple(METHODS),
-    train=Cues(draw, STEPS, ASKED, tau_a=1000.0, updates=150).train,
+    train=Cues(draw, STEPS, ASKED, tau_a=1000.0, updates=250).train,
     about=f"{__doc__}\n{cues.__doc__}",
 )
