@@ -97,4 +97,5 @@ def test_outcomes_are_kept_and_shown(tmp_path, monkeypatch):
     assert "| good | 92.0 ± 1.4 |" in text and "| bad | 51.0 |" in text and "| chance | 50.0 |" in text
     assert "    In two steps." in text
     assert "old" not in text and text.endswith("after\n<!-- end -->\n")
+    assert harness.mean_and_spread([0.5, float("nan"), 0.7], 1) == "0.6 ± 0.1 (1 of 3 diverged)"
     assert "<svg" in (tmp_path / "results" / "tried.svg").read_text()

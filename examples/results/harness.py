@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import json
+import math
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -204,7 +205,9 @@ def run(task: Task, seeds: list[int], methods: tuple[str, ...], again: bool) -> 
 
 
 def mean_and_spread(found: Sequence[float], decimals: int) -> str:
-    """A cell of a table."""
-    if len(found) < 2:
-        return " ".join(f"{score:.{decimals}f}" for score in found) or "-"
-    return f"{statistics.mean(found):.{decimals}f} ± {statistics.stdev(found):.{decimals}f}"
+    """A cell of a table; runs that diverged are counted, and are not in the mean."""
+    finite = [score for score in found if math.isfinite(score)]
+    gone = f" ({len(found) - len(finite)} of {len(found)} diverged)" if len(finite) < len(found) else ""
+    if len(finite) < 2:
+        return (" ".join(f"{score:.{decimals}f}" for score in finite) or "-") + gone
+    return f"{statistics.mean(finite):.{decimals}f} ± {statistics.stdev(finite):.{decimals}f}{gone}"

@@ -54,7 +54,7 @@ def draw(task: Task, found: dict[str, dict[int, Record]], out: Path) -> None:
         length = min(map(len, curves))
         for curve in curves:
             ax.plot(*curve.T, color=f"C{number}", alpha=0.25, linewidth=0.8)
-        ax.plot(*np.mean([c[:length] for c in curves], 0).T, color=f"C{number}", linewidth=2, label=name)
+        ax.plot(*np.nanmean([c[:length] for c in curves], 0).T, color=f"C{number}", linewidth=2, label=name)
     ax.axhline(task.chance, color="grey", linestyle="--", linewidth=1, label="chance")
     ax.set(xlabel=task.seen, ylabel=task.measure, yscale="log" if task.is_logarithmic else "linear")
     ax.spines[["top", "right"]].set_visible(False)
