@@ -167,28 +167,27 @@ class Record(NamedTuple):
 
 
 def _file(task: Task) -> Path:
-    return KEPT / f"{task.name}.json"
+    return KEPT / f"{task.name}.jsonl"
 
 
 def load(task: Task) -> dict[str, dict[int, Record]]:
     """The full runs that were made before: by method, by seed."""
-    if not _file(task).exists():
-        return {}
-    found = json.loads(_file(task).read_text())
-    return {name: {int(seed): Record(**row) for seed, row in rows.items()} for name, rows in found.items()}
+    found: dict[str, dict[int, Record]] = {}
+    for line in _file(task).read_text().splitlines() if _file(task).exists() else []:
+        row = json.loads(line)
+        method, seed = row.pop("method"), row.pop("seed")
+        found.setdefault(method, {})[seed] = Record(**row)
+    return found
 
 
 def keep(task: Task, method: str, seed: int, record: Record) -> None:
-    """Write a full run down, beside those that are there."""
+    """Write a full run down, beside those that are there: a line for each, in order."""
     KEPT.mkdir(exist_ok=True)
     found = load(task)
     found.setdefault(method, {})[seed] = record
-    rows = {name: {seed: r._asdict() for seed, r in sorted(rows.items())} for name, rows in found.items()}
-    lines = [
-        f'  "{name}": {{\n' + ",\n".join(f'    "{s}": {json.dumps(r)}' for s, r in by_seed.items()) + "\n  }"
-        for name, by_seed in rows.items()
-    ]
-    _file(task).write_text("{\n" + ",\n".join(lines) + "\n}\n")
+    runs = [(name, one) for name, by_seed in found.items() for one in sorted(by_seed.items())]
+    lines = [json.dumps({"method": name, "seed": s, **r._asdict()}) for name, (s, r) in runs]
+    _file(task).write_text("\n".join(lines) + "\n")
 
 
 def run(task: Task, seeds: list[int], methods: tuple[str, ...], again: bool) -> None:
