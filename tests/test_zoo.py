@@ -54,7 +54,7 @@ def test_synapses_add_up(make):
     synapse = make()
     g, _ = run(synapse, synapse.init_state(UNITS), CURRENTS)
     kernel = impulse(synapse, STEPS, synapse.init_state(1))
-    expected = [sum(kernel[t - s] * CURRENTS[s] for s in range(t + 1)) for t in range(STEPS)]
+    expected = [kernel[t::-1] @ CURRENTS[: t + 1] for t in range(STEPS)]
     np.testing.assert_allclose(g, expected, rtol=1e-9)
 
 
