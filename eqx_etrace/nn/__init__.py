@@ -15,6 +15,8 @@ from ._feedback import rate_penalty as rate_penalty
 from ._gif import GIF as GIF
 from ._gif import GIFState as GIFState
 from ._integrate import exp_euler_step as exp_euler_step
+from ._leaky_integrator import IntegratorState as IntegratorState
+from ._leaky_integrator import LeakyIntegrator as LeakyIntegrator
 from ._linear_cells import LRUCell as LRUCell
 from ._linear_cells import RTUCell as RTUCell
 from ._linear_cells import RTUState as RTUState
@@ -48,3 +50,4 @@ from ._synapse import DoubleExponential as DoubleExponential
 from ._synapse import DoubleExponentialState as DoubleExponentialState
 from ._synapse import Expon as Expon
 from ._synapse import SynapseState as SynapseState
+from ._watched import watching as watching

@@ -11,6 +11,7 @@ from jaxtyping import Array, DTypeLike, Float
 
 from ._parameter import as_parameter, Parameter
 from ._shapes import check_line
+from ._watched import watched
 
 
 class DelayState(NamedTuple):
@@ -57,6 +58,7 @@ class Delay(eqx.Module):
             raise ValueError(f"There are {self.size} delays, and {list(full)} units; the last axis must be as long.")
         return DelayState(jnp.zeros((max(self.steps), *full), dtype) * unit)
 
+    @watched
     def __call__(self, x: Float[Any, "*shape"], state: DelayState) -> tuple[Float[Any, "*shape"], DelayState]:
         """One step: what came in `steps` steps ago, and the new state."""
         check_line(x, state.line, max(self.steps))
@@ -119,6 +121,7 @@ class LearnedDelay(eqx.Module):
             )
         return DelayState(jnp.zeros((self.longest, *full), dtype) * unit)
 
+    @watched
     def __call__(
         self, x: Float[Any, "*batch units"], state: DelayState
     ) -> tuple[Float[Any, "*batch units"], DelayState]:

@@ -44,6 +44,7 @@ from ._integrate import exp_euler_step
 from ._parameter import check_times, known, Parameter, parameter, zero_in_unit_of
 from ._shapes import check_fits
 from ._surrogate import AbstractSurrogate, Triangular
+from ._watched import watched
 
 Reset = Literal["soft", "hard"]
 
@@ -85,6 +86,7 @@ class AbstractNeuron(eqx.Module, Generic[State]):
     def advance(self, x: Float[Any, "*shape"], state: State, spikes: Float[Any, "*shape"]) -> State:
         """The new state, from the input current, the state, and the spikes that it emitted."""
 
+    @watched
     def __call__(self, x: Float[Any, "*shape"], state: State) -> tuple[Float[Any, "*shape"], State]:
         """One step: the input current and the state give the spikes and the new state."""
         spikes = self.emitted(state)
@@ -92,6 +94,7 @@ class AbstractNeuron(eqx.Module, Generic[State]):
         new = self.advance(x, state, spikes)
         return self.emitted(new), new
 
+    @watched
     def spike(self, state: State) -> Float[Any, "..."]:
         """The spikes of a state, 1 or 0, for a recurrent projection; differentiable by the surrogate, or not."""
         spikes = self.emitted(state)

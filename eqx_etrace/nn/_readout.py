@@ -7,10 +7,13 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import DTypeLike, Float, PRNGKeyArray
 
+from ._leaky_integrator import IntegratorState, LeakyIntegrator
 from ._neuron import AbstractNeuron, LIF
 from ._parameter import as_parameter, check_times, Parameter
 from ._refractory import Refractory
 from ._shapes import check_lanes, lanes
+from ._synapse import Expon, SynapseState
+from ._watched import watched
 
 
 class ReadoutState(NamedTuple):
@@ -55,12 +58,13 @@ class LeakyRateReadout(eqx.Module):
         """r = 0, in the unit of the weights, in an array of shape `(*batch, out_size)` and the given dtype."""
         return ReadoutState(jnp.zeros((*lanes(batch), self.weight.shape[0]), dtype) * unit)
 
+    @watched
     def __call__(
         self, x: Float[Any, "*batch in"], state: ReadoutState
     ) -> tuple[Float[Any, "*batch out"], ReadoutState]:
         """One step: the rates, and the new state that holds them."""
         check_lanes(self, x, state.r, self.weight.shape[1])
-        r = jnp.exp(-self.dt / self.tau) * state.r + x @ self.weight.T
+        r, _ = Expon(self.tau, self.dt)(x @ self.weight.T, SynapseState(state.r))
         return r, ReadoutState(r)
 
 
@@ -117,6 +121,7 @@ class SpikingReadout(eqx.Module):
         shape = (*lanes(batch), self.weight.shape[0])
         return SpikingReadoutState(self.neuron.init_state(shape, dtype), jnp.zeros(shape, dtype))
 
+    @watched
     def __call__(
         self, x: Float[Any, "*batch in"], state: SpikingReadoutState
     ) -> tuple[Float[Any, "*batch out"], SpikingReadoutState]:
@@ -124,6 +129,5 @@ class SpikingReadout(eqx.Module):
         check_lanes(self, x, state.r, self.weight.shape[1])
         z, neurons = self.neuron(x @ self.weight.T, state.neurons)
         inner = self.neuron.neuron if isinstance(self.neuron, Refractory) else self.neuron
-        kept = jnp.exp(-inner.dt / self.tau)
-        r = kept * state.r + (1 - kept) * z
+        r, _ = LeakyIntegrator(self.tau, R=1.0, dt=inner.dt)(z, IntegratorState(state.r))
         return r, SpikingReadoutState(neurons, r)

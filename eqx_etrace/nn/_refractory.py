@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import DTypeLike, Float, Int
 
 from ._neuron import AbstractNeuron
+from ._watched import watched
 
 State = TypeVar("State")
 
@@ -59,6 +60,7 @@ class Refractory(eqx.Module):
         """A neuron at rest that may spike, of the given shape and dtype."""
         return RefractoryState(self.neuron.init_state(shape, dtype), jnp.zeros(shape, jnp.int32))
 
+    @watched
     def __call__(self, x: Float[Any, "*shape"], state: RefractoryState) -> tuple[Float[Any, "*shape"], RefractoryState]:
         """One step: the input current and the state give the spikes and the new state."""
         spikes = self.emitted(state)
@@ -66,6 +68,7 @@ class Refractory(eqx.Module):
         new = RefractoryState(self.neuron.advance(x, state.neuron, spikes), jnp.maximum(begun - 1, 0))
         return self.emitted(new), new
 
+    @watched
     def spike(self, state: RefractoryState) -> Float[Any, "..."]:
         """The spikes of a state, 1 or 0, for a recurrent projection; differentiable as those of the neuron."""
         spikes = self.emitted(state)

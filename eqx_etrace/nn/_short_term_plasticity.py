@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import DTypeLike, Float
 
 from ._parameter import check_times, Parameter, parameter
+from ._watched import watched
 
 
 class ShortTermPlasticityState(NamedTuple):
@@ -55,6 +56,7 @@ class ShortTermPlasticity(eqx.Module):
         """At rest, u = 0 and R = 1, in arrays of the given shape and dtype: that of the sending units."""
         return ShortTermPlasticityState(jnp.zeros(shape, dtype), jnp.ones(shape, dtype))
 
+    @watched
     def __call__(
         self, spikes: Float[Any, "*shape"], state: ShortTermPlasticityState
     ) -> tuple[Float[Any, "*shape"], ShortTermPlasticityState]:

@@ -7,8 +7,8 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import DTypeLike, Float
 
-from ._integrate import exp_euler_step
 from ._parameter import check_times, known, Parameter, parameter
+from ._watched import watched
 
 
 class SynapseState(NamedTuple):
@@ -43,9 +43,10 @@ class Expon(eqx.Module):
         """g = 0, in the unit of the input, in an array of the given shape and dtype (JAX's default float if None)."""
         return SynapseState(jnp.zeros(shape, dtype) * unit)
 
+    @watched
     def __call__(self, x: Float[Any, "*shape"], state: SynapseState) -> tuple[Float[Any, "*shape"], SynapseState]:
         """One step: the conductance, and the new state that holds it."""
-        g = exp_euler_step(lambda g: -g / self.tau, state.g, dt=self.dt) + x
+        g = jnp.exp(-self.dt / self.tau) * state.g + x
         return g, SynapseState(g)
 
 
@@ -84,6 +85,7 @@ class Alpha(eqx.Module):
         """No conductance, in the unit of the input, in arrays of the given shape and dtype."""
         return AlphaState(jnp.zeros(shape, dtype) * unit, jnp.zeros(shape, dtype) * unit)
 
+    @watched
     def __call__(self, x: Float[Any, "*shape"], state: AlphaState) -> tuple[Float[Any, "*shape"], AlphaState]:
         """One step: the conductance, and the new state."""
         part = self.dt / self.tau
@@ -140,6 +142,7 @@ class DoubleExponential(eqx.Module):
         """No conductance, in the unit of the input, in arrays of the given shape and dtype."""
         return DoubleExponentialState(jnp.zeros(shape, dtype) * unit, jnp.zeros(shape, dtype) * unit)
 
+    @watched
     def __call__(
         self, x: Float[Any, "*shape"], state: DoubleExponentialState
     ) -> tuple[Float[Any, "*shape"], DoubleExponentialState]:

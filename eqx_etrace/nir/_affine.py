@@ -1,0 +1,111 @@
+"""What a step makes of its sources by affine maps:  v = c + sum_s M_s s.
+
+A walk forward through its equations, in numbers. Every variable is such a sum, or it is `NoMap`: something else was
+done to a source on the way. A source is an input of the step, or what a layer gave.
+"""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Num
+
+from .._read import Equation, flatten, Program
+
+
+class Source(NamedTuple):
+    """Something that is 1-D, by name; is it what was there a step before?"""
+
+    name: str
+    is_late: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Affine:
+    """`constant + sum(M_s s)`; a matrix is kept as what it makes of each unit vector, `[size of s, *shape]`."""
+
+    constant: Any
+    """An array, such as a key, which is no number; or a number."""
+    parts: dict[Source, Num[Array, "size *shape"]] = dataclasses.field(default_factory=dict)
+
+    @classmethod
+    def of(cls, source: Source, like: Any) -> "Affine":
+        """A source itself."""
+        size = max(1, like.size)
+        return cls(
+            jnp.zeros(like.shape, like.dtype), {source: jnp.eye(size, dtype=like.dtype).reshape(size, *like.shape)}
+        )
+
+    def renamed(self, names: Mapping[Source, Source]) -> "Affine":
+        """With other names for its sources; those that have one name then are added."""
+        parts: dict[Source, Any] = {}
+        for source, part in self.parts.items():
+            name = names.get(source, source)
+            parts[name] = parts[name] + part if name in parts else part
+        return Affine(self.constant, parts)
+
+
+@dataclasses.dataclass(frozen=True)
+class NoMap:
+    """What is no affine function of its sources: the operation that made it so, and the line."""
+
+    operation: str
+    source: str
+    reads: tuple[Source, ...]
+
+
+Value = Affine | NoMap
+
+
+def through(eqn: Equation, operands: Sequence[Value]) -> list[Value]:
+    """What an equation makes of its operands."""
+    if eqn.jaxpr_eqn is None:
+        return list(operands)
+    reads = tuple(dict.fromkeys(source for o in operands for source in (o.reads if isinstance(o, NoMap) else o.parts)))
+    broken = next((o for o in operands if isinstance(o, NoMap)), None)
+    if broken is not None:
+        return [dataclasses.replace(broken, reads=reads)] * len(eqn.outputs)
+    known = [o for o in operands if isinstance(o, Affine)]
+    if eqn.is_custom and reads:
+        return along(flatten(_closed(eqn), by_value=True), known)
+    together = _linear_in(eqn, known)
+    if reads and together is None:
+        return [NoMap(eqn.name, eqn.source, reads)] * len(eqn.outputs)
+    constants = eqn.bind([o.constant for o in known])
+    parts = {source: _part(eqn, known, together or [], source) for source in reads}
+    return [Affine(value, {s: part[i] for s, part in parts.items()}) for i, value in enumerate(constants)]
+
+
+def along(program: Program, inputs: Sequence[Value]) -> list[Value]:
+    """The outputs of a program."""
+    values: dict[int, Value] = {v: Affine(jnp.asarray(value)) for v, value in program.constants.items()}
+    values.update(zip(program.inputs, inputs, strict=True))
+    for eqn in program.equations:
+        values.update(zip(eqn.outputs, through(eqn, [values[v] for v in eqn.inputs]), strict=True))
+    return [values[v] for v in program.outputs]
+
+
+def _closed(eqn: Equation) -> Any:
+    return eqn.params["jaxpr"] if "jaxpr" in eqn.params else eqn.params["call_jaxpr"]
+
+
+def _linear_in(eqn: Equation, operands: Sequence[Affine]) -> list[int] | None:
+    """The operands that it is linear in together, if these are all that read a source; None if it is not."""
+    hit = [i for i, o in enumerate(operands) if o.parts]
+    if eqn.traits.runs is not None:
+        return None
+    if eqn.traits.is_multilinear:
+        return hit if len(hit) == 1 else None
+    together = range(len(operands))[eqn.traits.linear or slice(0)]
+    return list(together) if set(hit) <= set(together) else None
+
+
+def _part(eqn: Equation, operands: Sequence[Affine], together: Sequence[int], source: Source) -> list[Array]:
+    """What it makes of the part that comes from one source: of the rest of a sum nothing, of a factor all."""
+    size = next(len(o.parts[source]) for o in operands if source in o.parts)
+    moved = [o.parts.get(source, jnp.zeros((size, *jnp.shape(o.constant)), o.constant.dtype)) for o in operands]
+    axes = [0 if i in together else None for i in range(len(operands))]
+    arguments = [moved[i] if i in together else o.constant for i, o in enumerate(operands)]
+    return jax.vmap(lambda *args: eqn.bind(args), in_axes=axes)(*arguments)

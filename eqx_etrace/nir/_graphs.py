@@ -1,0 +1,189 @@
+"""From a graph of NIR to a `Network`.
+
+Nodes with a state are layers. What is linear between them, node after node, is multiplied out: a layer hears a sum of
+matrices times what other layers give. A loop takes a step: the edge that closes it is late.
+"""
+
+import functools
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from ._affine import Affine, Source
+from ._layers import How, layer_of
+from ._network import INPUT, Network, OUTPUT, Sum, Wire
+from ._package import nir
+from ._writing import ordered
+
+_STATELESS = (nir.Input, nir.Output, nir.Affine, nir.Linear, nir.Scale, nir.Flatten)
+
+
+class Graph:
+    """A graph, its parts told apart."""
+
+    def __init__(self, graph: Any):
+        flat = _flattened(graph)
+        self.nodes: dict[str, Any] = flat.nodes
+        self.edges: list[tuple[str, str]] = list(dict.fromkeys(map(tuple, flat.edges)))
+        self.input = _only(self.nodes, nir.Input)
+        self.output = _only(self.nodes, nir.Output)
+        self.late = self._late()
+        self.eyes: list[Any] = []
+
+    def network(self, how: How) -> Network:
+        """As layers, and what each of them hears."""
+        reached = self._reached()
+        names = {name: _as_name(name) for name in self.nodes if name in reached}
+        stateful = [name for name in names if not isinstance(self.nodes[name], _STATELESS)]
+        layers = {names[name]: layer_of(name, self.nodes[name], how) for name in stateful}
+        heard = {names[name]: self._sum(name, names) for name in stateful}
+        heard[OUTPUT] = self._sum(self.output, names)
+        sizes = {INPUT: _size(self.nodes[self.input].output_type["output"], self.input)}
+        sizes |= {names[n]: _size(self.nodes[n].output_type["output"], n) for n in stateful}
+        return Network(layers, heard, ordered(heard, tuple(layers)), sizes)
+
+    # Loops
+
+    def _late(self) -> set[tuple[str, str]]:
+        """The edges that carry what was there a step before: as written, else those that close a loop."""
+        written = {e for e in self.edges if (getattr(self.nodes[e[1]], "metadata", None) or {}).get("late")}
+        found, done, path = set(written), set(), []
+
+        def walk(name: str) -> None:
+            path.append(name)
+            for edge in self.edges:
+                if edge[0] != name or edge in found:
+                    continue
+                if edge[1] in path:
+                    found.add(edge)
+                elif edge[1] not in done:
+                    walk(edge[1])
+            done.add(path.pop())
+
+        walk(self.input)
+        return found
+
+    def _reached(self) -> set[str]:
+        """What the input or a bias reaches, and what the output hears of: the rest is not read."""
+        back, left = {self.output}, [self.output]
+        while left:
+            here = left.pop()
+            found = [a for a, b in self.edges if b == here and a not in back]
+            back.update(found)
+            left += found
+        return back
+
+    # Between the layers
+
+    def _sum(self, name: str, names: dict[str, str]) -> Sum:
+        value = self._into(name, frozenset())
+        wires = []
+        for source, part in value.parts.items():
+            weight = None if any(part is eye for eye in self.eyes) else part.T
+            wires.append(Wire(weight, INPUT if source.name == self.input else names[source.name], source.is_late))
+        bias = value.constant if bool((value.constant != 0).any()) else None
+        return Sum(tuple(wires), bias)
+
+    def _into(self, name: str, around: frozenset[str]) -> Affine:
+        """What enters a node: the sum over its edges."""
+        entering = [(a, b) for a, b in self.edges if b == name]
+        if not entering:
+            raise ValueError(f"Nothing enters the node `{name}`. Every node but the input must hear something.")
+        return functools.reduce(_plus, [self._along(edge, around) for edge in entering])
+
+    def _along(self, edge: tuple[str, str], around: frozenset[str]) -> Affine:
+        value = self._out_of(edge[0], around)
+        if edge not in self.late:
+            return value
+        return value.renamed({source: Source(source.name, is_late=True) for source in value.parts})
+
+    def _out_of(self, name: str, around: frozenset[str]) -> Affine:
+        """What leaves a node, in terms of the layers and the input."""
+        node = self.nodes[name]
+        if name == self.input or not isinstance(node, _STATELESS):
+            size = _size(node.output_type["output"], name)
+            self.eyes.append(jnp.eye(size))
+            return Affine(jnp.zeros(size), {Source(name): self.eyes[-1]})
+        if name in around:
+            raise ValueError(f"The node `{name}` is in a loop that no layer is in.")
+        return _applied(name, node, self._into(name, around | {name}))
+
+
+def _plus(one: Affine, other: Affine) -> Affine:
+    """Where edges meet."""
+    if one.constant.shape != other.constant.shape:
+        raise ValueError(f"{one.constant.size} and {other.constant.size} values are added where edges meet in a node.")
+    parts = dict(one.parts)
+    for source, part in other.parts.items():
+        parts[source] = parts[source] + part if source in parts else part
+    return Affine(one.constant + other.constant, parts)
+
+
+def _applied(name: str, node: Any, value: Affine) -> Affine:
+    """What a node without a state makes of what enters it."""
+    if isinstance(node, nir.Input | nir.Output | nir.Flatten):
+        return value
+    if isinstance(node, nir.Scale):
+        scale = jnp.asarray(node.scale)
+        return Affine(scale * value.constant, {s: part * scale for s, part in value.parts.items()})
+    weight = jnp.asarray(node.weight)
+    if weight.ndim != 2 or weight.shape[1] != value.constant.size:
+        raise ValueError(
+            f"The node `{name}` has a weight {list(weight.shape)}, and {value.constant.size} values enter it."
+        )
+    moved = Affine(_times(weight, value.constant), {s: _product(weight, part) for s, part in value.parts.items()})
+    return Affine(moved.constant + jnp.asarray(node.bias), moved.parts) if isinstance(node, nir.Affine) else moved
+
+
+def _times(weight: Any, constant: Any) -> Any:
+    return jnp.matmul(weight, constant.astype(weight.dtype), precision="highest")
+
+
+def _product(weight: Any, part: Any) -> Any:
+    """`part` says what comes of each unit of its source, and so is the matrix transposed."""
+    return jnp.matmul(part.astype(weight.dtype), weight.T, precision="highest")
+
+
+def _only(nodes: dict[str, Any], kind: type) -> str:
+    found = [name for name, node in nodes.items() if isinstance(node, kind)]
+    if len(found) != 1:
+        raise ValueError(f"The graph has {len(found)} nodes of the kind {kind.__name__}; it must have one.")
+    return found[0]
+
+
+def _size(shape: Any, name: str) -> int:
+    shape = np.atleast_1d(np.asarray(shape))
+    if shape.size != 1:
+        raise ValueError(f"The node `{name}` has the shape {shape.tolist()}. Layers are flat here: one axis of units.")
+    return int(shape[0])
+
+
+def _as_name(name: str) -> str:
+    """Of a node, as a name of a layer that does not collide with the ends."""
+    return f"{name}_layer" if name in (INPUT, OUTPUT) else name
+
+
+def _flattened(graph: Any) -> Any:
+    """Graphs inside the graph written out: a node `cell` of it is called `name.cell` then."""
+    if not isinstance(graph, nir.NIRGraph):
+        raise TypeError(
+            f"The graph is a `{type(graph).__name__}`; it must be a `nir.NIRGraph`. `nir.read(path)` gives one."
+        )
+    nodes, edges = dict(graph.nodes), list(graph.edges)
+    for name, node in graph.nodes.items():
+        if isinstance(node, nir.NIRGraph):
+            nodes, edges = _inserted(nodes, edges, name, _flattened(node))
+    return nir.NIRGraph(nodes, edges, metadata=graph.metadata, type_check=False)
+
+
+def _inserted(nodes: dict[str, Any], edges: list[Any], name: str, inner: Any) -> tuple[dict[str, Any], list[Any]]:
+    within = {f"{name}.{key}": node for key, node in inner.nodes.items()}
+    front = [f"{name}.{key}" for key in inner.inputs]
+    back = [f"{name}.{key}" for key in inner.outputs]
+    through = {
+        key: nir.Scale(np.ones(node.output_type["output"])) for key, node in within.items() if key in front + back
+    }
+    moved = [(back[0] if a == name else a, front[0] if b == name else b) for a, b in edges]
+    kept = {key: node for key, node in nodes.items() if key != name}
+    return {**kept, **within, **through}, [*moved, *((f"{name}.{a}", f"{name}.{b}") for a, b in inner.edges)]

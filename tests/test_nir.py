@@ -1,0 +1,437 @@
+"""Steps as graphs of NIR, and graphs as models: the same spikes, here and as other packages run them."""
+
+import warnings
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import nir
+import nir_readers as readers
+import numpy as np
+import pytest
+from nir_networks import BY_UNIT, drawn, INPUTS, KINDS, network, run, step, STEPS, UNITS, XS
+from oracle import bptt
+
+import eqx_etrace as etr
+from eqx_etrace import nn
+from eqx_etrace.nir import from_nir, Network, NoRecipeError, to_nir
+
+
+def written(net: Any, **options: Any) -> Any:
+    return to_nir(step, net, net.init_state(), jnp.zeros(INPUTS), **options)
+
+
+@pytest.fixture
+def through_a_file(tmp_path):
+    def through(graph):
+        nir.write(tmp_path / "graph.nir", graph)
+        return nir.read(tmp_path / "graph.nir")
+
+    return through
+
+
+# Other packages
+
+NORSE, SNNTORCH = (
+    ["IF hard", "IF soft", "LIF hard", "LIF soft", "CuBaLIF hard", "CuBaLIF soft"],
+    ["IF hard", "LIF hard"],
+)
+KNOWN = {
+    "norse": {*NORSE, "IF soft after", *(f"{case} loop" for case in NORSE), "IF soft after loop"},
+    "snntorch": {*SNNTORCH, "CuBaLIF hard"},
+    "sinabs": {"IF soft", "IF soft after", "LIF soft"},
+    "rockpool": {"CuBaLIF soft"},
+    "spyx": {"IF soft", "IF soft after", "LIF soft after", "CuBaLIF soft", "LIF soft after loop", "CuBaLIF soft loop"},
+}
+READERS = {
+    "norse": lambda graph: readers.norse("reset_subtract" in graph.metadata["read"]),
+    "snntorch": lambda graph: readers.SnnTorch,
+    "sinabs": lambda graph: readers.Sinabs,
+    "rockpool": lambda graph: readers.Rockpool,
+    "spyx": lambda graph: readers.Spyx,
+}
+
+
+def differ(graph: Any, target: str, ours: np.ndarray) -> int:
+    theirs, late = readers.run(READERS[target](graph), graph, np.asarray(XS)), int(graph.metadata.get("late", 0))
+    return int((ours[: STEPS - late] != theirs[late:]).sum())
+
+
+@pytest.mark.parametrize("target", KNOWN)
+@pytest.mark.parametrize("loop", [False, True], ids=["", "loop"])
+@pytest.mark.parametrize("case", KINDS)
+def test_the_same_spikes_elsewhere_or_a_refusal(case, loop, target, through_a_file):
+    name = f"{case} loop" if loop else case
+    for fields in ({}, BY_UNIT):
+        net = network(KINDS[case](**fields), loop=loop)
+        if name not in KNOWN[target]:
+            with pytest.raises(NoRecipeError, match=f"`cell` is an? {case.split()[0]}.*{target}.*(reset|reader)"):
+                written(net, for_target=target)
+            return
+        ours = run(net, net.init_state())
+        assert 0.05 < ours.mean() < 0.5
+        assert differ(through_a_file(written(net, for_target=target)), target, ours) == 0
+
+
+@pytest.mark.parametrize("target, case", [(t, c) for t in KNOWN for c in sorted(KNOWN[t]) if "loop" not in c])
+def test_two_layers_elsewhere(target, case, through_a_file):
+    make = KINDS[case]
+    net = network(make(), last=make(**BY_UNIT))
+    assert differ(through_a_file(written(net, for_target=target)), target, run(net, net.init_state())) == 0
+
+
+@pytest.mark.parametrize("readout", [nn.Expon(tau=15.0), nn.LeakyIntegrator(tau=15.0, R=3.0)])
+def test_a_leaky_readout_elsewhere(readout):
+    net = network(nn.LIF(), last=readout)
+    graph = written(net, for_target="sinabs")
+    theirs = readers.run(readers.Sinabs, graph, np.asarray(XS))
+    np.testing.assert_allclose(theirs, run(net, net.init_state()), rtol=1e-12, atol=1e-12)
+    for target in ("norse", "spyx", "snntorch"):
+        net = network(nn.IF() if target == "spyx" else nn.LIF(reset="hard"), last=readout)
+        with pytest.raises(NoRecipeError, match=f"`last` is an? {type(readout).__name__}.*{target}.*leaky integrator"):
+            written(net, for_target=target)
+
+
+def test_potentials_are_shifted_where_rest_and_reset_agree():
+    here = {"V_rest": -65.0, "V_reset": -65.0, "V_th": -50.0, "R": 300.0}
+    net = network(nn.LIF(reset="hard", **here))
+    assert differ(written(net, for_target="norse"), "norse", run(net, net.init_state())) == 0
+    net = network(nn.LIF(reset="hard", **{**here, "V_reset": -60.0}))
+    with pytest.raises(NoRecipeError, match=r"`cell` resets to -60\.0 and rests at -65\.0"):
+        written(net, for_target="norse")
+
+
+# Files
+
+
+@pytest.mark.parametrize("case", KINDS)
+@pytest.mark.parametrize("fields", [{}, BY_UNIT], ids=["numbers", "arrays"])
+def test_a_file_gives_the_same_model_back(case, fields, through_a_file):
+    net = network(KINDS[case](**fields), loop=True, last=nn.Expon(tau=jnp.array(13.0)))
+    model = from_nir(through_a_file(written(net, soft_reset=True)))
+    # The sums of a product may be taken in another order; the numbers are the same.
+    np.testing.assert_allclose(run(model, model.init_state()), run(net, net.init_state()), rtol=1e-12, atol=1e-12)
+    assert eqx.tree_equal(model.layers["cell"], net.cell)
+    assert eqx.tree_equal(model.layers["last"], net.last)
+    weights = {f"{wire.source} {wire.is_late}": wire.weight for wire in model.heard["cell"].wires}
+    assert eqx.tree_equal(weights, {"input False": net.fc, "cell True": net.rec})
+    assert eqx.tree_equal(model.heard["cell"].bias, net.bias)
+    again = from_nir(through_a_file(written(model, soft_reset=True)))
+    assert eqx.tree_equal(again, model)
+    np.testing.assert_array_equal(run(again, again.init_state()), run(model, model.init_state()))
+
+
+def test_what_was_written_is_read_by_its_equation_where_the_numbers_of_the_layer_are_gone():
+    net = network(nn.CuBaLIF(reset="hard", **BY_UNIT), loop=True, last=nn.LeakyIntegrator(tau=13.0))
+    graph = written(net)
+    for node in graph.nodes.values():
+        node.metadata = {key: value for key, value in node.metadata.items() if key == "late"}
+    model = from_nir(graph, dt=1.0, reset="hard", integrator="exponential")
+    np.testing.assert_allclose(run(model, model.init_state()), run(net, net.init_state()), rtol=1e-9)
+
+
+def test_what_was_changed_in_the_file_counts():
+    net = network(nn.LIF(reset="hard"))
+    graph = written(net)
+    graph.nodes["cell"].tau = graph.nodes["cell"].tau * 2
+    assert float(from_nir(graph).layers["cell"].tau) == pytest.approx(40.0)
+
+
+def test_other_steps_than_those_of_the_writer():
+    net = network(nn.LIF(reset="hard"))
+    model = from_nir(written(net), dt=0.5)
+    assert float(model.layers["cell"].dt) == 0.5
+    assert float(model.layers["cell"].tau) == pytest.approx(20.0)
+
+
+# Any step
+
+
+class Mixed(eqx.Module):
+    """Weights behind masks, transposed, side by side; a neuron from elsewhere; spikes kept in the state."""
+
+    both: Any
+    sign: Any
+    readout: nn.LeakyRateReadout
+    spiking: nn.SpikingReadout
+    out: nn.FeedbackLinear
+
+    def __init__(self) -> None:
+        keys = jr.split(jr.key(3), 3)
+        self.both = drawn(4, INPUTS + UNITS, UNITS) / 3
+        self.sign = drawn(5, UNITS)
+        self.readout = nn.LeakyRateReadout(UNITS, 3, key=keys[0])
+        self.spiking = nn.SpikingReadout(UNITS, 4, key=keys[1])
+        self.out = nn.FeedbackLinear(drawn(6, 2, 7), drawn(7, 7, 2))
+
+    def init_state(self) -> Any:
+        cell = nn.CuBaLIF().init_state(UNITS)
+        return cell, jnp.zeros(UNITS), self.readout.init_state(), self.spiking.init_state(), jnp.array(0)
+
+    def __call__(self, x: Any, state: Any) -> Any:
+        cell, z, readout, spiking, count = state
+        heard = jnp.concatenate([2 * x, jax.lax.stop_gradient(z) * jnp.sign(self.sign)])
+        z, cell = nn.CuBaLIF(tau=15.0)(heard @ jnp.abs(self.both) / 8 - 0.1, cell)
+        y, readout = self.readout(z, readout)
+        r, spiking = self.spiking(z[::-1], spiking)
+        return self.out(jnp.concatenate([y, r])), (cell, z, readout, spiking, count + 1)
+
+
+def test_a_step_of_any_kind_is_read(through_a_file):
+    net = Mixed()
+    graph = written(net, soft_reset=True)
+    model = from_nir(through_a_file(graph))
+    assert list(model.order) == ["cubalif", "readout", "spiking_neuron", "spiking"]
+    ours, theirs = run(net, net.init_state()), run(model, model.init_state())
+    assert abs(ours).max() > 0.1
+    np.testing.assert_allclose(theirs, ours, rtol=1e-12, atol=1e-12)
+
+
+def test_a_late_wire_that_closes_no_loop_is_a_delay(through_a_file):
+    class Late(eqx.Module):
+        w: Any
+        one: nn.LIF = nn.LIF(reset="hard")
+        two: nn.LIF = nn.LIF(reset="hard")
+
+        def init_state(self) -> Any:
+            return self.one.init_state(UNITS), self.two.init_state(UNITS)
+
+        def __call__(self, x: Any, state: Any) -> Any:
+            one, two = state
+            y, two = self.two(drawn(2, UNITS, UNITS) @ self.one.spike(one), two)
+            _, one = self.one(self.w @ x, one)
+            return y, (one, two)
+
+    net = Late(drawn(0, UNITS, INPUTS))
+    graph = through_a_file(written(net))
+    assert isinstance(graph.nodes["one_delayed"], nir.Delay)
+    model = from_nir(graph)
+    ours = run(net, net.init_state())
+    assert ours.mean() > 0.1
+    np.testing.assert_array_equal(run(model, model.init_state()), ours)
+
+
+def test_a_loop_through_two_layers(through_a_file):
+    class Ring(eqx.Module):
+        w: Any
+        one: nn.LIF = nn.LIF(reset="hard")
+        two: nn.LIF = nn.LIF(reset="hard")
+
+        def init_state(self) -> Any:
+            return self.one.init_state(UNITS), self.two.init_state(UNITS)
+
+        def __call__(self, x: Any, state: Any) -> Any:
+            one, two = state
+            z, one = self.one(self.w @ x + drawn(4, UNITS, UNITS) @ self.two.spike(two), one)
+            y, two = self.two(drawn(2, UNITS, UNITS) @ z, two)
+            return y, (one, two)
+
+    net = Ring(drawn(0, UNITS, INPUTS))
+    graph = through_a_file(written(net))
+    for node in graph.nodes.values():
+        node.metadata.pop("late", None)
+    model = from_nir(graph)
+    np.testing.assert_array_equal(run(model, model.init_state()), run(net, net.init_state()))
+
+
+def test_a_model_that_was_read_is_trained_online():
+    net = network(nn.LIF(reset="hard", recurrent_gradient=False), loop=False, last=nn.Expon())
+    model = from_nir(written(net))
+
+    def loss_step(model, state, x):
+        y, state = model(x, state)
+        return jnp.sum(y**2), state
+
+    online = etr.etrace_grad(loss_step, etr.DRTRL())
+    trace = online.init(model, model.init_state(), XS[0])
+    assert all(row.exact for row in online.graph(model, model.init_state(), XS[0]).report(etr.DRTRL()).rows)
+    grads, *_ = online.scan(model, model.init_state(), trace, XS[:40])
+    np.testing.assert_allclose(
+        grads.heard["cell"].wires[0].weight,
+        bptt(loss_step, model, model.init_state(), XS[:40]).heard["cell"].wires[0].weight,
+        rtol=1e-9,
+    )
+
+
+def test_lanes():
+    net = network(nn.LIF(reset="hard"), loop=True)
+    model = from_nir(written(net))
+    lanes = jnp.stack([XS, XS[:, ::-1]], 1)
+    both = run(model, model.init_state(2), lanes)
+    np.testing.assert_array_equal(both[:, 0], run(model, model.init_state()))
+    np.testing.assert_array_equal(both[:, 1], run(model, model.init_state(), XS[:, ::-1]))
+
+
+# What cannot be said
+
+LIF, STATE = nn.LIF(reset="hard"), nn.LIF().init_state(UNITS)
+W = drawn(0, UNITS, INPUTS)
+
+
+def says(text: str, step: Any, state: Any = STATE, x: Any = XS[0], **options: Any) -> Any:
+    return pytest.param(step, state, x, options, text, id=text)
+
+
+@pytest.mark.parametrize(
+    "step, state, x, options, text",
+    [
+        says("goes through `tanh`.*no affine map", lambda m, s, x: LIF(jnp.tanh(W @ x), s)),
+        says("goes through `mul`", lambda m, s, x: LIF((W @ x) * (W @ x), s)),
+        says("hears the membrane", lambda m, s, x: LIF(W @ x + s.V, s)),
+        says("calls no layer", lambda m, s, x: (s.V, nn.NeuronState(0.9 * s.V + W @ x))),
+        says("changed before the layer", lambda m, s, x: LIF(W @ x, nn.NeuronState(0.5 * s.V))),
+        says("changed after the layer", lambda m, s, x: (W @ x, nn.NeuronState(2 * LIF(W @ x, s)[1].V))),
+        says("`ALIF`: its threshold adapts", lambda m, s, x: nn.ALIF()(W @ x, s), nn.ALIF().init_state(UNITS)),
+        says("`GIF`: its threshold", lambda m, s, x: nn.GIF()(W @ x, s), nn.GIF().init_state(UNITS)),
+        says(
+            "`Refractory`: NIR has no refractory",
+            lambda m, s, x: nn.Refractory(LIF, 5.0)(W @ x, s),
+            nn.Refractory(LIF, 5.0).init_state(UNITS),
+        ),
+        says("`Alpha`: NIR has no synapse", lambda m, s, x: nn.Alpha()(W @ x, s), nn.Alpha().init_state(UNITS)),
+        says("subtracts its threshold.*soft_reset=True", lambda m, s, x: nn.LIF()(W @ x, s)),
+        says("`for_target` is 'nest'", lambda m, s, x: LIF(W @ x, s), for_target="nest"),
+        says("lava-nc 0.10.0 reads no NIR", lambda m, s, x: LIF(W @ x, s), for_target="lava"),
+        says("must take one input", lambda m, s, x: LIF(W @ x.astype(float), s), x=jnp.zeros(INPUTS, int)),
+        says("its output has 2 arrays", lambda m, s, x: ((x, x), LIF(W @ x, s)[1])),
+        says("runs in lanes", lambda m, s, x: jax.vmap(LIF)(x @ W.T, s), LIF.init_state((2, UNITS)), XS[:2]),
+        says("has the shape", lambda m, s, x: LIF(x @ W.T, s), LIF.init_state((2, UNITS)), XS[:2]),
+        says(
+            "must be a chain",
+            lambda m, s, x: (lambda z, s: (z + W @ x, s))(*LIF(W @ x, s)),
+            for_target="norse",
+        ),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_said(step, state, x, options, text):
+    with pytest.raises(ValueError, match=text):
+        to_nir(step, W, state, x, **options)
+
+
+def test_spikes_of_the_same_step_on_two_ways_are_added():
+    def step(rec, state, x):
+        lif, z = state
+        current = W @ x + rec @ z + 2 * (rec @ LIF.spike(lif))
+        z, lif = LIF(current, lif)
+        return z, (lif, z)
+
+    rec = drawn(2, UNITS, UNITS)
+    model = from_nir(to_nir(step, rec, (STATE, jnp.zeros(UNITS)), XS[0]))
+    np.testing.assert_allclose(model.heard["lif"].wires[1].weight, 3 * rec, rtol=1e-12)
+
+
+def test_spikes_that_another_neuron_reads():
+    def step(w, state, x):
+        return LIF(w @ x + 0.1 * nn.LIF(reset="hard", V_th=0.5).spike(state), state)
+
+    with pytest.raises(ValueError, match="`spike` of one neuron reads the state of `lif`, which is another"):
+        to_nir(step, W, STATE, XS[0])
+
+
+def test_a_state_of_ones_own():
+    def step(m, state, x):
+        lif, mean = state
+        z, lif = LIF(W @ x, lif)
+        mean = 0.9 * mean + z
+        return mean, (lif, mean)
+
+    with pytest.raises(ValueError, match=r"`output` hears `1` of the state, which is no layer's"):
+        to_nir(step, W, (STATE, jnp.zeros(UNITS)), XS[0])
+
+
+def test_one_length_of_a_step():
+    def step(m, state, x):
+        lif, syn = state
+        z, lif = LIF(W @ x, lif)
+        y, syn = nn.Expon(dt=0.5)(z, syn)
+        return y, (lif, syn)
+
+    with pytest.raises(ValueError, match=r"one and the same `dt`; found `lif` 1\.0, `expon` 0\.5"):
+        to_nir(step, W, (STATE, nn.Expon().init_state(UNITS)), XS[0])
+
+
+# Graphs of others
+
+
+def one(node: Any) -> Any:
+    return nir.NIRGraph.from_list(nir.Affine(np.eye(2), np.zeros(2)), node)
+
+
+def lif(tau: float, r: float, **fields: Any) -> Any:
+    full = lambda value: np.full(2, value)  # noqa: E731
+    return nir.LIF(full(tau), full(r), full(0.0), full(1.0), full(fields.get("v_reset", 0.0)))
+
+
+def test_v_reset_is_read():
+    model = from_nir(one(lif(0.02, 1.0, v_reset=-0.5)), dt=1.0, reset="hard", integrator="euler")
+    assert float(model.layers["lif"].V_reset) == -0.5
+
+
+@pytest.mark.parametrize("integrator, kept", [("euler", 0.95), ("exponential", np.exp(-0.05))])
+def test_how_a_step_is_made(integrator, kept):
+    model = from_nir(one(lif(0.02, 3.0)), dt=1.0, reset="hard", integrator=integrator)
+    _, state = model(jnp.array([0.1, 0.2]), model.init_state())
+    np.testing.assert_allclose(state["lif"].V, (1 - kept) * 3.0 * np.array([0.1, 0.2]), rtol=1e-12)
+    _, state = model(jnp.zeros(2), state)
+    np.testing.assert_allclose(state["lif"].V, kept * (1 - kept) * 3.0 * np.array([0.1, 0.2]), rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "graph, options, text",
+    [
+        (one(lif(0.02, 1.0)), {}, "`dt` is needed for the node `lif`"),
+        (one(lif(0.02, 1.0)), {"dt": 1.0}, "`integrator` is needed"),
+        (one(lif(0.02, 1.0)), {"integrator": "euler", "dt": 1.0}, "`reset` is needed"),
+        (one(lif(0.02, 1.0)), {"integrator": "euler", "dt": 30.0, "reset": "soft"}, "keeps -0.5 of its potential"),
+        (one(lif(0.02, 1.0)), {"dt": -1.0}, "`dt` is -1.0"),
+        (one(nir.Threshold(np.ones(2))), {"dt": 1.0}, "`threshold` is a `Threshold`, and no layer"),
+    ],
+)
+def test_what_is_asked_for(graph, options, text):
+    with pytest.raises(ValueError, match=text):
+        from_nir(graph, **options)
+
+
+def test_what_contradicts_the_file():
+    with pytest.raises(ValueError, match="written with reset='hard', and you ask for 'soft'"):
+        from_nir(written(network(nn.LIF(reset="hard"))), reset="soft")
+
+
+def test_no_graph():
+    with pytest.raises(TypeError, match=r"`nir.read\(path\)` gives one"):
+        from_nir("network.nir")
+
+
+@pytest.mark.parametrize(
+    "node, writer",
+    [
+        (lif(0.02, 0.02 / 1e-4), "snnTorch"),
+        (lif(1e-5, 1.0), "norse"),
+        (lif(0.02, 0.02 * np.exp(-0.05) / 1e-3), "rockpool"),
+        (lif(0.02, 0.95), "spyx"),
+    ],
+)
+def test_marks_of_other_writers(node, writer):
+    with pytest.warns(UserWarning, match=f"as written by {writer}"):
+        from_nir(one(node), dt=1.0, reset="soft", integrator="exponential")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        from_nir(one(lif(0.02, 1.0)), dt=1.0, reset="soft", integrator="exponential")
+
+
+def test_a_graph_in_a_graph():
+    inner = nir.NIRGraph(
+        {"input": nir.Input({"input": np.array([2])}), "cell": lif(0.02, 1.0), "rec": nir.Linear(np.ones((2, 2))),
+         "output": nir.Output({"output": np.array([2])})},
+        [("input", "cell"), ("cell", "rec"), ("rec", "cell"), ("cell", "output")],
+    )  # fmt: skip
+    outer = nir.NIRGraph(
+        {"input": nir.Input({"input": np.array([2])}), "layer": inner, "output": nir.Output({"output": np.array([2])})},
+        [("input", "layer"), ("layer", "output")],
+    )
+    model = from_nir(outer, dt=1.0, reset="hard", integrator="euler")
+    assert isinstance(model, Network)
+    (wire,) = [wire for wire in model.heard["layer.cell"].wires if wire.is_late]
+    assert wire.source == "layer.cell"
