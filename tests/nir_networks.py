@@ -18,7 +18,7 @@ from eqx_etrace import nn
 
 INPUTS, UNITS, STEPS = 8, 16, 200
 XS = jr.bernoulli(jr.key(1), 0.3, (STEPS, INPUTS)).astype(float)
-BY_UNIT = {
+BY_UNIT: dict[str, Any] = {
     "tau": jnp.linspace(12.0, 27.0, UNITS),
     "V_th": jnp.linspace(0.8, 1.3, UNITS),
     "R": jnp.linspace(15.0, 20.0, UNITS),

@@ -15,6 +15,7 @@ import pytest
 from test_examples import EXAMPLES, load
 
 import eqx_etrace as etr
+import eqx_etrace.nir
 
 ROOT = EXAMPLES.parent
 DOCS = ROOT / "docs"
@@ -81,7 +82,7 @@ def test_the_reference_is_complete():
     for name in named:
         assert functools.reduce(getattr, name.split("."), etr).__doc__, name
     public = {n for n in vars(etr) if not n.startswith("_")} - {"__version__"}
-    for module in (etr.encode, etr.events, etr.extend, etr.losses, etr.nn, etr.plot):
+    for module in (etr.encode, etr.events, etr.extend, etr.losses, eqx_etrace.nir, etr.nn, etr.plot):
         name = module.__name__.removeprefix("eqx_etrace.")
         public |= {f"{name}.{n}" for n, value in vars(module).items() if is_public(module, n, value)}
     public = {n for n in public if not inspect.ismodule(functools.reduce(getattr, n.split("."), etr))}
@@ -257,6 +258,15 @@ def test_the_zoo_is_alive(executed, capsys):
     rates = [float(line.split()[1]) for line in lines if line.endswith("% of the steps")]
     assert len(rates) == 5 and all(1 <= rate <= 10 for rate in rates)
     assert lines[-3:] == ["0", "(8, 32)", "True"]
+
+
+def test_the_page_of_nir(executed, capsys):
+    executed("nir.md")
+    assert capsys.readouterr().out.splitlines() == [
+        "['input', 'cells', 'readout', 'input_to_cells', 'cells_to_cells', 'cells_to_readout', 'output']",
+        "0.0",
+        "norse.torch.from_nir(graph, dt=0.0001)",
+    ]
 
 
 @pytest.mark.outside_sample

@@ -19,6 +19,10 @@ from eqx_etrace import nn
 from eqx_etrace.nir import from_nir, Network, NoRecipeError, to_nir
 
 
+def read(graph: Any, **said: Any) -> Any:
+    return from_nir(graph, **said)
+
+
 def written(net: Any, **options: Any) -> Any:
     return to_nir(step, net, net.init_state(), jnp.zeros(INPUTS), **options)
 
@@ -95,7 +99,7 @@ def test_a_leaky_readout_elsewhere(readout):
 
 
 def test_potentials_are_shifted_where_rest_and_reset_agree():
-    here = {"V_rest": -65.0, "V_reset": -65.0, "V_th": -50.0, "R": 300.0}
+    here: dict[str, Any] = {"V_rest": -65.0, "V_reset": -65.0, "V_th": -50.0, "R": 300.0}
     net = network(nn.LIF(reset="hard", **here))
     assert differ(written(net, for_target="norse"), "norse", run(net, net.init_state())) == 0
     net = network(nn.LIF(reset="hard", **{**here, "V_reset": -60.0}))
@@ -110,7 +114,7 @@ def test_potentials_are_shifted_where_rest_and_reset_agree():
 @pytest.mark.parametrize("fields", [{}, BY_UNIT], ids=["numbers", "arrays"])
 def test_a_file_gives_the_same_model_back(case, fields, through_a_file):
     net = network(KINDS[case](**fields), loop=True, last=nn.Expon(tau=jnp.array(13.0)))
-    model = from_nir(through_a_file(written(net, soft_reset=True)))
+    model = read(through_a_file(written(net, soft_reset=True)))
     # The sums of a product may be taken in another order; the numbers are the same.
     np.testing.assert_allclose(run(model, model.init_state()), run(net, net.init_state()), rtol=1e-12, atol=1e-12)
     assert eqx.tree_equal(model.layers["cell"], net.cell)
@@ -118,7 +122,7 @@ def test_a_file_gives_the_same_model_back(case, fields, through_a_file):
     weights = {f"{wire.source} {wire.is_late}": wire.weight for wire in model.heard["cell"].wires}
     assert eqx.tree_equal(weights, {"input False": net.fc, "cell True": net.rec})
     assert eqx.tree_equal(model.heard["cell"].bias, net.bias)
-    again = from_nir(through_a_file(written(model, soft_reset=True)))
+    again = read(through_a_file(written(model, soft_reset=True)))
     assert eqx.tree_equal(again, model)
     np.testing.assert_array_equal(run(again, again.init_state()), run(model, model.init_state()))
 
@@ -128,7 +132,7 @@ def test_what_was_written_is_read_by_its_equation_where_the_numbers_of_the_layer
     graph = written(net)
     for node in graph.nodes.values():
         node.metadata = {key: value for key, value in node.metadata.items() if key == "late"}
-    model = from_nir(graph, dt=1.0, reset="hard", integrator="exponential")
+    model = read(graph, dt=1.0, reset="hard", integrator="exponential")
     np.testing.assert_allclose(run(model, model.init_state()), run(net, net.init_state()), rtol=1e-9)
 
 
@@ -136,12 +140,12 @@ def test_what_was_changed_in_the_file_counts():
     net = network(nn.LIF(reset="hard"))
     graph = written(net)
     graph.nodes["cell"].tau = graph.nodes["cell"].tau * 2
-    assert float(from_nir(graph).layers["cell"].tau) == pytest.approx(40.0)
+    assert float(read(graph).layers["cell"].tau) == pytest.approx(40.0)
 
 
 def test_other_steps_than_those_of_the_writer():
     net = network(nn.LIF(reset="hard"))
-    model = from_nir(written(net), dt=0.5)
+    model = read(written(net), dt=0.5)
     assert float(model.layers["cell"].dt) == 0.5
     assert float(model.layers["cell"].tau) == pytest.approx(20.0)
 
@@ -182,7 +186,7 @@ class Mixed(eqx.Module):
 def test_a_step_of_any_kind_is_read(through_a_file):
     net = Mixed()
     graph = written(net, soft_reset=True)
-    model = from_nir(through_a_file(graph))
+    model = read(through_a_file(graph))
     assert list(model.order) == ["cubalif", "readout", "spiking_neuron", "spiking"]
     ours, theirs = run(net, net.init_state()), run(model, model.init_state())
     assert abs(ours).max() > 0.1
@@ -207,7 +211,7 @@ def test_a_late_wire_that_closes_no_loop_is_a_delay(through_a_file):
     net = Late(drawn(0, UNITS, INPUTS))
     graph = through_a_file(written(net))
     assert isinstance(graph.nodes["one_delayed"], nir.Delay)
-    model = from_nir(graph)
+    model = read(graph)
     ours = run(net, net.init_state())
     assert ours.mean() > 0.1
     np.testing.assert_array_equal(run(model, model.init_state()), ours)
@@ -232,13 +236,13 @@ def test_a_loop_through_two_layers(through_a_file):
     graph = through_a_file(written(net))
     for node in graph.nodes.values():
         node.metadata.pop("late", None)
-    model = from_nir(graph)
+    model = read(graph)
     np.testing.assert_array_equal(run(model, model.init_state()), run(net, net.init_state()))
 
 
 def test_a_model_that_was_read_is_trained_online():
     net = network(nn.LIF(reset="hard", recurrent_gradient=False), loop=False, last=nn.Expon())
-    model = from_nir(written(net))
+    model = read(written(net))
 
     def loss_step(model, state, x):
         y, state = model(x, state)
@@ -257,7 +261,7 @@ def test_a_model_that_was_read_is_trained_online():
 
 def test_lanes():
     net = network(nn.LIF(reset="hard"), loop=True)
-    model = from_nir(written(net))
+    model = read(written(net))
     lanes = jnp.stack([XS, XS[:, ::-1]], 1)
     both = run(model, model.init_state(2), lanes)
     np.testing.assert_array_equal(both[:, 0], run(model, model.init_state()))
@@ -318,7 +322,7 @@ def test_spikes_of_the_same_step_on_two_ways_are_added():
         return z, (lif, z)
 
     rec = drawn(2, UNITS, UNITS)
-    model = from_nir(to_nir(step, rec, (STATE, jnp.zeros(UNITS)), XS[0]))
+    model = read(to_nir(step, rec, (STATE, jnp.zeros(UNITS)), XS[0]))
     np.testing.assert_allclose(model.heard["lif"].wires[1].weight, 3 * rec, rtol=1e-12)
 
 
@@ -365,13 +369,13 @@ def lif(tau: float, r: float, **fields: Any) -> Any:
 
 
 def test_v_reset_is_read():
-    model = from_nir(one(lif(0.02, 1.0, v_reset=-0.5)), dt=1.0, reset="hard", integrator="euler")
+    model = read(one(lif(0.02, 1.0, v_reset=-0.5)), dt=1.0, reset="hard", integrator="euler")
     assert float(model.layers["lif"].V_reset) == -0.5
 
 
 @pytest.mark.parametrize("integrator, kept", [("euler", 0.95), ("exponential", np.exp(-0.05))])
 def test_how_a_step_is_made(integrator, kept):
-    model = from_nir(one(lif(0.02, 3.0)), dt=1.0, reset="hard", integrator=integrator)
+    model = read(one(lif(0.02, 3.0)), dt=1.0, reset="hard", integrator=integrator)
     _, state = model(jnp.array([0.1, 0.2]), model.init_state())
     np.testing.assert_allclose(state["lif"].V, (1 - kept) * 3.0 * np.array([0.1, 0.2]), rtol=1e-12)
     _, state = model(jnp.zeros(2), state)
@@ -391,17 +395,17 @@ def test_how_a_step_is_made(integrator, kept):
 )
 def test_what_is_asked_for(graph, options, text):
     with pytest.raises(ValueError, match=text):
-        from_nir(graph, **options)
+        read(graph, **options)
 
 
 def test_what_contradicts_the_file():
     with pytest.raises(ValueError, match="written with reset='hard', and you ask for 'soft'"):
-        from_nir(written(network(nn.LIF(reset="hard"))), reset="soft")
+        read(written(network(nn.LIF(reset="hard"))), reset="soft")
 
 
 def test_no_graph():
     with pytest.raises(TypeError, match=r"`nir.read\(path\)` gives one"):
-        from_nir("network.nir")
+        read("network.nir")
 
 
 @pytest.mark.parametrize(
@@ -415,10 +419,10 @@ def test_no_graph():
 )
 def test_marks_of_other_writers(node, writer):
     with pytest.warns(UserWarning, match=f"as written by {writer}"):
-        from_nir(one(node), dt=1.0, reset="soft", integrator="exponential")
+        read(one(node), dt=1.0, reset="soft", integrator="exponential")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        from_nir(one(lif(0.02, 1.0)), dt=1.0, reset="soft", integrator="exponential")
+        read(one(lif(0.02, 1.0)), dt=1.0, reset="soft", integrator="exponential")
 
 
 def test_a_graph_in_a_graph():
@@ -431,7 +435,7 @@ def test_a_graph_in_a_graph():
         {"input": nir.Input({"input": np.array([2])}), "layer": inner, "output": nir.Output({"output": np.array([2])})},
         [("input", "layer"), ("layer", "output")],
     )
-    model = from_nir(outer, dt=1.0, reset="hard", integrator="euler")
+    model = read(outer, dt=1.0, reset="hard", integrator="euler")
     assert isinstance(model, Network)
     (wire,) = [wire for wire in model.heard["layer.cell"].wires if wire.is_late]
     assert wire.source == "layer.cell"

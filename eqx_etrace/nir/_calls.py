@@ -12,7 +12,8 @@ import jax
 import numpy as np
 
 from .._read import Equation, Program
-from ..nn import LeakyRateReadout, SpikingReadout, watching
+from .._watched import watching
+from ..nn import LeakyRateReadout, SpikingReadout
 
 _MARK = 0x1A7E5
 """The first operand of such an equation is this and the number of the call: names of functions do not survive."""

@@ -16,7 +16,8 @@ import jax.numpy as jnp
 from jaxtyping import PyTree
 
 from .._read import Equation, Path, stage_step, Step
-from ..nn import Expon, LeakyIntegrator, watching
+from .._watched import watching
+from ..nn import Expon, LeakyIntegrator
 from ._affine import Affine, NoMap, Source, through, Value
 from ._calls import Call, Calls
 from ._network import INPUT, Network, OUTPUT, Sum, Wire

@@ -50,4 +50,3 @@ from ._synapse import DoubleExponential as DoubleExponential
 from ._synapse import DoubleExponentialState as DoubleExponentialState
 from ._synapse import Expon as Expon
 from ._synapse import SynapseState as SynapseState
-from ._watched import watching as watching

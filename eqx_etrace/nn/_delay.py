@@ -9,9 +9,9 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, DTypeLike, Float
 
+from .._watched import watched
 from ._parameter import as_parameter, Parameter
 from ._shapes import check_line
-from ._watched import watched
 
 
 class DelayState(NamedTuple):

@@ -6,9 +6,9 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import DTypeLike, Float
 
+from .._watched import watched
 from ._parameter import check_times, Parameter, parameter, zero_in_unit_of
 from ._shapes import check_fits
-from ._watched import watched
 
 
 class IntegratorState(NamedTuple):

@@ -40,11 +40,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import DTypeLike, Float
 
+from .._watched import watched
 from ._integrate import exp_euler_step
 from ._parameter import check_times, known, Parameter, parameter, zero_in_unit_of
 from ._shapes import check_fits
 from ._surrogate import AbstractSurrogate, Triangular
-from ._watched import watched
 
 Reset = Literal["soft", "hard"]
 

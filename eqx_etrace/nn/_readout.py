@@ -7,13 +7,13 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import DTypeLike, Float, PRNGKeyArray
 
+from .._watched import watched
 from ._leaky_integrator import IntegratorState, LeakyIntegrator
 from ._neuron import AbstractNeuron, LIF
 from ._parameter import as_parameter, check_times, Parameter
 from ._refractory import Refractory
 from ._shapes import check_lanes, lanes
 from ._synapse import Expon, SynapseState
-from ._watched import watched
 
 
 class ReadoutState(NamedTuple):

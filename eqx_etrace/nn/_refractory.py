@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import DTypeLike, Float, Int
 
+from .._watched import watched
 from ._neuron import AbstractNeuron
-from ._watched import watched
 
 State = TypeVar("State")
 

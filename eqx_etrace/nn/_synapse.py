@@ -7,8 +7,8 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import DTypeLike, Float
 
+from .._watched import watched
 from ._parameter import check_times, known, Parameter, parameter
-from ._watched import watched
 
 
 class SynapseState(NamedTuple):

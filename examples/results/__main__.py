@@ -1,6 +1,6 @@
 """The table of results: every task, online and by BPTT, five seeds.
 
-    python examples/results                            # what is missing, then the page: hours on two cores
+    python examples/results                            # what is missing, then the page: an hour on two cores
     python examples/results --tasks evidence --seeds 0 # one task, one seed: minutes
     python examples/results --short                    # all tasks on a small budget; nothing is kept
 

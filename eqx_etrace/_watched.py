@@ -1,4 +1,4 @@
-"""Who watches the layers of this folder at work: what reads a step as a network of layers, and not as arithmetic."""
+"""Who watches layers at work: what reads a step as a network of layers, and not as arithmetic."""
 
 import contextlib
 import functools
