@@ -8,7 +8,8 @@ trace holds all credit; and a GRU, whose units hear each other.
 The task is that of Le, Jaitly and Hinton, "A simple way to initialize recurrent networks of rectified linear units",
 2015, with smaller images. Cells: Elelimy et al., NeurIPS 2024; Cho et al., 2014.
 
-The learning rate, 1e-2 of 1e-3, 3e-3, 1e-2 and 3e-2, is the best for BPTT of the GRU on seed 100; all others use it, too.
+The learning rate, 1e-2 of 1e-3, 3e-3, 1e-2 and 3e-2, is the best for BPTT of the GRU on seed 100; all others
+use it, too.
 """
 
 from typing import Any
