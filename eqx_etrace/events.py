@@ -5,6 +5,9 @@
         recording.t, recording.channel, polarity=recording.polarity, dt=1000, steps=300, channels=(34, 34)
     )                                                           # [300, 2, 34, 34], steps of 1 ms
 
+    with h5py.File("shd_train.h5") as file:                     # the Heidelberg spiking data sets
+        recording, label = events.from_hdf5(file, 0)
+
 It is NumPy, because recordings have as many events as they have; what comes out has one shape, and may be stacked and
 given to JAX. Times, `dt` and `start` are in microseconds, or all of them in any other unit.
 """
@@ -54,6 +57,35 @@ def from_structured(recording: Shaped[np.ndarray, " events"]) -> Events:
         )
     channel = (recording["y"], recording["x"]) if "y" in names else recording["x"]
     return Events(recording["t"], channel, recording["p"] if "p" in names else None)
+
+
+def from_hdf5(file: Any, index: int) -> tuple[Events, int]:
+    """One recording of a file laid out as the Heidelberg spiking data sets are (SHD, SSC), and its label.
+
+    **Arguments**
+
+    - `file`: an open `h5py.File`, or anything that is indexed alike: `file["spikes"]["times"]` and
+      `file["spikes"]["units"]` have an array for each recording, `file["labels"]` a number.
+    - `index`: which recording.
+
+    **Returns** `Events`, whose times are made microseconds of seconds, rounded; the channel is the unit (0 to 699). The
+    files hold times in half precision, which tells times after half a second apart by half a millisecond.
+
+    **Raises** `ValueError` for a file without these entries, `IndexError` for a recording that it does not have.
+
+    Source: Cramer et al., "The Heidelberg spiking data sets for the systematic evaluation of spiking neural networks",
+    IEEE TNNLS 2022.
+    """
+    try:
+        times, units, labels = file["spikes"]["times"], file["spikes"]["units"], file["labels"]
+    except KeyError as error:
+        raise ValueError(
+            f"The file has {sorted(file)} and no {error}; it must have `spikes/times`, `spikes/units` and `labels`."
+        ) from error
+    if not 0 <= index < len(labels):
+        raise IndexError(f"There is no recording {index}; the file has {len(labels)}, from 0 on.")
+    t = np.rint(np.asarray(times[index], np.float64) * 1e6).astype(np.int64)
+    return Events(t, np.asarray(units[index]).astype(np.int64), None), int(labels[index])
 
 
 def bin_events(

@@ -2,6 +2,7 @@
 
 from fractions import Fraction
 
+import h5py
 import numpy as np
 import pytest
 
@@ -145,3 +146,27 @@ def test_whole_times_of_any_size():
         assert grid[:, 0].tolist() == [0, 0, 1, 0]
     with pytest.raises(ValueError, match="`start` is nan"):
         events.bin_events(np.asarray([1]), np.asarray([0]), dt=1, steps=4, channels=1, start=np.nan)
+
+
+def test_a_file_of_spikes(tmp_path):
+    """As SHD is laid out: seconds in half precision, another number of them in each recording, none in one."""
+    times = [np.array([0.25, 0.0009766, 0.5], np.float16), np.array([], np.float16)]
+    units = [np.array([699, 0, 3], np.uint16), np.array([], np.uint16)]
+    with h5py.File(tmp_path / "spikes.h5", "w") as file:
+        group = file.create_group("spikes")
+        for name, rows, dtype in (("times", times, np.float16), ("units", units, np.uint16)):
+            made = group.create_dataset(name, (2,), h5py.vlen_dtype(dtype))
+            made[0], made[1] = rows
+        file["labels"] = np.array([4, 19], np.uint16)
+    with h5py.File(tmp_path / "spikes.h5") as file:
+        (one, label), (empty, other) = events.from_hdf5(file, 0), events.from_hdf5(file, 1)
+        with pytest.raises(IndexError, match="no recording 2; the file has 2"):
+            events.from_hdf5(file, 2)
+        with pytest.raises(ValueError, match="must have `spikes/times`"):
+            events.from_hdf5(file["spikes"], 0)
+    assert (label, other) == (4, 19)
+    np.testing.assert_array_equal(one.t, [250_000, 977, 500_000])
+    np.testing.assert_array_equal(one.channel, [699, 0, 3])
+    grids = [events.bin_events(e.t, e.channel, dt=1000, steps=600, channels=700) for e in (one, empty)]
+    assert [grid.shape for grid in grids] == [(600, 700)] * 2
+    assert grids[0][250, 699] == grids[0][0, 0] == grids[0][500, 3] == 1 and grids[0].sum() == 3 and grids[1].sum() == 0

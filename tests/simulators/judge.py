@@ -4,7 +4,8 @@
 
 Builds an environment for each package in the folder, a temporary one if none is given, unless it is there. Writes the
 networks of `tests/nir_networks.py` to files, has the packages read and run them, and compares spike by spike. Fails
-where one differs. `--write` puts the table into `docs/nir.md`.
+where one differs. `--write` puts the table into `docs/nir.md`. NEST runs the networks of `nest_networks.py`, and must
+give what is stored in `tests/nest`.
 """
 
 import argparse
@@ -36,18 +37,20 @@ PACKAGES = {
     "rockpool": ("rockpool[torch]==3.1.0", NIR, "nirtorch==2.6"),
     "spyx": ("spyx==1.0.0", NIR),
 }
+NEST = ("nest-simulator==3.10.0", "numpy")
+STORED = HERE.parent / "nest" / "closed_loop.npz"
 AFTERWARDS = {"sinabs": (NIR, "nirtorch==2.6")}
 """Without what the package asks for: sinabs wants a nir of 1.0.4, which cannot read what later ones write."""
 
 
-def python_of(package: str, environments: pathlib.Path) -> pathlib.Path:
+def python_of(package: str, wanted: tuple[str, ...], environments: pathlib.Path) -> pathlib.Path:
     """The interpreter that has a package; made if it is not there."""
     folder = environments / package
     python = folder / "bin" / "python"
     if not python.exists():
         subprocess.run(["python3.11", "-m", "venv", str(folder)], check=True)
         pip = [str(python), "-m", "pip", "install", "--quiet"]
-        subprocess.run([*pip, *PACKAGES[package]], check=True)
+        subprocess.run([*pip, *wanted], check=True)
         if package in AFTERWARDS:
             subprocess.run([*pip, "--no-deps", *AFTERWARDS[package]], check=True)
     return python
@@ -98,6 +101,18 @@ def _cell(counts: list[int | str]) -> str:
     return f"{sum(int(count) for count in counts)} of {len(counts) * given.STEPS * given.UNITS:,}"
 
 
+def check_nest(folder: pathlib.Path, environments: pathlib.Path) -> None:
+    """Does NEST give what is stored, and what `tests/test_nest.py` compares with?"""
+    python = python_of("nest", NEST, environments)
+    made = folder / "closed_loop.npz"
+    subprocess.run([str(python), str(HERE / "nest_networks.py"), str(made)], check=True, capture_output=True)
+    now, stored = np.load(made), np.load(STORED)
+    assert sorted(now.files) == sorted(stored.files)
+    for name in stored.files:
+        np.testing.assert_array_equal(now[name], stored[name], err_msg=name)
+    print(f"NEST 3.10.0 learns as it did: {len(stored.files)} arrays are the same")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--environments", type=pathlib.Path)
@@ -108,10 +123,11 @@ def main() -> None:
         environments = asked.environments or folder / "environments"
         files, refused = write_all(folder)
         for package in PACKAGES:
-            python = python_of(package, environments)
+            python = python_of(package, PACKAGES[package], environments)
             run = [str(python), str(HERE / "read.py"), package, str(folder)]
             subprocess.run(run, check=True, capture_output=True)
         found = {key: [differ(folder, stem) for stem in stems] for key, stems in files.items()}
+        check_nest(folder, environments)
     shown = table(found, refused)
     print(shown)
     if asked.write:
