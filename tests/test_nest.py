@@ -97,7 +97,8 @@ def assert_learned(model, found):
         np.testing.assert_allclose(weight, found[f"V_{name}"], rtol=0, atol=1e-12 * max(moved, 1.0))
 
 
-@pytest.mark.parametrize("case", ["sequences", "sequences_adapting", "sequences_refractory"])
+@pytest.mark.sweep(2)
+@pytest.mark.parametrize("case", ["sequences_refractory", "sequences_adapting", "sequences"])
 def test_learning_sequence_by_sequence(case):
     """One update after each of four sequences: all spikes, and the weights in the end."""
     found = loop(case)
@@ -169,6 +170,7 @@ def spiking_network(par):
     return step
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize("case", ["spikes", "spikes_without_loop", "spikes_adapting"])
 def test_learning_spike_by_spike(case):
     """What a synapse owes is paid whenever a spike comes to it, before the spike goes on.

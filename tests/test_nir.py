@@ -63,6 +63,7 @@ def differ(graph: Any, target: str, ours: np.ndarray) -> int:
     return int((ours[: STEPS - late] != theirs[late:]).sum())
 
 
+@pytest.mark.sweep(3)
 @pytest.mark.parametrize("target", KNOWN)
 @pytest.mark.parametrize("loop", [False, True], ids=["", "loop"])
 @pytest.mark.parametrize("case", KINDS)
@@ -79,6 +80,7 @@ def test_the_same_spikes_elsewhere_or_a_refusal(case, loop, target, through_a_fi
         assert differ(through_a_file(written(net, for_target=target)), target, ours) == 0
 
 
+@pytest.mark.sweep(3)
 @pytest.mark.parametrize("target, case", [(t, c) for t in KNOWN for c in sorted(KNOWN[t]) if "loop" not in c])
 def test_two_layers_elsewhere(target, case, through_a_file):
     make = KINDS[case]
@@ -110,6 +112,7 @@ def test_potentials_are_shifted_where_rest_and_reset_agree():
 # Files
 
 
+@pytest.mark.sweep(3)
 @pytest.mark.parametrize("case", KINDS)
 @pytest.mark.parametrize("fields", [{}, BY_UNIT], ids=["numbers", "arrays"])
 def test_a_file_gives_the_same_model_back(case, fields, through_a_file):
