@@ -70,11 +70,11 @@ def gradients(rule: Any, *args: Any, **solvers: str) -> tuple[Any, Any, bool]:
 
 LINE, TREE = [-1], [-1, 0, 0]
 CASES = {
+    "explicit": ("Leak", LINE, {"solver": "fwd_euler"}),
     "a tree": ("Leak", TREE, {}),
     "as it is": ("HH", LINE, {}),
     "for the gpu": ("Leak", TREE, {"voltage_solver": "jaxley.dhs.gpu"}),
     "sparse": ("Leak", LINE, {"voltage_solver": "jax.sparse"}),
-    "explicit": ("Leak", LINE, {"solver": "fwd_euler"}),
 }
 
 
