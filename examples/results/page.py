@@ -30,7 +30,7 @@ def section(task: Task, found: dict[str, dict[int, Record]]) -> str:
     """The table, the figure, and what was done."""
     rows = [f"| {name} | {_cell(task, found.get(name, {}))} |" for name in task.methods]
     table = [
-        f"| | {task.measure} | minutes |",
+        f"| | {task.measure} | seconds |",
         "|---|---|---|",
         *rows,
         f"| chance | {task.chance:.{task.decimals}f} | |",
@@ -42,13 +42,13 @@ def section(task: Task, found: dict[str, dict[int, Record]]) -> str:
 
 def _cell(task: Task, by_seed: dict[int, Record]) -> str:
     scores = [record.score for record in by_seed.values()]
-    minutes = [record.seconds / 60 for record in by_seed.values()]
-    return f"{mean_and_spread(scores, task.decimals)} | {statistics.median(minutes):.1f}" if scores else "- | -"
+    seconds = [record.seconds for record in by_seed.values()]
+    return f"{mean_and_spread(scores, task.decimals)} | {statistics.median(seconds):.0f}" if scores else "- | -"
 
 
 def draw(task: Task, found: dict[str, dict[int, Record]], out: Path) -> None:
     """Every seed as a thin line, their mean as a thick one."""
-    fig, ax = plt.subplots(figsize=(6.5, 3.2), layout="constrained")
+    fig, ax = plt.subplots(figsize=(7.5, 3.2), layout="constrained")
     for number, name in enumerate(n for n in task.methods if n in found):
         curves = [np.array(record.curve) for record in found[name].values()]
         length = min(map(len, curves))
@@ -58,7 +58,7 @@ def draw(task: Task, found: dict[str, dict[int, Record]], out: Path) -> None:
     ax.axhline(task.chance, color="grey", linestyle="--", linewidth=1, label="chance")
     ax.set(xlabel=task.seen, ylabel=task.measure, yscale="log" if task.is_logarithmic else "linear")
     ax.spines[["top", "right"]].set_visible(False)
-    ax.legend(frameon=False, fontsize="small")
+    ax.legend(frameon=False, fontsize="small", loc="center left", bbox_to_anchor=(1.0, 0.5))
     out.parent.mkdir(exist_ok=True)
     with plt.rc_context({"svg.hashsalt": "eqx_etrace"}):
         fig.savefig(out, metadata={"Date": None})
