@@ -5,6 +5,7 @@ done to a source on the way. A source is an input of the step, or what a layer g
 """
 
 import dataclasses
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -63,18 +64,26 @@ def through(eqn: Equation, operands: Sequence[Value]) -> list[Value]:
     """What an equation makes of its operands."""
     if eqn.jaxpr_eqn is None:
         return list(operands)
-    reads = tuple(dict.fromkeys(source for o in operands for source in (o.reads if isinstance(o, NoMap) else o.parts)))
+    reads = _sources(operands)
     broken = next((o for o in operands if isinstance(o, NoMap)), None)
     if broken is not None:
         return [dataclasses.replace(broken, reads=reads)] * len(eqn.outputs)
-    known = [o for o in operands if isinstance(o, Affine)]
+    return _of_maps(eqn, [o for o in operands if isinstance(o, Affine)], reads)
+
+
+def _sources(operands: Sequence[Value]) -> tuple[Source, ...]:
+    each = [operand.reads if isinstance(operand, NoMap) else operand.parts for operand in operands]
+    return tuple(dict.fromkeys(itertools.chain(*each)))
+
+
+def _of_maps(eqn: Equation, operands: list[Affine], reads: tuple[Source, ...]) -> list[Value]:
     if eqn.is_custom and reads:
-        return along(flatten(_closed(eqn), by_value=True), known)
-    together = _linear_in(eqn, known)
+        return along(flatten(_closed(eqn), by_value=True), operands)
+    together = _linear_in(eqn, operands)
     if reads and together is None:
         return [NoMap(eqn.name, eqn.source, reads)] * len(eqn.outputs)
-    constants = eqn.bind([o.constant for o in known])
-    parts = {source: _part(eqn, known, together or [], source) for source in reads}
+    constants = eqn.bind([o.constant for o in operands])
+    parts = {source: _part(eqn, operands, together or [], source) for source in reads}
     return [Affine(value, {s: part[i] for s, part in parts.items()}) for i, value in enumerate(constants)]
 
 

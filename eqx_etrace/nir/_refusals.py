@@ -3,7 +3,6 @@
 from typing import Any
 
 from ..nn import (
-    AbstractNeuron,
     ALIF,
     Alpha,
     CuBaLIF,
@@ -30,6 +29,9 @@ _WHY: dict[type, str] = {
 }
 
 
+ONE_LANE = "`lambda model, state, x: model(x, state)`, with `x` of shape [inputs] and a state of one lane."
+
+
 def check_can_be_said(name: str, layer: Any) -> None:
     """Is there a node of NIR for this layer?"""
     kind = type(layer)
@@ -37,7 +39,3 @@ def check_can_be_said(name: str, layer: Any) -> None:
         return
     why = _WHY.get(kind, "only the neurons and synapses of `eqx_etrace.nn` are known here")
     raise ValueError(f"The layer `{name}` is a `{kind.__name__}`: {why}.")
-
-
-def is_neuron(layer: Any) -> bool:
-    return isinstance(layer, AbstractNeuron)
