@@ -12,6 +12,7 @@ It is NumPy, because recordings have as many events as they have; what comes out
 given to JAX. Times, `dt` and `start` are in microseconds, or all of them in any other unit.
 """
 
+import os
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -76,6 +77,8 @@ def from_hdf5(file: Any, index: int) -> tuple[Events, int]:
     Source: Cramer et al., "The Heidelberg spiking data sets for the systematic evaluation of spiking neural networks",
     IEEE TNNLS 2022.
     """
+    if isinstance(file, str | os.PathLike):
+        raise TypeError(f"The file is {str(file)!r}; it must be open: `with h5py.File(path) as file: ...`.")
     try:
         times, units, labels = file["spikes"]["times"], file["spikes"]["units"], file["labels"]
     except KeyError as error:

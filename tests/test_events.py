@@ -164,6 +164,8 @@ def test_a_file_of_spikes(tmp_path):
             events.from_hdf5(file, 2)
         with pytest.raises(ValueError, match="must have `spikes/times`"):
             events.from_hdf5(file["spikes"], 0)
+    with pytest.raises(TypeError, match="it must be open: `with h5py"):
+        events.from_hdf5(str(tmp_path / "spikes.h5"), 0)
     assert (label, other) == (4, 19)
     np.testing.assert_array_equal(one.t, [250_000, 977, 500_000])
     np.testing.assert_array_equal(one.channel, [699, 0, 3])

@@ -147,10 +147,66 @@ def test_what_was_changed_in_the_file_counts():
 
 
 def test_other_steps_than_those_of_the_writer():
-    net = network(nn.LIF(reset="hard"))
-    model = read(written(net), dt=0.5)
-    assert float(model.layers["cell"].dt) == 0.5
-    assert float(model.layers["cell"].tau) == pytest.approx(20.0)
+    graph = written(network(nn.LIF(reset="hard")))
+    with pytest.raises(ValueError, match=r"written with dt=1\.0, and you ask for 0\.5"):
+        read(graph, dt=0.5)
+    graph.nodes["cell"].metadata = {}
+    model = read(graph, dt=0.5, reset="hard", integrator="exponential")
+    assert (float(model.layers["cell"].dt), float(model.layers["cell"].tau)) == (0.5, pytest.approx(20.0))
+
+
+def test_a_graph_for_another_package_is_not_read_here():
+    with pytest.raises(ValueError, match="was written for norse: its numbers"):
+        read(written(network(nn.LIF(reset="hard")), for_target="norse"))
+
+
+def test_names_stay(through_a_file):
+    model = read(written(network(nn.LIF(reset="hard"))))
+    for _ in range(2):
+        model = read(through_a_file(written(model)))
+        assert model.order == ("cell",)
+
+
+@pytest.mark.parametrize("steps", [2, [1, 2, 2, 3] * 2, [2] * INPUTS, 0])
+def test_delays(steps, through_a_file):
+    class Delayed(eqx.Module):
+        w: Any
+        delay: nn.Delay
+        cell: nn.LIF = nn.LIF(reset="hard")
+
+        def init_state(self) -> Any:
+            return self.delay.init_state(INPUTS), self.cell.init_state(UNITS)
+
+        def __call__(self, x: Any, state: Any) -> Any:
+            x, line = self.delay(x, state[0])
+            z, cell = self.cell(self.w @ x, state[1])
+            return z, (line, cell)
+
+    net = Delayed(drawn(0, UNITS, INPUTS), nn.Delay(steps))
+    model = read(through_a_file(written(net)))
+    ours = run(net, net.init_state())
+    assert ours.mean() > 0.05
+    np.testing.assert_array_equal(run(model, model.init_state()), ours)
+
+
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
+def test_half_precision(dtype, through_a_file):
+    weight = jnp.ones((UNITS, INPUTS), dtype) / 3
+    graph = through_a_file(to_nir(lambda w, s, x: LIF(w.astype(float) @ x, s), weight, STATE, XS[0]))
+    np.testing.assert_array_equal(read(graph).heard["lif"].wires[0].weight, weight.astype(float))
+
+
+def test_inputs_may_be_counts():
+    graph = to_nir(lambda w, s, x: LIF(w @ x.astype(float), s), W, STATE, jnp.zeros(INPUTS, int))
+    assert graph.edges == written_edges(lambda w, s, x: LIF(w @ x, s))
+
+
+def written_edges(step: Any) -> Any:
+    return to_nir(step, W, STATE, XS[0]).edges
+
+
+def test_a_step_without_parameters():
+    assert len(to_nir(lambda m, s, x: LIF(W @ x, s), None, STATE, XS[0]).nodes) == 4
 
 
 # Any step
@@ -281,6 +337,18 @@ def says(text: str, step: Any, state: Any = STATE, x: Any = XS[0], **options: An
     return pytest.param(step, state, x, options, text, id=text)
 
 
+def _unheard(m: Any, s: Any, x: Any) -> Any:
+    z, one = LIF(m @ x, s[0])
+    return z, (one, LIF(z, s[1])[1])
+
+
+def _two_biases(m: Any, s: Any, x: Any) -> Any:
+    soft = nn.LIF(leaky_reset=False)
+    z, one = soft(m @ x, s[0])
+    y, two = soft(z + 0.1, s[1])
+    return y, (one, two)
+
+
 @pytest.mark.parametrize(
     "step, state, x, options, text",
     [
@@ -290,18 +358,23 @@ def says(text: str, step: Any, state: Any = STATE, x: Any = XS[0], **options: An
         says("calls no layer", lambda m, s, x: (s.V, nn.NeuronState(0.9 * s.V + W @ x))),
         says("changed before the layer", lambda m, s, x: LIF(W @ x, nn.NeuronState(0.5 * s.V))),
         says("changed after the layer", lambda m, s, x: (W @ x, nn.NeuronState(2 * LIF(W @ x, s)[1].V))),
-        says("`ALIF`: its threshold adapts", lambda m, s, x: nn.ALIF()(W @ x, s), nn.ALIF().init_state(UNITS)),
-        says("`GIF`: its threshold", lambda m, s, x: nn.GIF()(W @ x, s), nn.GIF().init_state(UNITS)),
+        says("an ALIF: its threshold adapts", lambda m, s, x: nn.ALIF()(W @ x, s), nn.ALIF().init_state(UNITS)),
+        says("a GIF: its threshold", lambda m, s, x: nn.GIF()(W @ x, s), nn.GIF().init_state(UNITS)),
         says(
-            "`Refractory`: NIR has no refractory",
+            "a Refractory: NIR has no refractory",
             lambda m, s, x: nn.Refractory(LIF, 5.0)(W @ x, s),
             nn.Refractory(LIF, 5.0).init_state(UNITS),
         ),
-        says("`Alpha`: NIR has no synapse", lambda m, s, x: nn.Alpha()(W @ x, s), nn.Alpha().init_state(UNITS)),
+        says("an Alpha: NIR has no synapse", lambda m, s, x: nn.Alpha()(W @ x, s), nn.Alpha().init_state(UNITS)),
         says("subtracts its threshold.*soft_reset=True", lambda m, s, x: nn.LIF()(W @ x, s)),
         says("`for_target` is 'nest'", lambda m, s, x: LIF(W @ x, s), for_target="nest"),
         says("lava-nc 0.10.0 reads no NIR", lambda m, s, x: LIF(W @ x, s), for_target="lava"),
-        says("must take one input", lambda m, s, x: LIF(W @ x.astype(float), s), x=jnp.zeros(INPUTS, int)),
+        says("hears the membrane", lambda m, s, x: (s.V, LIF(W @ x, s)[1])),
+        says("not finite", lambda m, s, x: LIF(m * jnp.inf @ x, s)),
+        says("(?s)`tau` of `lif` is .*longer than zero", lambda m, s, x: nn.LIF(tau=m[:, 0] - 9.0)(m @ x, s)),
+        says("`unit` is 0", lambda m, s, x: LIF(m @ x, s), unit=0),
+        says("a bias, and is not the first", _two_biases, (STATE, STATE), for_target="spyx"),
+        says("hears `lif_2`. A graph has one output", _unheard, (STATE, STATE)),
         says("its output has 2 arrays", lambda m, s, x: ((x, x), LIF(W @ x, s)[1])),
         says("runs in lanes", lambda m, s, x: jax.vmap(LIF)(x @ W.T, s), LIF.init_state((2, UNITS)), XS[:2]),
         says("has the shape", lambda m, s, x: LIF(x @ W.T, s), LIF.init_state((2, UNITS)), XS[:2]),
@@ -404,6 +477,24 @@ def test_what_is_asked_for(graph, options, text):
 def test_what_contradicts_the_file():
     with pytest.raises(ValueError, match="written with reset='hard', and you ask for 'soft'"):
         read(written(network(nn.LIF(reset="hard"))), reset="soft")
+
+
+def test_a_model_that_is_traced():
+    with pytest.raises(TypeError, match=r"outside `jax\.jit`"):
+        jax.jit(lambda w: to_nir(lambda w, s, x: LIF(w @ x, s), w, STATE, XS[0]))(W)
+
+
+def test_a_model_with_units():
+    saiunit = pytest.importorskip("saiunit")
+    neuron = nn.LIF(reset="hard", tau=20.0 * saiunit.ms, dt=1.0 * saiunit.ms)
+    with pytest.raises(TypeError, match=r"`tau` of `lif` is 20.* which has a unit"):
+        to_nir(lambda w, s, x: neuron(w @ x, s), W, STATE, XS[0])
+
+
+def test_lanes_that_differ_from_those_of_the_state():
+    model = read(written(network(nn.LIF(reset="hard"))))
+    with pytest.raises(ValueError, match=r"make that by `init_state\(\(4,\)\)`"):
+        model(jnp.zeros((4, INPUTS)), model.init_state())
 
 
 def test_no_graph():

@@ -16,7 +16,7 @@ from .._watched import watching
 from ..nn import LeakyRateReadout, SpikingReadout
 
 _MARK = 0x1A7E5
-"""The first operand of such an equation is this and the number of the call: names of functions do not survive."""
+"""An operand of such an equation is this and the number of the call: names of functions do not survive."""
 
 
 @dataclasses.dataclass
@@ -27,7 +27,7 @@ class Call:
     treedef: Any
     static: Any
     layer: eqx.Module
-    name: str
+    path: tuple[str, ...]
     """Where in the model it is; nothing if it is made elsewhere."""
     sizes: list[int]
     """How many arrays each argument has."""
@@ -53,25 +53,25 @@ class Calls:
 
     def __init__(self) -> None:
         self.all: list[Call] = []
-        self.paths: dict[int, str] = {}
+        self.paths: dict[int, tuple[str, ...]] = {}
         """Of the modules of the model, by identity."""
-        self._around = ""
+        self._around: tuple[str, ...] = ()
 
     def __call__(self, method: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
-        name = self.paths.get(id(arguments[0]), self._around)
+        path = self.paths.get(id(arguments[0]), self._around)
         if isinstance(arguments[0], LeakyRateReadout | SpikingReadout):
-            return self._inside(name, method, arguments)
-        return self._written(name, method, arguments)
+            return self._inside(path, method, arguments)
+        return self._written(path, method, arguments)
 
-    def _inside(self, name: str, method: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
+    def _inside(self, path: tuple[str, ...], method: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
         """A layer that is made of layers: these are watched, and have its name."""
-        before, self._around = self._around, name
+        before, self._around = self._around, path
         with watching(self):
             out = method(*arguments)
         self._around = before
         return out
 
-    def _written(self, name: str, method: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
+    def _written(self, path: tuple[str, ...], method: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
         arrays, static = eqx.partition(arguments, eqx.is_array)
         leaves, treedef = jax.tree.flatten(arrays)
         returned: list[Any] = []
@@ -85,15 +85,19 @@ class Calls:
 
         sizes = [len(jax.tree.leaves(one)) for one in arrays]
         mark = np.array([_MARK, len(self.all)], np.uint32)
-        self.all.append(Call(method, treedef, static, arguments[0], name, sizes, [leaf.shape for leaf in leaves]))
+        self.all.append(Call(method, treedef, static, arguments[0], path, sizes, [leaf.shape for leaf in leaves]))
         marked = jax.custom_jvp(run)
         marked.defjvp(lambda at, along: jax.jvp(run, at, along))
         out = marked(mark, *leaves)
         return jax.tree.unflatten(returned[0], out)
 
-    def of(self, program: Program, eqn: Equation) -> Call | None:
-        """The call that an equation stands for, if it stands for one."""
-        first = program.constants.get(eqn.inputs[0]) if eqn.is_custom and eqn.inputs else None
-        if first is None or first.shape != (2,) or first.dtype != np.uint32 or first[0] != _MARK:
-            return None
-        return self.all[int(first[1])]
+    def of(self, program: Program, eqn: Equation) -> tuple[Call, tuple[int, ...]] | None:
+        """The call that an equation stands for, if it stands for one, and its operands.
+
+        What a method closes over stands in front of the number.
+        """
+        for at, var in enumerate(eqn.inputs if eqn.is_custom else ()):
+            value = program.constants.get(var)
+            if value is not None and value.shape == (2,) and value.dtype == np.uint32 and value[0] == _MARK:
+                return self.all[int(value[1])], eqn.inputs[at + 1 :]
+        return None

@@ -1,5 +1,6 @@
 """`from_nir`: a graph of NIR as a model."""
 
+import math
 from typing import Any, Literal
 
 from ..nn import AbstractSurrogate, Triangular
@@ -12,11 +13,11 @@ from ._network import Network
 def from_nir(
     graph: Any,
     *,
-    dt: float | None = None,
+    dt: float | int | None = None,
     reset: Literal["soft", "hard"] | None = None,
     integrator: Literal["exponential", "euler"] | None = None,
     leaky_reset: bool | None = None,
-    unit: float = 1e-3,
+    unit: float | int = 1e-3,
     surrogate: AbstractSurrogate | None = None,
 ) -> Network:
     """A graph of NIR as a model to run and to train.
@@ -55,9 +56,27 @@ def from_nir(
     ):
         if given not in allowed:
             raise ValueError(f"`{what}` is {given!r}; it must be {allowed[0]!r} or {allowed[1]!r}.")
-    if dt is not None and not dt > 0:
-        raise ValueError(f"`dt` is {dt}; a step must be longer than zero.")
+    _check_time("dt", dt)
+    _check_time("unit", unit)
+    if not isinstance(surrogate, AbstractSurrogate | None):
+        raise TypeError(f"`surrogate` is {surrogate!r}; it must be a spike function, such as `Arctan()`.")
     how = How(dt, reset, integrator, leaky_reset, unit, Triangular() if surrogate is None else surrogate)
     parted = Graph(graph)
+    target = graph.metadata.get("target")
+    if target is not None:
+        raise ValueError(
+            f"The graph was written for {target.decode() if isinstance(target, bytes) else target}: its numbers are "
+            "those under which that package gives the same spikes, and mean something else here. Write one without "
+            "`for_target` to read it here."
+        )
     warn_of_marks(parted.nodes, how)
     return parted.network(how)
+
+
+def _check_time(what: str, value: Any) -> None:
+    if value is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, float | int):
+        raise TypeError(f"`{what}` is {value!r}; it must be a number, without a unit.")
+    if not 0 < value < math.inf:
+        raise ValueError(f"`{what}` is {value}; it must be longer than zero.")

@@ -26,6 +26,9 @@ class Graph:
         flat = _flattened(graph)
         self.nodes: dict[str, Any] = flat.nodes
         self.edges: list[tuple[str, str]] = list(dict.fromkeys(map(tuple, flat.edges)))
+        unknown = [name for edge in self.edges for name in edge if name not in self.nodes]
+        if unknown:
+            raise ValueError(f"An edge of the graph names the node `{unknown[0]}`, which it does not have.")
         self.input = _only(self.nodes, nir.Input)
         self.output = _only(self.nodes, nir.Output)
         self.late = self._late()

@@ -1,6 +1,7 @@
 """A node of NIR as a layer: the numbers of the layer that wrote it, or else those of its equation."""
 
 import dataclasses
+import math
 from typing import Any, Literal
 
 import jax.numpy as jnp
@@ -39,12 +40,16 @@ class How:
                 f"`{what}` is needed for the node `{name}`: NIR has no place for it, and the graph was written by a "
                 f"package that does not say it. Give `{what}=`: {_ASKED[what]}."
             )
-        if what != "dt" and None not in (said, held) and said != held:
+        if None not in (said, held) and not _agree(said, held):
             raise ValueError(
                 f"The node `{name}` was written with {what}={held!r}, and you ask for {said!r}. Leave it out, or "
                 "remove `metadata` from the node."
             )
         return held if said is None else said
+
+
+def _agree(said: Any, held: Any) -> bool:
+    return said == held or (isinstance(held, float) and math.isclose(said, held, rel_tol=1e-9))
 
 
 def written(node: Any, unit: float = 1.0) -> dict[str, Any]:
@@ -78,8 +83,9 @@ def _kept(name: str, node: Any, how: How) -> Layer | None:
     """The layer that wrote the node, if the node still says what it wrote."""
     held = node.metadata or {}
     kind = _KINDS.get(_plain(held.get("layer", "")))
-    if kind is None or how.dt not in (None, float(held["numbers"]["dt"])) or float(held["unit"]) != how.unit:
+    if kind is None or float(held["unit"]) != how.unit:
         return None
+    how.says("dt", name, node)
     constants = str(_plain(held["constants"])).split()
     numbers = {k: float(v) if k in constants else jnp.asarray(v) for k, v in held["numbers"].items()}
     layer = kind(**numbers, **_spiking(name, node, how))

@@ -44,7 +44,8 @@ _MARKS: list[tuple[Callable[[np.ndarray, np.ndarray, float], bool], str]] = [
     (
         _norse,
         "norse, which divides by `dt` once too often: its time constant is far shorter than a step. Give `dt` squared, "
-        "in seconds, in its place (of 1e-3 s that is `dt=1e-3` in milliseconds), and `integrator='euler'`",
+        "in seconds, in its place (of 1e-3 s that is `dt=1e-3` in milliseconds), and `integrator='euler'`. Of a "
+        "CubaLIF multiply `w_in` by tau_syn over that dt, too: norse's current jumps by its input",
     ),
     (
         _rockpool,

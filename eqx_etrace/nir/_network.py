@@ -5,6 +5,7 @@ import operator
 from typing import Any
 
 import equinox as eqx
+import jax
 from jaxtyping import Array, Float
 
 from ..nn import AbstractNeuron, Delay, Expon, LeakyIntegrator
@@ -41,7 +42,7 @@ class Network(eqx.Module):
 
     **Attributes**
 
-    - `layers`: the layers with a state, by name, in the order in which they take a step.
+    - `layers`: the layers with a state, by name; `order`: their names in the order in which they take a step.
     - `heard`: what each of them hears, and what `"output"` is: a sum of wires with a `weight` `[to, from]`, and a bias.
     - `sizes`: how many units the input and each layer have.
     """
@@ -60,6 +61,12 @@ class Network(eqx.Module):
         self, x: Float[Array, "*lanes inputs"], state: dict[str, Any]
     ) -> tuple[Float[Array, "*lanes outputs"], dict[str, Any]]:
         """One step."""
+        held = jax.tree.leaves(state[self.order[0]])[0].shape if self.order else x.shape
+        if x.shape[-1:] != (self.sizes[INPUT],) or x.shape[:-1] != held[: x.ndim - 1] or len(held) < x.ndim:
+            raise ValueError(
+                f"The input has the shape {list(x.shape)}; it must be [*lanes, {self.sizes[INPUT]}], with the lanes of "
+                f"the state: make that by `init_state({x.shape[:-1]})`."
+            )
         now, new = {INPUT: x}, {}
         for name in self.order:
             now[name], new[name] = self.layers[name](self._sum(name, now, state), state[name])

@@ -18,10 +18,12 @@ count only while they agree with the node.
 
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 from ..nn import Delay, Expon, IF, LeakyIntegrator, LIF
-from ._network import Layer
+from ._network import Layer, Network
 from ._package import nir
 
 NUMBERS = ("tau", "tau_syn", "V_th", "V_reset", "V_rest", "R", "dt")
@@ -30,6 +32,30 @@ NUMBERS = ("tau", "tau_syn", "V_th", "V_reset", "V_rest", "R", "dt")
 def number(layer: Layer, name: str) -> np.ndarray:
     """A parameter of a layer, in double precision."""
     return np.asarray(getattr(layer, name), np.float64)
+
+
+def check_numbers(network: Network) -> None:
+    """Are all numbers finite, without units, and times longer than zero?"""
+    for name, layer in network.layers.items():
+        for field in (f for f in NUMBERS if hasattr(layer, f)):
+            value = getattr(layer, field)
+            if not isinstance(value, float | jax.Array):
+                raise TypeError(
+                    f"`{field}` of `{name}` is {value}, which has a unit, and NIR has seconds and plain numbers: take "
+                    "the magnitudes, and say by `unit=` what a time of 1 is in seconds."
+                )
+            _check_finite(f"`{field}` of `{name}`", value)
+            if field.startswith(("tau", "dt")) and not bool(jnp.all(jnp.asarray(value) > 0)):
+                raise ValueError(f"`{field}` of `{name}` is {value}; it must be longer than zero.")
+    for name, heard in network.heard.items():
+        for wire in heard.wires:
+            _check_finite(f"A weight from `{wire.source}` to `{name}`", wire.weight)
+        _check_finite(f"The bias of `{name}`", heard.bias)
+
+
+def _check_finite(what: str, value: Any) -> None:
+    if value is not None and not bool(jnp.all(jnp.isfinite(jnp.asarray(value)))):
+        raise ValueError(f"{what} is not finite. A graph with such numbers would be read elsewhere without a word.")
 
 
 def node_of(layer: Layer, size: int, unit: float, dt: float) -> Any:

@@ -10,6 +10,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 from jaxtyping import PyTree
 
 from .._read import Equation, Path, stage_step, Step
@@ -24,15 +25,24 @@ from ._units import modules_of, Unit, Units
 def read_network(step: Callable[..., Any], model: PyTree, state: PyTree, x: Any) -> Network:
     """A step of one lane, as layers and what they hear."""
     calls = Calls()
+    if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves((model, state))):
+        raise TypeError("The model is traced, and a graph holds numbers. Call `to_nir` outside `jax.jit` and the like.")
 
     @functools.wraps(step)
-    def named(model: PyTree, state: PyTree, x: Any) -> Any:
-        calls.paths = {id(module): name for name, module in modules_of(model)}
-        return step(model, state, x)
+    def named(held: tuple[PyTree, Any], state: PyTree, x: Any) -> Any:
+        calls.paths = {id(module): path for path, module in modules_of(held[0])}
+        return step(held[0], state, x)
 
+    held = model, jnp.zeros(())  # a step is staged for its parameters: one that has none is read, too
     with watching(calls), jax.default_matmul_precision("highest"):
-        staged = stage_step(named, model, state, (x,))
-        return _Reader(staged, Units(staged, calls)).network(model)
+        staged = stage_step(named, held, state, (_as_floats(x),))
+        return _Reader(staged, Units(staged, calls)).network(held)
+
+
+def _as_floats(x: Any) -> Any:
+    """Spikes may be integers or booleans; a source is of floats."""
+    x = jnp.asarray(x)
+    return x if jnp.issubdtype(x.dtype, jnp.inexact) else x.astype(float)
 
 
 class _Reader:
@@ -60,9 +70,7 @@ class _Reader:
     @property
     def _input(self) -> int:
         if len(self.step.inputs_inexact) != 1 or self.step.inputs_rest:
-            raise ValueError(
-                "The step must take one input, an array of floats; found another dtype, or several arrays."
-            )
+            raise ValueError("The step must take one input, an array of real numbers.")
         (var,) = self.step.inputs_inexact
         _size("the input", self.program.shape(var))
         return var
@@ -84,9 +92,11 @@ class _Reader:
         for var, leaf in zip((*self.step.parameters, *self.step.model_rest), (*own, *rest), strict=True):
             values[var] = Affine(leaf)
         for i, var in enumerate(self.step.states):
-            values[var] = self._whole(Source(f"{_STATE}{i}"), self.program.avals[var])
+            owner = self.units.owner.get(var)
+            is_plain = owner is None or owner.gives_its_state
+            values[var] = self._whole(Source(f"{_STATE}{i}"), self.program.avals[var]) if is_plain else _OF_A_STATE
         for var in self.step.states_rest:
-            values[var] = NoMap("state", "", ())
+            values[var] = _OF_A_STATE
         values[self._input] = self._whole(Source(INPUT), self.program.avals[self._input])
         for eqn in self.program.equations:
             values.update(zip(eqn.outputs, self._outputs(eqn, values), strict=True))
@@ -102,7 +112,7 @@ class _Reader:
         unit = self.units.of.get(eqn)
         if unit is not None:
             source = self._whole(Source(unit.name), self.program.avals[unit.out])
-            return [source, *(NoMap("state", eqn.source, ()) for _ in unit.new)]
+            return [source, *(_OF_A_STATE for _ in unit.new)]
         if self.units.reads_spikes(eqn):
             return [self._whole(self.units.whose_spikes(eqn), self.program.avals[eqn.outputs[0]])]
         return through(eqn, [values[var] for var in eqn.inputs])
@@ -132,6 +142,11 @@ class _Reader:
 
     def _sum(self, name: str, value: Value) -> Sum:
         """What a layer, or the output, hears."""
+        if isinstance(value, NoMap) and value.operation == _OF_A_STATE.operation:
+            raise ValueError(
+                f"`{name}` hears the membrane or the current of a layer, or a state that is no array of floats, such "
+                "as a counter or a key. NIR hears what layers give: spikes, or the potential of a `LeakyIntegrator`."
+            )
         if isinstance(value, NoMap):
             raise ValueError(
                 f"What `{name}` hears goes through `{value.operation}` ({value.source}), which is no affine map of "
@@ -144,10 +159,6 @@ class _Reader:
                     f"`{name}` hears `{source.name.removeprefix(_OTHER)}` of the state, which is no layer's, and holds "
                     "more than what a layer gave a step ago. NIR knows layers alone: what decays or counts by itself "
                     "must be one, such as `nn.LeakyIntegrator`."
-                )
-            if source.name.startswith(_STATE):
-                raise ValueError(
-                    f"`{name}` hears the membrane or the current of a layer. NIR hears what a layer gives."
                 )
         wires = [self._wire(source, part) for source, part in value.parts.items()]
         bias = jnp.broadcast_to(value.constant, value.constant.shape)
@@ -165,6 +176,7 @@ class _Reader:
 
 
 _STATE, _OTHER = "state ", "other state "
+_OF_A_STATE = NoMap("what a layer keeps", "", ())
 
 
 def _size(name: str, shape: tuple[int, ...]) -> int:

@@ -32,10 +32,16 @@ _WHY: dict[type, str] = {
 ONE_LANE = "`lambda model, state, x: model(x, state)`, with `x` of shape [inputs] and a state of one lane."
 
 
+def a(layer: Any) -> str:
+    """A LIF, an IF."""
+    kind = type(layer).__name__
+    return f"{'an' if kind[0] in 'AEI' else 'a'} {kind}"
+
+
 def check_can_be_said(name: str, layer: Any) -> None:
     """Is there a node of NIR for this layer?"""
     kind = type(layer)
     if kind in (IF, LIF, CuBaLIF, Expon, LeakyIntegrator, Delay):
         return
     why = _WHY.get(kind, "only the neurons and synapses of `eqx_etrace.nn` are known here")
-    raise ValueError(f"The layer `{name}` is a `{kind.__name__}`: {why}.")
+    raise ValueError(f"The layer `{name}` is {a(layer)}: {why}.")

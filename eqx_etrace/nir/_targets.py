@@ -22,6 +22,7 @@ from ._recipes import (
     STEP,
     Written,
 )
+from ._refusals import a
 
 Recipe = Callable[[Numbers], Written]
 
@@ -165,6 +166,6 @@ def _refusal(target: str, name: str, layer: Layer, reason: str) -> str:
     if isinstance(layer, AbstractNeuron):
         reset = f" with a {layer.reset} reset" + ("" if layer.leaky_reset else " after the leak")
     return (
-        f"`{name}` is a {type(layer).__name__}{reset}, and {target} {TARGETS[target].version} cannot be made to give "
+        f"`{name}` is {a(layer)}{reset}, and {target} {TARGETS[target].version} cannot be made to give "
         f"its spikes: {reason}."
     )

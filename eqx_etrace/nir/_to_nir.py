@@ -1,5 +1,6 @@
 """`to_nir`: a step as a graph of NIR."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -7,7 +8,7 @@ from jaxtyping import PyTree
 
 from ..nn import AbstractNeuron, Delay
 from ._network import INPUT, Network, OUTPUT
-from ._nodes import node_of, number
+from ._nodes import check_numbers, node_of, number
 from ._reading import read_network
 from ._recipes import NoRecipeError, numbers_of
 from ._targets import NO_READER, recipe_for, TARGETS
@@ -21,7 +22,7 @@ def to_nir(
     x: Any,
     *,
     for_target: str | None = None,
-    unit: float = 1e-3,
+    unit: float | int = 1e-3,
     soft_reset: bool = False,
 ) -> Any:
     """A step as a graph of NIR: its layers, and the matrices between them.
@@ -61,7 +62,11 @@ def to_nir(
         raise NoRecipeError(f"{for_target}: {NO_READER[for_target]}.")
     if for_target is not None and for_target not in TARGETS:
         raise ValueError(f"`for_target` is {for_target!r}; it must be one of {[*TARGETS, *NO_READER]}, or None.")
+    if isinstance(unit, bool) or not isinstance(unit, float | int) or not 0 < unit < math.inf:
+        raise ValueError(f"`unit` is {unit!r}; it must be a number: what the unit of the model's times is in seconds.")
     network = with_currents(with_delays(read_network(step, model, state, x)))
+    check_numbers(network)
+    _check_heard(network)
     _check_one_step(network)
     if for_target is not None:
         return _for_target(network, for_target)
@@ -79,6 +84,21 @@ def _node(network: Network, name: str, unit: float, soft_reset: bool) -> Any:
         )
     dt = next(float(number(other, "dt")) for other in network.layers.values() if not isinstance(other, Delay))
     return node_of(layer, network.sizes[name], unit, dt)
+
+
+def _check_heard(network: Network) -> None:
+    """Does every layer reach the output?"""
+    heard, left = {OUTPUT}, [OUTPUT]
+    while left:
+        found = {wire.source for wire in network.heard[left.pop()].wires} - heard - {INPUT}
+        heard |= found
+        left += found
+    alone = [name for name in network.order if name not in heard]
+    if alone:
+        raise ValueError(
+            f"Nothing that the step returns hears `{alone[0]}`. A graph has one output, and a layer that does not "
+            "reach it would be lost: return what it gives, too (`jnp.concatenate`), or leave the layer out."
+        )
 
 
 def _check_one_step(network: Network) -> None:
@@ -100,13 +120,15 @@ def _for_target(network: Network, target: str) -> Any:
             raise NoRecipeError(f"`{name}` delays, and {target} {known.version} reads no delay.")
         hears_itself = any(wire.is_late for wire in network.heard[name].wires)
         nodes[name], scale[name] = recipe_for(target, name, layer, numbers_of(name, layer, size), hears_itself)
+    if known.is_late:
+        _check_no_later_bias(network, chain, target)
     neurons = [layer for layer in network.layers.values() if isinstance(layer, AbstractNeuron)]
     resets = {neuron.reset for neuron in neurons}
     if known.told_how_to_reset and len(resets) > 1:
         raise NoRecipeError(f"{target} is told once how to reset; here some neurons subtract, and others do not.")
     read = known.read + (known.told_how_to_reset if "soft" in resets else "")
     metadata = {"writer": "eqx_etrace", "read": f"{read})", "late": len(neurons) if known.is_late else 0}
-    metadata |= {"then": known.then} if known.then else {}
+    metadata |= {"target": target, "then": known.then}
     return write_graph(network, nodes, scale, metadata)
 
 
@@ -123,8 +145,6 @@ def _chain(network: Network, target: str) -> list[str]:
             f"For {target} the layers must be a chain: each hears the one before, and perhaps itself a step before. "
             f"Found {_shown(network)}. In what order a reader takes other networks is not known."
         )
-    if TARGETS[target].is_late:
-        _check_no_later_bias(network, chain, target)
     return chain
 
 

@@ -25,6 +25,8 @@ class Unit:
     name: str
     call: Call
     equation: Equation
+    operands: tuple[int, ...]
+    """The layer's own arrays, what comes into it, its state."""
     old: tuple[int, ...]
     new: tuple[int, ...]
 
@@ -34,13 +36,13 @@ class Unit:
 
     @property
     def parameters(self) -> tuple[int, ...]:
-        """The variables of the layer's own arrays; the first operand numbers the call."""
-        return self.equation.inputs[1 : 1 + self.call.sizes[0]]
+        """The variables of the layer's own arrays."""
+        return self.operands[: self.call.sizes[0]]
 
     @property
     def heard(self) -> int:
         """What comes into it."""
-        return self.equation.inputs[1 + self.call.sizes[0]]
+        return self.operands[self.call.sizes[0]]
 
     @property
     def gives_its_state(self) -> bool:
@@ -54,14 +56,14 @@ class Units:
     def __init__(self, step: Step, calls: Calls):
         self._step = step
         self._same = _identities(step)
-        made = [(calls.of(step.program, eqn), eqn) for eqn in step.program.equations]
-        called = [(call, eqn) for call, eqn in made if call is not None]
-        self.all = self._found([(call, eqn) for call, eqn in called if call.is_step])
+        made = [(eqn, calls.of(step.program, eqn)) for eqn in step.program.equations]
+        called = {eqn: found for eqn, found in made if found is not None}
+        self.all = self._found({eqn: found for eqn, found in called.items() if found[0].is_step})
         self.of = {unit.equation: unit for unit in self.all}
         """By equation."""
         self.owner = {var: unit for unit in self.all for var in unit.old}
         """By the variable of an old state."""
-        self._reads = {eqn: call for call, eqn in called if not call.is_step}
+        self._reads = {eqn: found for eqn, found in called.items() if not found[0].is_step}
         for unit in self.all:
             self._check_state(unit)
 
@@ -71,15 +73,15 @@ class Units:
 
     def whose_spikes(self, eqn: Equation) -> Source:
         """Whose spikes `neuron.spike(state)` reads, and of which step."""
-        call = self._reads[eqn]
-        state = tuple(map(self._first, eqn.inputs[len(eqn.inputs) - call.sizes[-1] :]))
+        call, operands = self._reads[eqn]
+        state = self._state_of(call, operands)
         found = [unit for unit in self.all if state in (unit.old, unit.new)]
         if not found:
             raise ValueError(
                 f"`spike` reads a state that no layer gets or gives ({eqn.source}). Hand it the layer's own."
             )
         (unit,) = found
-        if not (call.is_of_same_layer(unit.call) and eqn.inputs[1 : 1 + call.sizes[0]] == unit.parameters):
+        if not (call.is_of_same_layer(unit.call) and operands[: call.sizes[0]] == unit.parameters):
             raise ValueError(
                 f"`spike` of one neuron reads the state of `{unit.name}`, which is another ({eqn.source}). Its "
                 "threshold may be another, too: let the neuron that owns a state read it."
@@ -90,21 +92,23 @@ class Units:
         """Of the variables that are the same by being handed on."""
         return self._same.get(var, var)
 
-    def _found(self, called: list[tuple[Call, Equation]]) -> list[Unit]:
+    def _state_of(self, call: Call, operands: tuple[int, ...]) -> tuple[int, ...]:
+        return tuple(map(self._first, operands[len(operands) - call.sizes[-1] :]))
+
+    def _found(self, called: dict[Equation, tuple[Call, tuple[int, ...]]]) -> list[Unit]:
         if not called:
             raise ValueError(
                 "The step calls no layer of `eqx_etrace.nn`, so that there is nothing to say in NIR. Neurons that are "
                 "written out by hand are not recognised: use `nn.LIF`, `nn.CuBaLIF`, `nn.IF`, `nn.LeakyRateReadout`."
             )
-        names = _names([call for call, _ in called])
-        return [self._unit(name, call, eqn) for name, (call, eqn) in zip(names, called, strict=True)]
+        names = _names([call for call, _ in called.values()])
+        return [self._unit(name, eqn, *found) for name, (eqn, found) in zip(names, called.items(), strict=True)]
 
-    def _unit(self, name: str, call: Call, eqn: Equation) -> Unit:
+    def _unit(self, name: str, eqn: Equation, call: Call, operands: tuple[int, ...]) -> Unit:
         check_can_be_said(name, call.layer)
-        if [self._step.program.shape(var) for var in eqn.inputs[1:]] != call.shapes:
+        if [self._step.program.shape(var) for var in operands] != call.shapes:
             raise ValueError(f"The layer `{name}` runs in lanes ({eqn.source}). Give a step of one lane: {ONE_LANE}")
-        old = tuple(map(self._first, eqn.inputs[len(eqn.inputs) - call.sizes[-1] :]))
-        unit = Unit(name, call, eqn, old, eqn.outputs[1:])
+        unit = Unit(name, call, eqn, operands, self._state_of(call, operands), eqn.outputs[1:])
         if unit.gives_its_state:
             self._same[unit.out] = unit.new[0]
         return unit
@@ -138,13 +142,13 @@ def _identities(step: Step) -> dict[int, int]:
 # Names
 
 
-def modules_of(tree: PyTree, path: tuple[str, ...] = ()) -> Iterator[tuple[str, Any]]:
-    """Every module in a model, with its path as a name."""
+def modules_of(tree: PyTree, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Every module in a model, with its path."""
     children, _ = jax.tree_util.tree_flatten_with_path(tree, is_leaf=lambda node: node is not tree)
     for keys, child in children:
         here = (*path, *map(_spelled, keys))
         if isinstance(child, eqx.Module):
-            yield "_".join(here), child
+            yield here, child
         if child is not tree:
             yield from modules_of(child, here)
 
@@ -157,7 +161,8 @@ def _spelled(key: Any) -> str:
 def _names(calls: list[Call]) -> list[str]:
     """One for each call: that of the layer, or of its kind, and a number if it is called again."""
     names: list[str] = []
-    for base in _without_front([call.name or type(call.layer).__name__.lower() for call in calls]):
+    paths = [call.path or (type(call.layer).__name__.lower(),) for call in calls]
+    for base in map("_".join, _without_front(paths)):
         names.append(next(name for name in _numbered(base) if name not in names))
     return names
 
@@ -170,9 +175,8 @@ def _numbered(base: str) -> Iterator[str]:
         number += 1
 
 
-def _without_front(names: list[str]) -> list[str]:
-    """Names without what all of them begin with: `layers_lif` and `layers_out` are `lif` and `out`."""
-    parts = [name.split("_") for name in names]
-    while len(parts) > 1 and len({p[0] for p in parts}) == 1 and all(len(p) > 1 for p in parts):
-        parts = [p[1:] for p in parts]
-    return ["_".join(p) for p in parts]
+def _without_front(paths: list[tuple[str, ...]]) -> list[tuple[str, ...]]:
+    """Paths without what all of them begin with: `layers.lif` and `layers.out` are `lif` and `out`."""
+    while all(len(path) > 1 for path in paths) and len({path[0] for path in paths}) == 1:
+        paths = [path[1:] for path in paths]
+    return paths

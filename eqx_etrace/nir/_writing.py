@@ -38,11 +38,16 @@ def _biases(heard: Sum) -> list[Any]:
 
 def _affine(network: Network, wire: Wire, bias: Any, factor: Any) -> Any:
     """Always with a bias: there are readers that drop a node without one."""
-    plain = np.eye(network.sizes[wire.source]) if wire.weight is None else np.asarray(wire.weight)
-    shift = np.zeros(len(plain), plain.dtype) if bias is None else np.asarray(bias)
+    plain = np.eye(network.sizes[wire.source]) if wire.weight is None else _known_to_files(wire.weight)
+    shift = np.zeros(len(plain), plain.dtype) if bias is None else _known_to_files(bias)
     if factor is not None:
         plain, shift = plain * np.reshape(factor, (-1, 1)), shift * factor
     return nir.Affine(plain, np.broadcast_to(shift, len(plain)).copy(), metadata={"late": 1} if wire.is_late else {})
+
+
+def _known_to_files(array: Any) -> np.ndarray:
+    """Of a dtype that NumPy has: bfloat16 it has not, and a file would hold bytes."""
+    return np.asarray(array if array.dtype in (np.float16, np.float32, np.float64) else array.astype(np.float32))
 
 
 def with_currents(network: Network) -> Network:
