@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import inspect
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from typing import Any, ParamSpec, TypeVar
@@ -20,10 +21,11 @@ def watched(method: Callable[P, T]) -> Callable[P, T]:
     @functools.wraps(method)
     def called(*args: P.args, **kwargs: P.kwargs) -> T:
         watcher = _watcher.get()
-        if watcher is None or kwargs:
+        if watcher is None:
             return method(*args, **kwargs)
+        given = inspect.signature(method).bind(*args, **kwargs)
         with watching(None):
-            return watcher(method, args)
+            return watcher(method, given.args)
 
     return called
 

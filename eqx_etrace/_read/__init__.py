@@ -26,6 +26,7 @@ from .program import (
     evaluate,
     find_lookup,
     flatten,
+    linear_operands,
     NONE,
     pick,
     Positions,

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Num
 
-from .._read import Equation, flatten, Program
+from .._read import Equation, flatten, linear_operands, Program
 
 
 class Source(NamedTuple):
@@ -34,7 +34,7 @@ class Affine:
     @classmethod
     def of(cls, source: Source, like: Any) -> "Affine":
         """A source itself."""
-        size = max(1, like.size)
+        size = like.size
         return cls(
             jnp.zeros(like.shape, like.dtype), {source: jnp.eye(size, dtype=like.dtype).reshape(size, *like.shape)}
         )
@@ -83,6 +83,8 @@ def _of_maps(eqn: Equation, operands: list[Affine], reads: tuple[Source, ...]) -
     if reads and together is None:
         return [NoMap(eqn.name, eqn.source, reads)] * len(eqn.outputs)
     constants = eqn.bind([o.constant for o in operands])
+    if reads and not all(map(_is_precise, constants)):
+        return [NoMap(f"{eqn.name} to {jnp.result_type(constants[0])}", eqn.source, reads)] * len(eqn.outputs)
     parts = {source: _part(eqn, operands, together or [], source) for source in reads}
     return [Affine(value, {s: part[i] for s, part in parts.items()}) for i, value in enumerate(constants)]
 
@@ -96,6 +98,11 @@ def along(program: Program, inputs: Sequence[Value]) -> list[Value]:
     return [values[v] for v in program.outputs]
 
 
+def _is_precise(value: Any) -> bool:
+    """Of a dtype in which a sum is one: whole numbers wrap, half precision rounds."""
+    return jnp.result_type(value) in (jnp.float32, jnp.float64, jnp.complex64, jnp.complex128)
+
+
 def _closed(eqn: Equation) -> Any:
     return eqn.params["jaxpr"] if "jaxpr" in eqn.params else eqn.params["call_jaxpr"]
 
@@ -107,7 +114,7 @@ def _linear_in(eqn: Equation, operands: Sequence[Affine]) -> list[int] | None:
         return None
     if eqn.traits.is_multilinear:
         return hit if len(hit) == 1 else None
-    together = range(len(operands))[eqn.traits.linear or slice(0)]
+    together = range(len(operands))[linear_operands(eqn)]
     return list(together) if set(hit) <= set(together) else None
 
 

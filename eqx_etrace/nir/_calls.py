@@ -19,6 +19,10 @@ _MARK = 0x1A7E5
 """An operand of such an equation is this and the number of the call: names of functions do not survive."""
 
 
+_KNOWN: list["Call"] = []
+"""All that were ever written, by number: JAX may keep a function that was staged, and give it again."""
+
+
 @dataclasses.dataclass
 class Call:
     """One call of a method of a layer. `arguments` are the layer itself and what it was given."""
@@ -26,7 +30,8 @@ class Call:
     method: Callable[..., Any]
     treedef: Any
     static: Any
-    layer: eqx.Module
+    layer: Any
+    """Without its arrays."""
     path: tuple[str, ...]
     """Where in the model it is; nothing if it is made elsewhere."""
     sizes: list[int]
@@ -49,10 +54,9 @@ class Call:
 
 
 class Calls:
-    """Those of one step, in order; to be the watcher of the layers."""
+    """To be the watcher of the layers of one step."""
 
     def __init__(self) -> None:
-        self.all: list[Call] = []
         self.paths: dict[int, tuple[str, ...]] = {}
         """Of the modules of the model, by identity."""
         self._around: tuple[str, ...] = ()
@@ -84,14 +88,16 @@ class Calls:
             return flat
 
         sizes = [len(jax.tree.leaves(one)) for one in arrays]
-        mark = np.array([_MARK, len(self.all)], np.uint32)
-        self.all.append(Call(method, treedef, static, arguments[0], path, sizes, [leaf.shape for leaf in leaves]))
+        mark = np.array([_MARK, len(_KNOWN)], np.uint32)
+        shapes = [leaf.shape for leaf in leaves]
+        _KNOWN.append(Call(method, treedef, static, static[0], path, sizes, shapes))
         marked = jax.custom_jvp(run)
         marked.defjvp(lambda at, along: jax.jvp(run, at, along))
         out = marked(mark, *leaves)
         return jax.tree.unflatten(returned[0], out)
 
-    def of(self, program: Program, eqn: Equation) -> tuple[Call, tuple[int, ...]] | None:
+    @staticmethod
+    def of(program: Program, eqn: Equation) -> tuple[Call, tuple[int, ...]] | None:
         """The call that an equation stands for, if it stands for one, and its operands.
 
         What a method closes over stands in front of the number.
@@ -99,5 +105,5 @@ class Calls:
         for at, var in enumerate(eqn.inputs if eqn.is_custom else ()):
             value = program.constants.get(var)
             if value is not None and value.shape == (2,) and value.dtype == np.uint32 and value[0] == _MARK:
-                return self.all[int(value[1])], eqn.inputs[at + 1 :]
+                return _KNOWN[int(value[1])], eqn.inputs[at + 1 :]
         return None

@@ -8,6 +8,7 @@ from ._graphs import Graph
 from ._layers import How
 from ._marks import warn_of_marks
 from ._network import Network
+from ._writing import with_delays
 
 
 def from_nir(
@@ -70,7 +71,7 @@ def from_nir(
             "`for_target` to read it here."
         )
     warn_of_marks(parted.nodes, how)
-    return parted.network(how)
+    return with_delays(parted.network(how))
 
 
 def _check_time(what: str, value: Any) -> None:

@@ -14,7 +14,7 @@ from ._affine import Affine, Source
 from ._layers import How, layer_of
 from ._network import INPUT, Network, OUTPUT, Sum, Wire
 from ._package import nir
-from ._writing import ordered
+from ._writing import free, ordered
 
 _STATELESS = (nir.Input, nir.Output, nir.Affine, nir.Linear, nir.Scale, nir.Flatten)
 
@@ -25,7 +25,10 @@ class Graph:
     def __init__(self, graph: Any):
         flat = _flattened(graph)
         self.nodes: dict[str, Any] = flat.nodes
-        self.edges: list[tuple[str, str]] = list(dict.fromkeys(map(tuple, flat.edges)))
+        self.edges: list[tuple[str, str]] = list(map(tuple, flat.edges))
+        twice = [edge for edge in self.edges if self.edges.count(edge) > 1]
+        if twice:
+            raise ValueError(f"The graph has the edge {twice[0]} twice. Is it to count twice? Then scale it.")
         unknown = [name for edge in self.edges for name in edge if name not in self.nodes]
         if unknown:
             raise ValueError(f"An edge of the graph names the node `{unknown[0]}`, which it does not have.")
@@ -37,7 +40,9 @@ class Graph:
     def network(self, how: How) -> Network:
         """As layers, and what each of them hears."""
         reached = self._reached()
-        names = {name: _as_name(name) for name in self.nodes if name in reached}
+        names: dict[str, str] = {}
+        for name in (name for name in self.nodes if name in reached):
+            names[name] = free(name, [*names.values(), INPUT, OUTPUT])
         stateful = [name for name in names if not isinstance(self.nodes[name], _STATELESS)]
         layers = {names[name]: layer_of(name, self.nodes[name], how) for name in stateful}
         heard = {names[name]: self._sum(name, names) for name in stateful}
@@ -99,6 +104,9 @@ class Graph:
         value = self._out_of(edge[0], around)
         if edge not in self.late:
             return value
+        again = next((source for source in value.parts if source.is_late), None)
+        if again is not None:
+            raise ValueError(f"What `{again.name}` gives closes two loops, {edge} the second, and no layer is between.")
         return value.renamed({source: Source(source.name, is_late=True) for source in value.parts})
 
     def _out_of(self, name: str, around: frozenset[str]) -> Affine:
@@ -119,8 +127,8 @@ def _plus(one: Affine, other: Affine) -> Affine:
         raise ValueError(f"{one.constant.size} and {other.constant.size} values are added where edges meet in a node.")
     parts = dict(one.parts)
     for source, part in other.parts.items():
-        parts[source] = parts[source] + part if source in parts else part
-    return Affine(one.constant + other.constant, parts)
+        parts[source] = _by(jnp.add, parts[source], part) if source in parts else part
+    return Affine(_by(jnp.add, one.constant, other.constant), parts)
 
 
 def _applied(name: str, node: Any, value: Affine) -> Affine:
@@ -128,24 +136,41 @@ def _applied(name: str, node: Any, value: Affine) -> Affine:
     if isinstance(node, nir.Input | nir.Output | nir.Flatten):
         return value
     if isinstance(node, nir.Scale):
-        scale = jnp.asarray(node.scale)
-        return Affine(scale * value.constant, {s: part * scale for s, part in value.parts.items()})
-    weight = jnp.asarray(node.weight)
+        scale = _as_floats(node.scale)
+        return Affine(
+            _by(jnp.multiply, scale, value.constant), {s: _by(jnp.multiply, p, scale) for s, p in value.parts.items()}
+        )
+    weight = _as_floats(node.weight)
     if weight.ndim != 2 or weight.shape[1] != value.constant.size:
         raise ValueError(
             f"The node `{name}` has a weight {list(weight.shape)}, and {value.constant.size} values enter it."
         )
     moved = Affine(_times(weight, value.constant), {s: _product(weight, part) for s, part in value.parts.items()})
-    return Affine(moved.constant + jnp.asarray(node.bias), moved.parts) if isinstance(node, nir.Affine) else moved
+    return _plus(moved, Affine(_as_floats(node.bias))) if isinstance(node, nir.Affine) else moved
+
+
+def _as_floats(array: Any) -> Any:
+    """Of an array of a file, which may be of integers."""
+    array = jnp.asarray(array)
+    return array if array.dtype in (jnp.float32, jnp.float64) else array.astype(float)
+
+
+def _by(operation: Any, one: Any, other: Any) -> Any:
+    """In the wider of two precisions."""
+    dtype = jnp.promote_types(one.dtype, other.dtype)
+    return operation(one.astype(dtype), other.astype(dtype))
 
 
 def _times(weight: Any, constant: Any) -> Any:
-    return jnp.matmul(weight, constant.astype(weight.dtype), precision="highest")
+    return _by(_matmul, weight, constant)
 
 
 def _product(weight: Any, part: Any) -> Any:
     """`part` says what comes of each unit of its source, and so is the matrix transposed."""
-    return jnp.matmul(part.astype(weight.dtype), weight.T, precision="highest")
+    return _by(_matmul, part, weight.T)
+
+
+_matmul = functools.partial(jnp.matmul, precision="highest")
 
 
 def _only(nodes: dict[str, Any], kind: type) -> str:
@@ -162,11 +187,6 @@ def _size(shape: Any, name: str) -> int:
     return int(shape[0])
 
 
-def _as_name(name: str) -> str:
-    """Of a node, as a name of a layer that does not collide with the ends."""
-    return f"{name}_layer" if name in (INPUT, OUTPUT) else name
-
-
 def _flattened(graph: Any) -> Any:
     """Graphs inside the graph written out: a node `cell` of it is called `name.cell` then."""
     if not isinstance(graph, nir.NIRGraph):
@@ -181,12 +201,13 @@ def _flattened(graph: Any) -> Any:
 
 
 def _inserted(nodes: dict[str, Any], edges: list[Any], name: str, inner: Any) -> tuple[dict[str, Any], list[Any]]:
-    within = {f"{name}.{key}": node for key, node in inner.nodes.items()}
-    front = [f"{name}.{key}" for key in inner.inputs]
-    back = [f"{name}.{key}" for key in inner.outputs]
+    _only(inner.nodes, nir.Input), _only(inner.nodes, nir.Output)
+    called = {key: free(f"{name}.{key}", nodes) for key in inner.nodes}
+    within = {called[key]: node for key, node in inner.nodes.items()}
+    front, back = [called[key] for key in inner.inputs], [called[key] for key in inner.outputs]
     through = {
         key: nir.Scale(np.ones(node.output_type["output"])) for key, node in within.items() if key in front + back
     }
     moved = [(back[0] if a == name else a, front[0] if b == name else b) for a, b in edges]
     kept = {key: node for key, node in nodes.items() if key != name}
-    return {**kept, **within, **through}, [*moved, *((f"{name}.{a}", f"{name}.{b}") for a, b in inner.edges)]
+    return {**kept, **within, **through}, [*moved, *((called[a], called[b]) for a, b in inner.edges)]

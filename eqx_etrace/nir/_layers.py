@@ -9,7 +9,7 @@ import numpy as np
 
 from ..nn import AbstractSurrogate, CuBaLIF, Delay, Expon, IF, LeakyIntegrator, LIF
 from ._network import Layer
-from ._nodes import node_of
+from ._nodes import node_of, NUMBERS
 from ._package import nir
 
 _KINDS = {kind.__name__: kind for kind in (IF, LIF, CuBaLIF, Expon, LeakyIntegrator)}
@@ -60,6 +60,12 @@ def written(node: Any, unit: float = 1.0) -> dict[str, Any]:
         found["leaky_reset"] = bool(held["reset_leaks"])
     if "dt" in held:
         found["dt"] = float(held["dt"]) / unit
+    known = {"reset": ("soft", "hard"), "integrator": ("exponential", "euler"), "threshold": (">=",)}
+    for what, allowed in known.items():
+        if held.get(what, allowed[0]) not in allowed:
+            raise ValueError(
+                f"The metadata of a node say {what}={held[what]!r}; known is {' or '.join(map(repr, allowed))}."
+            )
     return found
 
 
@@ -83,14 +89,19 @@ def _kept(name: str, node: Any, how: How) -> Layer | None:
     """The layer that wrote the node, if the node still says what it wrote."""
     held = node.metadata or {}
     kind = _KINDS.get(_plain(held.get("layer", "")))
-    if kind is None or float(held["unit"]) != how.unit:
-        return None
     how.says("dt", name, node)
+    is_whole = {"unit", "constants", "numbers", "dt"} <= held.keys()
+    if kind is None or not is_whole or float(held["unit"]) != how.unit:
+        return None
+    if set(held["numbers"]) != {f.name for f in dataclasses.fields(kind)} & set(NUMBERS):
+        return None
     constants = str(_plain(held["constants"])).split()
     numbers = {k: float(v) if k in constants else jnp.asarray(v) for k, v in held["numbers"].items()}
     layer = kind(**numbers, **_spiking(name, node, how))
     again = node_of(layer, int(node.input_type["input"][0]), how.unit, 0.0)
-    same = all(np.array_equal(getattr(node, f), getattr(again, f)) for f in fields_of(node))
+    same = float(held["dt"]) == again.metadata["dt"] and all(
+        np.array_equal(getattr(node, f), getattr(again, f)) for f in fields_of(node)
+    )
     return layer if same and how.says("integrator", name, node) == "exponential" else None
 
 

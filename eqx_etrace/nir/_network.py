@@ -84,6 +84,10 @@ class Network(eqx.Module):
 
 def before(layer: Layer, state: Any) -> Float[Array, "*lanes units"]:
     """What a layer gave in the step that made this state."""
+    if isinstance(layer, Delay):
+        raise ValueError(
+            "What a delay gave a step before cannot be read from its line: let the loop close before the delay."
+        )
     if isinstance(layer, AbstractNeuron):
         return layer.spike(state)
     return state.g if isinstance(layer, Expon) else state.V

@@ -17,7 +17,7 @@ from .._read import Equation, Path, stage_step, Step
 from .._watched import watching
 from ._affine import Affine, NoMap, Source, through, Value
 from ._calls import Calls
-from ._network import INPUT, Network, OUTPUT, Sum, Wire
+from ._network import before, INPUT, Network, OUTPUT, Sum, Wire
 from ._refusals import ONE_LANE
 from ._units import modules_of, Unit, Units
 
@@ -36,7 +36,7 @@ def read_network(step: Callable[..., Any], model: PyTree, state: PyTree, x: Any)
     held = model, jnp.zeros(())  # a step is staged for its parameters: one that has none is read, too
     with watching(calls), jax.default_matmul_precision("highest"):
         staged = stage_step(named, held, state, (_as_floats(x),))
-        return _Reader(staged, Units(staged, calls)).network(held)
+        return _Reader(staged, Units(staged, calls), state).network(held)
 
 
 def _as_floats(x: Any) -> Any:
@@ -48,10 +48,13 @@ def _as_floats(x: Any) -> Any:
 class _Reader:
     """One staged step."""
 
-    def __init__(self, step: Step, units: Units):
+    def __init__(self, step: Step, units: Units, state: PyTree):
         self.step = step
+        self.begin = dict(zip(step.states, step.state.split(state)[0], strict=True))
         self.program = step.program
         self.units = units
+        self.held: dict[int, str] = {}
+        """States that no layer owns and that hold what one gave, or the input, by variable."""
         self.wholes: list[Any] = []
         """What is a source itself, with nothing done to it."""
 
@@ -64,8 +67,44 @@ class _Reader:
             layers[unit.name] = self._layer(unit, [values[var] for var in unit.parameters])
             heard[unit.name] = self._sum(unit.name, values[unit.heard])
             sizes[unit.name] = _size(unit.name, self.program.shape(unit.out))
+            if self.program.shape(unit.heard) != (sizes[unit.name],):
+                raise ValueError(
+                    f"`{unit.name}` has {sizes[unit.name]} units and hears {list(self.program.shape(unit.heard))} "
+                    f"({unit.equation.source}): give each unit what it hears (`jnp.broadcast_to`)."
+                )
+            self._check_rest(unit, layers[unit.name], sizes[unit.name])
         heard[OUTPUT] = self._sum(OUTPUT, values[self._output])
-        return Network(layers, heard, tuple(layers), sizes)
+        _size("what the step returns", self.program.shape(self._output))
+        network = Network(layers, heard, tuple(layers), sizes)
+        self._check_held(network)
+        return network
+
+    def _check_rest(self, unit: Unit, layer: Any, size: int) -> None:
+        """Is the state that of rest? A graph begins there."""
+        at_rest = jax.tree.leaves(layer.init_state(size))
+        for var, leaf in zip(unit.old, at_rest, strict=True):
+            begin = self.begin.get(var)
+            if begin is None or begin.dtype not in (jnp.float32, jnp.float64):
+                raise ValueError(
+                    f"The state of `{unit.name}` is of {begin.dtype if begin is not None else 'another kind'}. Readers "
+                    "of NIR compute in single or double precision: take a state of float32."
+                )
+            if begin.shape != leaf.shape or not bool((begin == leaf).all()):
+                raise ValueError(
+                    f"The state of `{unit.name}` is not that of rest, and a graph begins at rest. Pass the state that "
+                    "`init_state` of its layer gives."
+                )
+
+    def _check_held(self, network: Network) -> None:
+        """Does a state that holds what a layer gave begin with what the layer gives at rest?"""
+        for var, source in self.held.items():
+            size = network.sizes[source]
+            rest = jnp.zeros(size) if source == INPUT else before(network.layers[source], _rest(network, source))
+            if not bool((self.begin[var] == rest).all()):
+                raise ValueError(
+                    f"The state that holds what `{source}` gave a step before begins with other numbers than it "
+                    "gives at rest, and a graph begins at rest. Begin with those."
+                )
 
     @property
     def _input(self) -> int:
@@ -125,7 +164,10 @@ class _Reader:
             if owner is not None and owner.gives_its_state:
                 held[Source(f"{_STATE}{i}")] = Source(owner.name, is_late=True)
             elif owner is None:
-                held[Source(f"{_STATE}{i}")] = self._held(self.step.state.inexact_paths[i], values[new])
+                found = self._held(self.step.state.inexact_paths[i], values[new])
+                held[Source(f"{_STATE}{i}")] = found
+                if found.is_late:
+                    self.held[old] = found.name
         for var, value in values.items():
             if isinstance(value, Affine) and value.parts:
                 values[var] = value.renamed(held)
@@ -160,6 +202,10 @@ class _Reader:
                     "more than what a layer gave a step ago. NIR knows layers alone: what decays or counts by itself "
                     "must be one, such as `nn.LeakyIntegrator`."
                 )
+        if not value.parts:
+            raise ValueError(
+                f"`{name}` hears nothing but a constant: neither the input nor a layer. NIR has no such node."
+            )
         wires = [self._wire(source, part) for source, part in value.parts.items()]
         bias = jnp.broadcast_to(value.constant, value.constant.shape)
         return Sum(tuple(wires), bias if bool((bias != 0).any()) else None)
@@ -177,6 +223,10 @@ class _Reader:
 
 _STATE, _OTHER = "state ", "other state "
 _OF_A_STATE = NoMap("what a layer keeps", "", ())
+
+
+def _rest(network: Network, name: str) -> Any:
+    return network.layers[name].init_state((network.sizes[name],))
 
 
 def _size(name: str, shape: tuple[int, ...]) -> int:

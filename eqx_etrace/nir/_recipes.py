@@ -78,6 +78,8 @@ def numbers_of(name: str, layer: Layer, size: int) -> Numbers:
             f"`{name}` resets to {layer.V_reset} and rests at {rest}: readers of NIR start, rest and reset at 0, and "
             "read neither `v_reset` nor `v_leak` as such. Where both are the same, potentials are shifted."
         )
+    if (number(layer, "V_th") <= rest).any():
+        raise NoRecipeError(f"`{name}` rests at its threshold or above it; readers of NIR start at rest, and silent.")
     after = "" if layer.leaky_reset or (isinstance(layer, IF) and layer.reset == "soft") else " after"
     return Numbers(full(kept), held, full(gain), full(number(layer, "V_th") - rest), layer.reset + after)
 
@@ -153,6 +155,10 @@ def _time_in_steps(n: Numbers) -> np.ndarray:
 def rockpool_current(n: Numbers) -> Written:
     """A step of 1 s, which it finds as tau / (1 + r). The synapse decays what comes in, too."""
     assert n.held is not None
+    if (n.held < 1e-30).any() or (n.kept < 1e-30).any():
+        raise NoRecipeError(
+            "rockpool 3.1.0 computes in single precision, in which a time constant this short keeps nothing."
+        )
     tau = _time_in_steps(n)
     return _cuba(n, tau, -1 / np.log(n.held), tau - 1, 1.0), n.gain / n.held
 

@@ -3,6 +3,8 @@
 from typing import Any
 
 from ..nn import (
+    AbstractNeuron,
+    AbstractSurrogate,
     ALIF,
     Alpha,
     CuBaLIF,
@@ -41,6 +43,11 @@ def a(layer: Any) -> str:
 def check_can_be_said(name: str, layer: Any) -> None:
     """Is there a node of NIR for this layer?"""
     kind = type(layer)
+    if isinstance(layer, AbstractNeuron) and not isinstance(layer.surrogate, AbstractSurrogate):
+        raise ValueError(
+            f"The spike function of `{name}` is {layer.surrogate!r}, and a node of NIR spikes at its threshold: take "
+            "one of `nn`, or a class of your own, whose spikes are 1 or 0 (`nn.AbstractSurrogate`)."
+        )
     if kind in (IF, LIF, CuBaLIF, Expon, LeakyIntegrator, Delay):
         return
     why = _WHY.get(kind, "only the neurons and synapses of `eqx_etrace.nn` are known here")

@@ -15,6 +15,7 @@ from .._read import Equation, Step
 from ..nn import Expon, LeakyIntegrator
 from ._affine import Source
 from ._calls import Call, Calls
+from ._network import INPUT, OUTPUT
 from ._refusals import check_can_be_said, ONE_LANE
 
 
@@ -160,11 +161,11 @@ def _spelled(key: Any) -> str:
 
 def _names(calls: list[Call]) -> list[str]:
     """One for each call: that of the layer, or of its kind, and a number if it is called again."""
-    names: list[str] = []
+    names = [INPUT, OUTPUT]
     paths = [call.path or (type(call.layer).__name__.lower(),) for call in calls]
     for base in map("_".join, _without_front(paths)):
         names.append(next(name for name in _numbered(base) if name not in names))
-    return names
+    return names[2:]
 
 
 def _numbered(base: str) -> Iterator[str]:

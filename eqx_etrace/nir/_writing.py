@@ -1,12 +1,13 @@
 """From a `Network` to a graph of NIR, and its equations as they are."""
 
+from collections.abc import Collection
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 
-from ..nn import CuBaLIF, Delay, Expon, LeakyIntegrator, LIF
-from ._network import INPUT, Network, OUTPUT, Sum, targets_of, Wire
+from ..nn import CuBaLIF, Delay, Expon, LIF
+from ._network import before, INPUT, Network, OUTPUT, Sum, targets_of, Wire
 from ._package import nir
 
 _SHARED = ("V_th", "V_reset", "V_rest", "R", "dt", "surrogate", "reset", "leaky_reset", "reset_gradient")
@@ -22,12 +23,19 @@ def write_graph(network: Network, nodes: dict[str, Any], scale: dict[str, Any], 
             if wire.weight is None and bias is None and factor is None and not wire.is_late:
                 edges.append((wire.source, target))
                 continue
-            name = f"{wire.source}_to_{target}" + ("_late" if wire.is_late and wire.source != target else "")
+            name = free(f"{wire.source}_to_{target}", [*every, OUTPUT])
             every[name] = _affine(network, wire, bias, factor)
             edges += [(wire.source, name), (name, target)]
     size = every[edges[-1][0]].output_type["output"]
     every[OUTPUT] = nir.Output({"output": np.array(size)})
     return nir.NIRGraph(every, edges, metadata=metadata)
+
+
+def free(name: str, taken: Collection[str]) -> str:
+    """A name that is not taken yet."""
+    while name in taken:
+        name += "_"
+    return name
 
 
 def _biases(heard: Sum) -> list[Any]:
@@ -107,21 +115,31 @@ def _reaches(network: Network, start: str, end: str) -> bool:
 
 
 def _delayed(network: Network, target: str, wire: Wire) -> Network:
-    layer = network.layers[wire.source]
-    if isinstance(layer, LeakyIntegrator) and bool(jnp.any(jnp.asarray(layer.V_rest) != 0)):
-        raise ValueError(
-            f"`{target}` hears the potential that `{wire.source}` had a step before, which begins at `V_rest`; a "
-            "delay of NIR begins at 0. Set `V_rest` to 0, and add it where it is heard."
+    if wire.source != INPUT:
+        rest = before(
+            network.layers[wire.source], network.layers[wire.source].init_state((network.sizes[wire.source],))
         )
-    name = f"{wire.source}_delayed"
+        if bool((rest != 0).any()):
+            raise ValueError(
+                f"`{target}` hears what `{wire.source}` gave a step before, which is not 0 at first; a delay of NIR "
+                "begins at 0. Let the layer rest at 0, below its threshold."
+            )
+    # Others may hear the same delay; a layer of the user's may have its name.
+    made = [
+        n for n in network.heard if network.heard[n] == Sum((Wire(None, wire.source),)) and _is_one_step(network, n)
+    ]
+    name = made[0] if made else free(f"{wire.source}_delayed", [*network.layers, INPUT, OUTPUT])
     wires = tuple(Wire(w.weight, name) if w is wire else w for w in network.heard[target].wires)
-    heard = {**network.heard, target: Sum(wires, network.heard[target].bias)}
-    if name not in network.layers:
-        heard[name] = Sum((Wire(None, wire.source),))
+    heard = {**network.heard, target: Sum(wires, network.heard[target].bias), name: Sum((Wire(None, wire.source),))}
     layers = {**network.layers, name: Delay(1)}
     sizes = {**network.sizes, name: network.sizes[wire.source]}
     heard = {n: heard[n] for n in (*layers, OUTPUT)}
     return Network(layers, heard, ordered(heard, tuple(layers)), sizes)
+
+
+def _is_one_step(network: Network, name: str) -> bool:
+    layer = network.layers.get(name)
+    return isinstance(layer, Delay) and layer.steps == (1,) and layer.size is None
 
 
 def ordered(heard: dict[str, Sum], names: tuple[str, ...]) -> tuple[str, ...]:

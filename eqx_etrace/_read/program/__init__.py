@@ -4,7 +4,7 @@ from ._detour import without_detours
 from ._edited import made_first, made_last, Rewriting, with_fresh_outputs, without_derivative
 from ._flow import entered
 from ._inline import flatten
-from ._linear import is_fixed_map
+from ._linear import is_fixed_map, linear_operands
 from ._link import (
     agree,
     Aligned,

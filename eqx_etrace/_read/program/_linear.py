@@ -69,7 +69,7 @@ def _through(program: Program, eqn: Equation, operands: list[Kind], is_known_lin
 
 def _through_operation(program: Program, eqn: Equation, operands: list[Kind], is_known_linear: bool) -> Kind:
     """Of an operation that is neither a loop nor a branch."""
-    together = range(len(operands))[_linear_operands(eqn)]
+    together = range(len(operands))[linear_operands(eqn)]
     hit = [i for i, kind in enumerate(operands) if kind >= Kind.LINEAR]
     if not hit:
         return Kind.ZERO if _is_zero(program, eqn, [operands[i] for i in together], operands) else Kind.FIXED
@@ -95,14 +95,14 @@ def _is_linear(
 
 def is_fixed_map(eqn: Equation, operand: int, fixed: Callable[[int], bool]) -> bool:
     """Is it a linear map of this operand, the same one whenever what is `fixed` is?"""
-    together = range(len(eqn.inputs))[_linear_operands(eqn)]
+    together = range(len(eqn.inputs))[linear_operands(eqn)]
     if eqn.traits.runs is not None or not (eqn.traits.is_multilinear or operand in together):
         return False
     others = [i for i in range(len(eqn.inputs)) if i != operand and (eqn.traits.is_multilinear or i not in together)]
     return all(fixed(eqn.inputs[i]) for i in others)
 
 
-def _linear_operands(eqn: Equation) -> slice:
+def linear_operands(eqn: Equation) -> slice:
     """The operands that it is linear in together."""
     if eqn.params.get("fill_value"):  # what a `gather` reads out of bounds
         return slice(0)
