@@ -76,7 +76,7 @@ class ETraceGrad(eqx.Module):
         check_trace(trace)
         length = time_steps(inputs)
         steps = min(self.window if window is None else check_window(window), length)
-        first = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype) if eqx.is_array(x) else x, inputs)
+        first = jax.tree.map(lambda x: jax.eval_shape(lambda x: x[0], x) if eqx.is_array(x) else x, inputs)
         try:
             plan = self._plan(model, state, first)
             call = Call.bind(plan, model, state, trace, inputs)

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
 from ._grad import ETraceGrad
+from ._sharding import scan
 from ._spend import ETrace, time_steps
 
 
@@ -136,7 +137,7 @@ class OnlineLearner(eqx.Module):
             after, value = learn(eqx.combine(carried, fixed), eqx.combine(now, rest))
             return eqx.filter(after, eqx.is_array), value
 
-        carried, values = jax.lax.scan(body, carried, arrays)
+        carried, values = scan(body, carried, arrays)
         if every > 1:
             values = jax.tree.map(lambda v: v.reshape(length, *v.shape[2:]), values)
         return eqx.combine(carried, fixed), values

@@ -29,6 +29,7 @@ import numpy as np
 from jaxtyping import Array, Inexact
 
 from .._read import Contraction, Equation, find_lookup, Program
+from .._sharding import scan, varying_as
 from .._times import times
 from ._status import entering, finite, lane_status, met, without_idle_lanes
 
@@ -94,7 +95,7 @@ class Head:
 
     def from_rows(self, rows: Inexact[Array, "b m n"]) -> Inexact[Array, "..."]:
         """Back to the layout of y."""
-        (y,) = jax.linear_transpose(self.to_rows, jax.ShapeDtypeStruct(self.output, rows.dtype))(rows)
+        (y,) = jax.vjp(self.to_rows, varying_as(jnp.zeros(self.output, rows.dtype), rows))[1](rows)
         return y
 
     def pull(self, factors: FactoredShare) -> Inexact[Array, "..."]:
@@ -126,7 +127,7 @@ def _over_lanes(rows: Sequence[Rows], e: Sequence[Inexact[Array, "b m n k"]]) ->
                 total = total + row[..., None] * part.astype(g.dtype)
         return total, None
 
-    return jax.lax.scan(block, jnp.zeros((b, n, k), rows[0].dtype), jnp.arange(0, m, size))[0]
+    return scan(block, jnp.zeros((b, n, k), rows[0].dtype), jnp.arange(0, m, size))[0]
 
 
 def _lanes_at_once(m: int) -> int:

@@ -53,7 +53,7 @@ def kept_finite(x: Inexact[Array, "b m k"], lanes: Inexact[Array, "b m"]) -> Ine
     because `jax.vmap` would run both sides of a condition.
     """
     return jax.lax.while_loop(
-        lambda carry: carry[0], lambda carry: (jnp.asarray(False), finite(carry[1])), (jnp.isnan(lanes).any(), x)
+        lambda carry: carry[0], lambda carry: (carry[0] & False, finite(carry[1])), (jnp.isnan(lanes).any(), x)
     )[1]
 
 

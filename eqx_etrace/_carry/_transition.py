@@ -10,10 +10,10 @@ from typing import Any
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 from jaxtyping import Array, Bool, Inexact
 
 from .._read import Analysis, pick
+from .._sharding import zeros
 from .by_position import carry_back, compose, Drive, Jacobians, OfTail, TraceLayout, When, Window
 from .on_blocks import as_scalars, BlockDrive, BlockLayout, Passes, ProductLayout
 from .xla import after
@@ -174,13 +174,13 @@ def filter_signals(
 
         def made(z: Inexact[Array, "..."]) -> Inexact[Array, "..."]:
             others = {v: fixed.get(v) for v in eqn.inputs}
-            empty = {v: jnp.zeros(program.shape(v), program.avals[v].dtype) for v in eqn.inputs if others[v] is None}
+            empty = {v: zeros(program.avals[v]) for v in eqn.inputs if others[v] is None}
             operands = [{**others, **empty}[v] for v in eqn.inputs]
             operands[operand] = z
             return eqn.bind(operands)[0]
 
         z, y = (program.avals[v] for v in (one.entrance.source, one.entrance.output))
         on_y = pick(on_filter(on_states, one.state), one.reads).astype(y.dtype)
-        return jax.vjp(made, jnp.zeros(z.shape, z.dtype))[1](on_y)[0]
+        return jax.vjp(made, zeros(z))[1](on_y)[0]
 
     return on_filter

@@ -16,6 +16,7 @@ from jaxtyping import Array, Int, PyTree
 from .._carry import RTRL, TraceTooLargeError
 from .._grad import ETraceGrad
 from .._read import PatternTooLargeError
+from .._sharding import scan
 
 Exact = Callable[[], PyTree]
 """The gradient; computed where it is called."""
@@ -114,9 +115,9 @@ class Stretch(AbstractReference):
                 return eqx.filter(new, eqx.is_array), found[0] if self.online.has_aux else found
 
             def call(arrays: PyTree, now: PyTree) -> tuple[PyTree, Array]:
-                arrays, losses = jax.lax.scan(step, arrays, now)
+                arrays, losses = scan(step, arrays, now)
                 return arrays, losses.sum()
 
-            return jax.lax.scan(call if self.over_scan else step, arrays, stored)[1][-1]
+            return scan(call if self.over_scan else step, arrays, stored)[1][-1]
 
         return eqx.filter_grad(last_loss)(model)

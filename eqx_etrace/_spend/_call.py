@@ -17,6 +17,7 @@ from jaxtyping import Array, Bool, PyTree
 
 from .._carry import AbstractKeeper, filter_signals, TraceLayout
 from .._read import evaluate, Step
+from .._sharding import varying_as, zeros
 from ._closed_over import or_nan
 from ._etrace import ETrace
 from ._plan import places, Plan
@@ -63,15 +64,16 @@ class Call:
         """Check the trace, take the arrays out of the arguments, and run the prologue."""
         is_same, step = plan.check(trace), plan.analysis.step
         parameters, model_rest = step.model.split(model)
-        values = prologue(plan, parameters, model_rest)
+        carry, given = Carry(*step.state.split(state)), Inputs(*step.inputs.split(inputs))
+        values = prologue(plan, [varying_as(p, plan.varies) for p in parameters], model_rest)
         fixed = {**values, **plan.analysis.body.copies(values)}
         return cls(
             plan=plan,
             parameters=parameters,
             model_rest=model_rest,
             fixed=fixed,
-            state=Carry(*step.state.split(state)),
-            inputs=Inputs(*step.inputs.split(inputs)),
+            state=carry,
+            inputs=given,
             keepers=tuple(_bound(keeper, values) for keeper in plan.keepers),
             is_same=is_same,
         )
@@ -104,7 +106,7 @@ class Call:
         """The shifts of what heads make, with these leading axes: zeros."""
         avals = self.step.program.avals
         outputs = [avals[use.output] for use in self.plan.analysis.body.heads]
-        return [jnp.zeros((*lead, *y.shape), y.dtype) for y in outputs]
+        return [zeros(y, *lead) for y in outputs]
 
     def without_still(self, state: Sequence[Array]) -> Arrays:
         """The arrays of a state; those that carry credit of no parameter are not differentiated by."""
@@ -130,7 +132,7 @@ class Call:
         credited = [i for i, weight in enumerate(body.weights) if weight in body.credited]
 
         def made(parameters: Arrays) -> Arrays:
-            values = prologue(self.plan, parameters, self.model_rest)
+            values = prologue(self.plan, [varying_as(p, self.plan.varies) for p in parameters], self.model_rest)
             return [jnp.asarray(values[body.weights[i]]) for i in credited]
 
         return or_nan(self.is_same, jax.vjp(made, self.parameters)[1]([on_weights[i] for i in credited])[0])

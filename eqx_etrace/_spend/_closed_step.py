@@ -17,6 +17,7 @@ from jaxtyping import Array
 
 from .._carry import Signal
 from .._read import evaluate, union
+from .._sharding import zeros
 from ._call import Arrays, Call, Carry
 from ._evaluate import Aside, pull_from_new_state, step_function
 from ._gradient import factors_of, Gradient, multiplied
@@ -88,7 +89,7 @@ def _read_out(call: Call, new_state: Arrays, aside: Aside) -> tuple[Arrays, Grad
             values.update((v, given[v]) for v in eqn.outputs if v in given)
         return [jnp.asarray(values[v]) for v in step.out_inexact]
 
-    shifts = {v: jnp.zeros(avals[v].shape, avals[v].dtype) for v in read_out.heads}
+    shifts = {v: zeros(avals[v]) for v in read_out.heads}
     out, pull = jax.vjp(outputs, call.weights, read_out.given(step, new_state), shifts)
     on_weights, on_new, on_heads = pull([jnp.ones_like(x) for x in out])
     heads = [on_heads.get(use.output) for use in body.heads]

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 
 from .._carry import PullNew
 from .._read import evaluate, Runnable
+from .._sharding import scan
 from ._call import Arrays, Call, Carry, Inputs
 
 Edit = Callable[[int, Any], Any]
@@ -103,7 +104,7 @@ def window_function(call: Call) -> Callable[[Arrays, Arrays, Arrays], Any]:
             kept = Aside(aside.out_rest, aside.aux_inexact, aside.aux_rest, [], aside.taps)
             return Carry(new, aside.state_rest), (out, kept)
 
-        last, (out, aside) = jax.lax.scan(one, Carry(state, call.state.rest), (call.inputs, shifts))
+        last, (out, aside) = scan(one, Carry(state, call.state.rest), (call.inputs, shifts))
         kept = Aside(aside.out_rest, aside.aux_inexact, aside.aux_rest, last.rest, aside.taps)
         return (out, last.inexact), kept
 

@@ -16,6 +16,7 @@ from jaxtyping import Array, Inexact
 
 from .._carry import FactoredShare, times
 from .._read import Use
+from .._sharding import scan
 from ._call import Arrays, Call
 
 
@@ -115,7 +116,7 @@ def unrolled(
     for number, rows in left.items():
         layout = call.keepers[number].layout
         assert layout.output is not None
-        first, on_head = jax.lax.scan(back, jnp.zeros_like(rows.rows[0]), rows, reverse=True)
+        first, on_head = scan(back, jnp.zeros_like(rows.rows[0]), rows, reverse=True)
         factored[number] = FactoredShare(first, before[number].x, before[number].discount)
         heads[layout.output] = heads[layout.output].plus(jax.vmap(layout.head.from_rows)(on_head))
     return Gradient(gradient.direct, heads, factored)

@@ -21,6 +21,7 @@ from .._carry import (
     TraceLayout,
 )
 from .._read import analyse, Analysis, stage_step, unfollowed_edges
+from .._sharding import Varying, varying_as, varying_type
 from ._assignment import assign, Assignment, RuleOrChoice
 from ._closed_over import fingerprint, is_same
 from ._etrace import ETrace, inputs_of, Purpose
@@ -31,6 +32,8 @@ class Plan:
     """A step, read and ready to run."""
 
     assignment: Assignment
+    varies: Varying
+    """A type that varies over all axes of a mesh that states and inputs do."""
 
     @property
     def analysis(self) -> Analysis:
@@ -75,7 +78,7 @@ class Plan:
         return self.purpose.trace(self._values(), step.program.avals[step.states[0]].dtype, self.closed_over)
 
     def _values(self) -> tuple[PyTree[Array], ...]:
-        return tuple(keeper.init() for keeper in self.keepers)
+        return jax.tree.map(lambda x: varying_as(x, self.varies), tuple(keeper.init() for keeper in self.keepers))
 
     @functools.cached_property
     def closed_over(self) -> tuple[UInt32[Array, ""], ...]:
@@ -116,8 +119,10 @@ def make_plan(
 
     **Raises** `TraceTooLargeError` if that takes more than the rule allows.
     """
-    staged = stage_step(step, model, state, inputs, has_aux=has_aux)
+    varies = varying_type((state, inputs))
+    here = jax.tree.map(lambda leaf: varying_as(leaf, varies) if isinstance(leaf, jax.Array) else leaf, model)
+    staged = stage_step(step, here, state, inputs, has_aux=has_aux)
     analysis = analyse(dataclasses.replace(staged, pulls_state=pulls_state))
     assignment = assign(Layouts(analysis), rule)
     check_limits(assignment.keepers)
-    return Plan(assignment)
+    return Plan(assignment, varies)

@@ -27,6 +27,7 @@ from .._carry import (
     window_drives,
     written_out,
 )
+from .._sharding import scan
 from ._call import Arrays, Call, Carry, Inputs
 from ._evaluate import new_state_function, pull_from_new_state
 
@@ -67,10 +68,10 @@ def span_drives(call: Call, span: Span) -> tuple[Drives, Carry]:
         left = {y: by_output[y] for y in same.values()}, {use.data: values[use.data] for use in uses.values()}
         return (on_old, {weight: ct + by_weight[weight] for weight, ct in total.items()}), left
 
-    last, states = jax.lax.scan(forward, call.state, call.inputs)
+    last, states = scan(forward, call.state, call.inputs)
     nothing = {weight: jnp.zeros((span.passes, *avals[weight].shape), avals[weight].dtype) for weight in alone}
     start = span.seeds(), nothing
-    (on_old, on_weights), (on_heads, met) = jax.lax.scan(back, start, (states, call.inputs), reverse=True)
+    (on_old, on_weights), (on_heads, met) = scan(back, start, (states, call.inputs), reverse=True)
     return window_drives(span, on_old, on_weights, {y: on_heads[same[y]] for y in uses}, met), last
 
 
@@ -118,7 +119,7 @@ def through_span(call: Call, values: Sequence[Any], first: Sequence[Array], roll
     kept = {i: values[i] for i in in_span(call)}
     if length == size:
         return chunk(call.state, kept, call.inputs)[1]
-    state, kept = jax.lax.scan(body, (call.state, kept), jnp.arange(0, count * size, size))[0]
+    state, kept = scan(body, (call.state, kept), jnp.arange(0, count * size, size))[0]
     return chunk(state, kept, jax.tree.map(lambda x: x[count * size :], call.inputs))[1] if left else kept
 
 

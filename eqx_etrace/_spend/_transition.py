@@ -3,8 +3,6 @@
 from collections.abc import Sequence
 from typing import Any
 
-import jax
-
 from .._carry import (
     AbstractKeeper,
     block_drives,
@@ -16,6 +14,7 @@ from .._carry import (
     Transition,
     Transitions,
 )
+from .._sharding import scan
 from ._call import Arrays, Call, Carry, Inputs
 from ._etrace import check_kept
 from ._evaluate import pull_from_new_state
@@ -91,5 +90,5 @@ def _rolled(call: Call, values: Kept) -> Kept:
         transition = transition_of(here, keepers, pull_new, aside.taps)
         return (Carry(new, aside.state_rest), _advanced(keepers, values, transition)), None
 
-    advanced = jax.lax.scan(body, (call.state, list(values.values())), call.inputs)[0][1]
+    advanced = scan(body, (call.state, list(values.values())), call.inputs)[0][1]
     return dict(zip(values, advanced, strict=True))

@@ -22,6 +22,7 @@ import jax
 import jax.numpy as jnp
 
 from .._carry import TraceLayout, Transition, When
+from .._sharding import scan
 from ._at_once import meet_at_once, Met, met
 from ._call import Arrays, Call, Carry, Inputs
 from ._chunk_length import chunks, exact_steps
@@ -164,7 +165,7 @@ def _step_by_step(call: Call, start: Values, window: int, length: int) -> Estima
         return (direct, step.state, step.advance(direct)), kept
 
     begin = ([jnp.zeros_like(w) for w in call.weights], call.state, start)
-    (direct, state, values), (losses, aux, heads, left, known) = jax.lax.scan(body, begin, call.inputs, length)
+    (direct, state, values), (losses, aux, heads, left, known) = scan(body, begin, call.inputs, length)
     nothing = same_signal(call, [jnp.zeros_like(s) for s in state.inexact])
     before = hand_over(call, Gradient(direct), start, nothing).factored
     gradient = unrolled(call, Gradient(direct, heads), left, before, advanced=window == 0)
@@ -189,7 +190,7 @@ def _in_pieces(call: Call, values: Values, size: int, length: int, run: Pieces) 
     begin = ([jnp.zeros_like(w) for w in call.weights], call.state, values)
     if length == size:
         return body(begin, 0)
-    carry, kept = jax.lax.scan(body, begin, jnp.arange(0, count * size, size))
+    carry, kept = scan(body, begin, jnp.arange(0, count * size, size))
     kept = jax.tree.map(lambda x: x.reshape(count * size, *x.shape[2:]), kept)
     if left:
         carry, more = body(carry, count * size, left)

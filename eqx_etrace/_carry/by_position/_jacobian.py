@@ -24,6 +24,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Inexact
 
 from ..._read import elements, pick, Positions, Tail
+from ..._sharding import scan
 from ..._times import times
 from .._dtype import widest
 from .._status import any_unit
@@ -170,7 +171,7 @@ def carry_back(
         return tuple(jnp.zeros(positions.shape, dtypes[group]) for positions in tail_of(group).positions)
 
     decay = {group: steps.decay[group] for group in signals}
-    return jax.lax.scan(back, {group: nothing(group) for group in signals}, (decay, dict(signals)), reverse=True)
+    return scan(back, {group: nothing(group) for group in signals}, (decay, dict(signals)), reverse=True)
 
 
 def _cast(arrays: OfTail, dtype: np.dtype) -> OfTail:
@@ -231,7 +232,7 @@ def _products(tail: Tail, decay: Matrix, dtype: np.dtype, length: int) -> tuple[
     def identity(s: int, c: int) -> Array:
         return jnp.full(positions[c].shape, float(s == c), dtype)
 
-    return jax.lax.scan(before, matrix_of(identity, reach), decay, length, reverse=True)
+    return scan(before, matrix_of(identity, reach), decay, length, reverse=True)
 
 
 def _products_together(decay: Matrix, dtype: np.dtype, reach: list[list[bool]]) -> tuple[Matrix, Matrix]:
@@ -245,10 +246,10 @@ def _products_together(decay: Matrix, dtype: np.dtype, reach: list[list[bool]]) 
         def add(total: Array, both: tuple[Array, Array]) -> tuple[Array, None]:
             return total + times(*jnp.broadcast_arrays(both[0][:, None], both[1][None])), None
 
-        whole, _ = jax.lax.scan(add, jnp.zeros_like(onward), (jnp.moveaxis(onward, 1, 0), now))
+        whole, _ = scan(add, jnp.zeros_like(onward), (jnp.moveaxis(onward, 1, 0), now))
         return whole, onward
 
-    whole, onward = jax.lax.scan(before, jnp.broadcast_to(one, steps.shape[1:]), steps, reverse=True)
+    whole, onward = scan(before, jnp.broadcast_to(one, steps.shape[1:]), steps, reverse=True)
     return matrix_of(lambda s, c: whole[s, c], reach), matrix_of(lambda s, c: onward[:, s, c], reach)
 
 

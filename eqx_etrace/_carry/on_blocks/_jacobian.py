@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Inexact, Int
 
 from ..._read import Analysis
+from ..._sharding import typed_as
 from .._dtype import widest
 from ..xla import for_each, take, written_out
 from ._layout import BlockLayout
@@ -91,6 +92,7 @@ def seeds_of(analysis: Analysis, colours: Int[np.ndarray, " n"]) -> list[Array]:
     for var in analysis.step.new_states:
         shape, dtype = analysis.step.program.shape(var), analysis.step.program.avals[var].dtype
         size = int(np.prod(shape))
-        seeds.append(hot[:, start : start + size].astype(dtype).reshape(hot.shape[0], *shape))
+        here = hot[:, start : start + size].astype(dtype).reshape(hot.shape[0], *shape)
+        seeds.append(typed_as(here, analysis.step.program.avals[var], lead=1))
         start += size
     return seeds

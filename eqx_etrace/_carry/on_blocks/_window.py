@@ -25,6 +25,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Inexact, Int
 
 from ..._read import Analysis
+from ..._sharding import scan
 from .._status import finite, Stored, worst
 from ..xla import apply_blocks, scale_blocks, take, take_rows, through_blocks
 from ._jacobian import as_scalars, BlockDrive, seeds_of, where_kept
@@ -215,7 +216,7 @@ def _fold(
     def block(e: Array, start: Array) -> tuple[Array, None]:
         return part(e, start, size), None
 
-    e = jax.lax.scan(block, e, jnp.arange(0, count * size, size))[0]
+    e = scan(block, e, jnp.arange(0, count * size, size))[0]
     return part(e, count * size, rows - count * size) if rows > count * size else e
 
 

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 from jaxtyping import Array, Inexact
 
+from ..._sharding import scan
 from ..._times import times
 from .._head import FactoredShare
 from .._status import Stored, without_idle_lanes
@@ -78,7 +79,7 @@ class OTTT(AbstractPositionRule):
             composed = window.composed
             new = [None if d is None else d.sum(0) for d in composed.response]
             return Instant(None, roll(value.f, composed.decay, new))
-        return jax.lax.scan(lambda held, step: (self.advance(layout, held, step), None), value, window.steps)[0]
+        return scan(lambda held, step: (self.advance(layout, held, step), None), value, window.steps)[0]
 
     def contract(
         self, layout: TraceLayout, value: Instant, signal: Sequence[Inexact[Array, "..."]]
@@ -163,7 +164,7 @@ class OTPE(AbstractPositionRule):
             x = _met(x, pace_of(step, self.leak, 1, restarts=False), step)
             return x, leaky(step, self.leak, x.astype(layout.dtype))
 
-        x, steps = jax.lax.scan(met, value.x, window.steps)
+        x, steps = scan(met, value.x, window.steps)
         return Refiltered(x, through_steps(layout, value.trace, compose_steps(steps)))
 
     def contract(

@@ -13,6 +13,7 @@ from jax.core import Tracer
 from jax.typing import DTypeLike
 from jaxtyping import Array, Inexact, Int
 
+from ..._sharding import scan
 from ..._times import times
 from .._head import FactoredShare
 from .._status import without_idle_lanes
@@ -103,7 +104,7 @@ class PPProp(AbstractPositionRule):
         x = times(keep[0][..., None], value.x.astype(met.dtype)) + times((after * pace.take)[..., None], met).sum(0)
         decay = jax.tree.map(lambda d: forget[0][..., None] * d, decay)
         f = roll(value.f, decay, [None if d is None else (forgotten[..., None] * d).sum(0) for d in response])
-        count = jax.lax.scan(lambda n, now: (_counted(value._replace(steps=n), now), None), value.steps, pace)[0]
+        count = scan(lambda n, now: (_counted(value._replace(steps=n), now), None), value.steps, pace)[0]
         return FactoredTrace(x.astype(value.x.dtype), f, count)
 
     def contract(

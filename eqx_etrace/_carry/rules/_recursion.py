@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Inexact
 
+from ..._sharding import scan
 from ..._times import times
 from .._head import Head
 from .._status import entering, finite, lane_status, scaled, Stored, through, worst
@@ -61,7 +62,7 @@ def _by_blocks(head: Head, value: Value, decay: Matrix, response: Rows, x: Inexa
         written = zip(value, after(new, new), strict=True)
         return tuple(jax.lax.dynamic_update_slice_in_dim(e, one, start, axis) for e, one in written), None
 
-    return jax.lax.scan(block, value, jnp.arange(0, head.shape[axis], size))[0]
+    return scan(block, value, jnp.arange(0, head.shape[axis], size))[0]
 
 
 def _entering(head: Head, response: Inexact[Array, "..."] | None, x: Inexact[Array, "..."] | None) -> Array | None:
@@ -112,7 +113,7 @@ def compose_steps(steps: Drive) -> Drive:
 
         return matrix_of(dot, reach), onward
 
-    whole, onward = jax.lax.scan(before, matrix_of(identity, reach), steps.decay, reverse=True)
+    whole, onward = scan(before, matrix_of(identity, reach), steps.decay, reverse=True)
 
     def carried(s: int) -> Array | None:
         pairs = zip(onward[s], steps.response, strict=True)
@@ -172,7 +173,7 @@ def fold(head: Head, value: Stored, drive: Drive) -> Stored:
             updated[s] = written(s, row(s, list(updated.values())[-1:]))
         return tuple(updated[s] for s in range(len(value))), None
 
-    return Stored(jax.lax.scan(block, value.e, jnp.arange(0, head.shape[axis], size))[0], status)
+    return Stored(scan(block, value.e, jnp.arange(0, head.shape[axis], size))[0], status)
 
 
 def _product(rows: Inexact[Array, "..."], e: Inexact[Array, "..."]) -> Inexact[Array, "..."]:

@@ -12,6 +12,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Inexact
 
+from ..._sharding import varying_as
+
 Tree = TypeVar("Tree")
 
 
@@ -31,5 +33,5 @@ def after(first: Sequence[Inexact[Array, "..."]], then: Tree) -> Tree:
             never = never | ((one > 0) & (one < 0))
         return never
 
-    never = jax.lax.fori_loop(0, 2, look, jnp.asarray(False))
+    never = jax.lax.fori_loop(0, 2, look, varying_as(jnp.asarray(False), *read))
     return jax.tree.map(lambda d: jnp.where(never, jnp.zeros_like(d), d), then)

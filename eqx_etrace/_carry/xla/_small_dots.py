@@ -14,6 +14,7 @@ import jax.tree_util as jtu
 from jaxtyping import Array, Inexact
 
 from ..._read import Contraction, DOT, Equation, evaluate, flatten
+from ..._sharding import scan
 from ..._times import times
 from .._dtype import widest
 from .._status import any_unit, finite, not_a_number, scaled, through, worst
@@ -75,7 +76,7 @@ def contract_blocks(signal: Inexact[Array, "g j"], e: Inexact[Array, "g j q k"])
         return total, None
 
     nothing = jnp.zeros((e.shape[0], *e.shape[2:]), jnp.result_type(signal, e))
-    return jax.lax.scan(some, nothing, jnp.arange(0, count, size))[0]
+    return scan(some, nothing, jnp.arange(0, count, size))[0]
 
 
 def through_blocks(jacobian: Inexact[Array, "g i j"], status: Inexact[Array, "g j q"]) -> Inexact[Array, "g i q"]:

@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from ..._sharding import zeros
 from ..program import Equation
 from ..step import Step
 from ._decision import Env
@@ -75,7 +76,7 @@ def _ones_on(ends: Sequence[Array], at: int) -> list[Array]:
 
 
 def _row(count: int, at: int, like: Array) -> Array:
-    return jnp.zeros((count, *like.shape), like.dtype).at[at].set(1)
+    return zeros(jax.typeof(like), count).at[at].set(1)
 
 
 def _no_shifts(step: Step, tail: Tail) -> list[Array]:
@@ -83,7 +84,7 @@ def _no_shifts(step: Step, tail: Tail) -> list[Array]:
     program = step.program
     made = [site.weight if site.output is None else site.output for site in tail.sites]
     made += [entrance.output for entrance in tail.entrances]
-    return [jnp.zeros(program.shape(v), program.avals[v].dtype) for v in made]
+    return [zeros(program.avals[v]) for v in made]
 
 
 def _uses(eqn: Equation) -> list[tuple[Edge, int]]:
