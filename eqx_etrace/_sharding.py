@@ -9,12 +9,13 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import AxisType
 from jax.sharding import PartitionSpec as P
 
 
 def scan(body: Callable[..., Any], init: Any, xs: Any = None, length: int | None = None, reverse: bool = False) -> Any:
     """`jax.lax.scan`, whose first carry is given the type that it has after a round."""
-    if not jax.sharding.get_abstract_mesh().empty:
+    if any(kind is not AxisType.Auto for kind in jax.sharding.get_abstract_mesh().axis_types):
         init = _settled(body, init, jax.tree.map(lambda x: jax.eval_shape(lambda x: x[0], x), xs))
     return jax.lax.scan(body, init, xs, length, reverse)
 
@@ -71,6 +72,6 @@ def _varying(x: Any) -> frozenset[str]:
 def _spec(aval: Any) -> P:
     """Along which axes of a mesh it is sharded, if the axes are explicit."""
     mesh = jax.sharding.get_abstract_mesh()
-    if jax.sharding.AxisType.Explicit not in mesh.axis_types:
+    if AxisType.Explicit not in mesh.axis_types:
         return P()
     return getattr(getattr(aval, "sharding", None), "spec", P())

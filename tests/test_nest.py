@@ -199,10 +199,10 @@ def test_learning_spike_by_spike(case):
             "out": with_out(model, out),
         }
         owed = {"in": owed["in"] * (1 - x), "rec": owed["rec"] * (1 - z)}
-        (y, rate), *carry, pull = online(model, state, trace, x)
+        (y, rate), state, trace, pull = online(model, state, trace, x)
         grads, _ = pull((has_error * (y - target), c_reg * (rate - f_target)))
         owed = {w: owed[w] + grads[w] for w in ("in", "rec")} | {"out": owed_out + grads["out"].weight}
-        return (model, tuple(carry), owed, grads["out"].weight), carry[0][2]
+        return (model, (state, trace), owed, grads["out"].weight), state[2]
 
     begin = (state, online.init(first, state, x[0]))
     owed = {"in": 0 * first["in"], "rec": 0 * first["rec"], "out": 0 * first["out"].weight}

@@ -44,8 +44,8 @@ def to_nir(
     **Arguments**
 
     - `step`: `step(model, state, x) -> (out, new_state)`, for one lane: `x` is `[inputs]`, `out` `[outputs]`.
-    - `model`, `state`, `x`: its arguments, as for `compile_graph`. The state must be that of rest; of `x` only the shape
-      counts.
+    - `model`, `state`, `x`: its arguments, as for `compile_graph`. The state must be that of rest; of `x` only the
+      shape counts.
     - `for_target`: `"norse"`, `"snntorch"`, `"sinabs"`, `"rockpool"`, `"spyx"` or `"lava"`.
     - `unit`: of the times of the model, in seconds.
     - `soft_reset`: write a neuron that subtracts its threshold though NIR's equation sets it to `v_reset`. A reader

@@ -1,0 +1,16 @@
+"""On several devices."""
+
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+
+@pytest.mark.outside_sample
+def test_inside_shard_map_gradients_are_those_of_one_device():
+    """Every rule, by calls and by windows, with JAX's check of what varies over which axis."""
+    script = pathlib.Path(__file__).parent / "sharded.py"
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert len(done.stdout.splitlines()) == 10
