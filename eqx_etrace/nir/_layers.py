@@ -87,22 +87,26 @@ def layer_of(name: str, node: Any, how: How) -> Layer:
 
 def _kept(name: str, node: Any, how: How) -> Layer | None:
     """The layer that wrote the node, if the node still says what it wrote."""
-    held = node.metadata or {}
-    kind = _KINDS.get(_plain(held.get("layer", "")))
+    held, kind = node.metadata or {}, _writer(node, how)
     how.says("dt", name, node)
-    is_whole = {"unit", "constants", "numbers", "dt"} <= held.keys()
-    if kind is None or not is_whole or float(held["unit"]) != how.unit:
-        return None
-    if set(held["numbers"]) != {f.name for f in dataclasses.fields(kind)} & set(NUMBERS):
+    if kind is None:
         return None
     constants = str(_plain(held["constants"])).split()
     numbers = {k: float(v) if k in constants else jnp.asarray(v) for k, v in held["numbers"].items()}
     layer = kind(**numbers, **_spiking(name, node, how))
     again = node_of(layer, int(node.input_type["input"][0]), how.unit, 0.0)
-    same = float(held["dt"]) == again.metadata["dt"] and all(
-        np.array_equal(getattr(node, f), getattr(again, f)) for f in fields_of(node)
-    )
+    same = all(np.array_equal(getattr(node, f), getattr(again, f)) for f in fields_of(node))
+    same = same and float(held["dt"]) == again.metadata["dt"]
     return layer if same and how.says("integrator", name, node) == "exponential" else None
+
+
+def _writer(node: Any, how: How) -> type | None:
+    """The kind of layer that wrote the node, if the metadata have all of its numbers, in these units."""
+    held = node.metadata or {}
+    kind = _KINDS.get(_plain(held.get("layer", "")))
+    if kind is None or not {"unit", "constants", "numbers", "dt"} <= held.keys() or float(held["unit"]) != how.unit:
+        return None
+    return kind if set(held["numbers"]) == {f.name for f in dataclasses.fields(kind)} & set(NUMBERS) else None
 
 
 def fields_of(node: Any) -> list[str]:
