@@ -32,7 +32,7 @@ jax.config.update("jax_traceback_in_locations_limit", 0)  # nobody reads, in wha
 def pytest_addoption(parser):
     """Numbers of the random steps. What is run at all is chosen by markers (`pyproject.toml`)."""
     steps = parser.getgroup("random steps (tests/test_random_steps.py)")
-    steps.addoption("--steps-draws", type=int, default=3, help="steps per part; there are four parts (default: 3)")
+    steps.addoption("--steps-draws", type=int, default=2, help="steps per part; there are four parts (default: 2)")
     steps.addoption("--steps-seed", type=int, default=0, help="another number draws other steps (default: 0)")
     steps.addoption("--steps-shrink", action="store_true", help="make a step that fails smaller, which takes minutes")
 

@@ -88,7 +88,7 @@ def test_one_step_of_a_neuron(name):
     assert_close(found, wanted)
 
 
-@pytest.mark.outside_sample
+@pytest.mark.slow
 def test_compartments_of_one_neuron_are_states_of_one_unit():
     found, wanted, is_exact = gradients(etr.DRTRL(), "Leak", TREE, solver="fwd_euler")
     assert is_exact

@@ -13,7 +13,7 @@ sys.path.insert(0, str(EXAMPLES / "results"))
 harness, page, cues, evidence, match = map(importlib.import_module, ("harness", "page", "cues", "evidence", "match"))
 TASKS = importlib.import_module("tasks").TASKS
 RUNS = [
-    pytest.param(name, method, marks=[pytest.mark.slow if number or name == "match" else pytest.mark.outside_sample])
+    pytest.param(name, method, marks=[pytest.mark.slow if number or name in ("match", "evidence") else pytest.mark.outside_sample])
     for name, task in TASKS.items()
     for number, method in enumerate(task.methods)
 ]
