@@ -12,8 +12,9 @@ from test_examples import EXAMPLES
 sys.path.insert(0, str(EXAMPLES / "results"))
 harness, page, cues, evidence, match = map(importlib.import_module, ("harness", "page", "cues", "evidence", "match"))
 TASKS = importlib.import_module("tasks").TASKS
+LONG = "match", "evidence"
 RUNS = [
-    pytest.param(name, method, marks=[pytest.mark.slow if number or name in ("match", "evidence") else pytest.mark.outside_sample])
+    pytest.param(name, method, marks=[pytest.mark.slow if number or name in LONG else pytest.mark.outside_sample])
     for name, task in TASKS.items()
     for number, method in enumerate(task.methods)
 ]
