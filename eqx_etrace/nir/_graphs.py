@@ -201,7 +201,8 @@ def _flattened(graph: Any) -> Any:
 
 
 def _inserted(nodes: dict[str, Any], edges: list[Any], name: str, inner: Any) -> tuple[dict[str, Any], list[Any]]:
-    _only(inner.nodes, nir.Input), _only(inner.nodes, nir.Output)
+    for kind in (nir.Input, nir.Output):
+        _only(inner.nodes, kind)
     called = {key: free(f"{name}.{key}", nodes) for key in inner.nodes}
     within = {called[key]: node for key, node in inner.nodes.items()}
     front, back = [called[key] for key in inner.inputs], [called[key] for key in inner.outputs]
