@@ -1,9 +1,10 @@
-"""A learner inside `jax.shard_map` on four devices, and its gradients on one: `python sharded.py`.
+"""A learner inside `jax.shard_map` on four devices, and its gradients on one, or BPTT's: `python sharded.py [RULE...]`.
 
 The devices must be there before JAX is: so this is a program of its own. It fails where a gradient differs.
 """
 
 import os
+import sys
 
 os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=4"
 os.environ["JAX_PLATFORMS"] = "cpu"
@@ -25,16 +26,33 @@ MODEL = {
     "back": jr.normal(KEYS[2], (UNITS, UNITS)) / 3,
     "out": jr.normal(KEYS[3], (UNITS,)),
 }
-STATE, XS = jnp.zeros((LANES, UNITS)), jr.normal(KEYS[4], (STEPS, LANES, INPUTS))
+STATE, XS = (jnp.zeros((LANES, UNITS)), jnp.zeros(LANES)), jr.normal(KEYS[4], (STEPS, LANES, INPUTS))
 RULES = [
     *(etr.DRTRL(), etr.RTRL(), etr.SnAp(2), etr.OSTL(), etr.PPProp(0.9), etr.NoTrace(), etr.EProp(), etr.RFLO(0.8)),
     *(etr.OTTT(0.8), etr.OTPE(0.8)),
 ]
 
 
-def step(model, h, x):
+def step(model, state, x):
+    """Leaky units, and a leaky readout, which e-prop follows by a filter."""
+    h, y = state
     h = model["leak"] * h + jnp.tanh(x @ model["into"] + jax.lax.stop_gradient(h) @ model["back"])
-    return jnp.sum((h @ model["out"] - 1) ** 2), h
+    y = 0.7 * y + h @ model["out"]
+    return jnp.sum((y - 1) ** 2), (h, y)
+
+
+def by_bptt(model, state, xs):
+    """Nothing of this library."""
+
+    def total(model):
+        return jax.lax.scan(lambda state, x: step(model, state, x)[::-1], state, xs)[1].sum()
+
+    return jax.grad(total)(model)
+
+
+def is_bptt(rule, name):
+    """Where the gradient is that of BPTT: in a window of all steps, and where the rule holds all credit."""
+    return name == f"window {STEPS}" or isinstance(rule, etr.RTRL)
 
 
 def by_calls(online, model, state, xs):
@@ -53,19 +71,21 @@ def by_calls(online, model, state, xs):
 def ways(rule):
     online = etr.etrace_grad(step, rule)
     yield "calls", lambda m, h, xs: by_calls(online, m, h, xs)
-    for window in (0, 1, 2, STEPS):
+    for window in (0, 2, STEPS):
         yield (
             f"window {window}",
             lambda m, h, xs, w=window: online.scan(m, h, online.init(m, h, xs[0]), xs, window=w)[0],
         )
 
 
-def main():
+def main(names):
     mesh = jax.make_mesh((4,), ("d",), axis_types=(AxisType.Auto,))
-    for rule in RULES:
+    for rule in (rule for rule in RULES if not names or type(rule).__name__ in names):
         for name, way in ways(rule):
             shards = jax.shard_map(way, mesh=mesh, in_specs=(P(), P("d"), P(None, "d")), out_specs=P())
             found, wanted = jax.jit(shards)(MODEL, STATE, XS), jax.jit(way)(MODEL, STATE, XS)
+            if is_bptt(rule, name):
+                wanted = jax.jit(by_bptt)(MODEL, STATE, XS)
             for key, value in wanted.items():
                 scale = float(abs(value).max())
                 off = float(abs(found[key] - value).max())
@@ -73,4 +93,4 @@ def main():
         print(rule, flush=True)
 
 
-main()
+main(sys.argv[1:])

@@ -22,9 +22,9 @@ def spike(u, is_free, height, width):
     return stop((u >= 0).astype(u.dtype) * is_free) + slope * (u - stop(u))
 
 
-def network(case):
+def network(par):
     """A step as NEST takes it: all delays are one step, the reset follows the leak, nothing arrives at first."""
-    tau, tau_out, v_th, height, width, t_ref, _, _, tau_a, beta, adapts = DATA[f"{case}__par"]
+    tau, tau_out, v_th, height, width, t_ref, _, _, tau_a, beta, adapts = par[:11]
     alpha, kappa, rho = np.exp(-1 / tau), np.exp(-1 / tau_out), np.exp(-1 / tau_a) if adapts else 0.0
 
     def step(model, state, x, is_first):
@@ -33,7 +33,7 @@ def network(case):
         current = model["in"] @ x + model["rec"] @ stop(z)
         v = alpha * v + (1 - alpha) * current * (1 - is_first) - v_th * stop(z)
         a = rho * a + z
-        z = spike(v - v_th - beta * a, (wait == 0).astype(v.dtype), height, width)
+        z = spike(v - v_th - adapts * beta * a, (wait == 0).astype(v.dtype), height, width)
         y = kappa * y + (1 - kappa) * model["out"](z)
         return (y, z), (v, a, z, jnp.where(stop(z) > 0, int(t_ref), wait), y)
 
@@ -49,7 +49,7 @@ def test_weight_changes(case):
     n, steps = w_in.shape[0], len(x)
     state = *(jnp.zeros(n) for _ in range(3)), jnp.zeros(n, int), jnp.zeros(len(w_out))
     is_first = (jnp.arange(steps) == 0).astype(x.dtype)
-    online = etr.etrace_vjp(network(case), etr.EProp(), window=0)
+    online = etr.etrace_vjp(network(DATA[f"{case}__par"]), etr.EProp(), window=0)
     trace = online.init(model, state, x[0], is_first[0])
     assert all(row.exact for row in online.graph(model, state, x[0], is_first[0]).report(etr.EProp()).rows)
 
@@ -104,7 +104,7 @@ def test_learning_sequence_by_sequence(case):
     found = loop(case)
     eta, sequences = found["par"][11:]
     c_reg, f_target = found["par"][6:8]
-    step = closed_network(found["par"])
+    step = network(found["par"])
     x, target = jnp.asarray(found["x"]), jnp.asarray(found["target"])
     steps, n = len(x), len(found["W_rec"])
     is_first = (jnp.arange(steps) == 0).astype(x.dtype)
@@ -133,24 +133,6 @@ def test_learning_sequence_by_sequence(case):
         spikes.append(z)
     np.testing.assert_array_equal(jnp.concatenate(spikes), found["spikes"][: steps * int(sequences)])
     assert_learned(model, found)
-
-
-def closed_network(par):
-    """As `network`, of these numbers."""
-    tau, tau_out, v_th, height, width, t_ref, _, _, tau_a, beta, adapts = par[:11]
-    alpha, kappa, rho = np.exp(-1 / tau), np.exp(-1 / tau_out), np.exp(-1 / tau_a) if adapts else 0.0
-
-    def step(model, state, x, is_first):
-        v, a, z, wait, y = state
-        wait = jnp.maximum(wait - 1, 0)
-        current = model["in"] @ x + model["rec"] @ stop(z)
-        v = alpha * v + (1 - alpha) * current * (1 - is_first) - v_th * stop(z)
-        a = rho * a + z
-        z = spike(v - v_th - adapts * beta * a, (wait == 0).astype(v.dtype), height, width)
-        y = kappa * y + (1 - kappa) * model["out"](z)
-        return (y, z), (v, a, z, jnp.where(stop(z) > 0, int(t_ref), wait), y)
-
-    return step
 
 
 def spiking_network(par):

@@ -49,6 +49,18 @@ def test_a_double_exponential_synapse():
     np.testing.assert_allclose(impulse(synapse, 80, synapse.init_state(1)), expected, rtol=1e-8, atol=1e-12)
 
 
+def test_a_leaky_integrator():
+    """One step after another, for a current that holds still: the solution of its equation."""
+    membrane = nn.LeakyIntegrator(tau=6.0, V_rest=-0.5, R=3.0, dt=0.5)
+    found, _ = run(membrane, membrane.init_state(UNITS), CURRENTS)
+    V, expected = np.full(UNITS, -0.5), []
+    for current in CURRENTS:
+        rest = -0.5 + 3.0 * np.asarray(current)
+        V = rest + (V - rest) * math.exp(-0.5 / 6.0)
+        expected.append(V)
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
+
+
 @pytest.mark.parametrize("make", [nn.Alpha, nn.DoubleExponential])
 def test_synapses_add_up(make):
     synapse = make()

@@ -86,7 +86,12 @@ def _of_maps(eqn: Equation, operands: list[Affine], reads: tuple[Source, ...]) -
     if reads and not all(map(_is_precise, constants)):
         return [NoMap(f"{eqn.name} to {jnp.result_type(constants[0])}", eqn.source, reads)] * len(eqn.outputs)
     parts = {source: _part(eqn, operands, together or [], source) for source in reads}
-    return [Affine(value, {s: part[i] for s, part in parts.items()}) for i, value in enumerate(constants)]
+    return [Affine(value, _output(parts, i)) for i, value in enumerate(constants)]
+
+
+def _output(parts: Mapping[Source, Sequence[Array]], number: int) -> dict[Source, Array]:
+    """Of one of the outputs."""
+    return {source: part[number] for source, part in parts.items()}
 
 
 def along(program: Program, inputs: Sequence[Value]) -> list[Value]:

@@ -95,8 +95,8 @@ def before(layer: Layer, state: Any) -> Float[Array, "*lanes units"]:
 
 def targets_of(network: Network, name: str, *, late: bool) -> list[str]:
     """What hears this layer, with late wires or without."""
-    return [
-        target
-        for target, heard in network.heard.items()
-        if any(wire.source == name and (late or not wire.is_late) for wire in heard.wires)
-    ]
+
+    def hears(heard: Sum) -> bool:
+        return any(wire.source == name and (late or not wire.is_late) for wire in heard.wires)
+
+    return [target for target, heard in network.heard.items() if hears(heard)]

@@ -155,8 +155,10 @@ def _hears(network: Network, name: str) -> list[str]:
 
 
 def _shown(network: Network) -> str:
-    heard = {name: _hears(network, name) for name in (*network.order, OUTPUT)}
-    return "; ".join(f"`{name}` hears {' and '.join(f'`{s}`' for s in sources)}" for name, sources in heard.items())
+    def line(name: str) -> str:
+        return f"`{name}` hears {' and '.join(_hears(network, name))}"
+
+    return "; ".join(map(line, (*network.order, OUTPUT)))
 
 
 def _check_no_later_bias(network: Network, chain: list[str], target: str) -> None:

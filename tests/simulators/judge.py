@@ -85,6 +85,10 @@ def differ(folder: pathlib.Path, stem: str) -> int | str:
     return int((abs(ours["out"][: given.STEPS - late] - theirs[late:]) > 1e-6).sum())
 
 
+def all_that_differ(folder: pathlib.Path, stems: list[str]) -> list[int | str]:
+    return [differ(folder, stem) for stem in stems]
+
+
 def table(found: dict[tuple[str, str], list[int | str]], refused: dict[tuple[str, str], str]) -> str:
     """How many of how many differ, by row and package; a dash where it is refused."""
     rows = list(dict.fromkeys(row for row, _ in [*found, *refused]))
@@ -126,7 +130,7 @@ def main() -> None:
             python = python_of(package, PACKAGES[package], environments)
             run = [str(python), str(HERE / "read.py"), package, str(folder)]
             subprocess.run(run, check=True, capture_output=True)
-        found = {key: [differ(folder, stem) for stem in stems] for key, stems in files.items()}
+        found = {key: all_that_differ(folder, stems) for key, stems in files.items()}
         check_nest(folder, environments)
     shown = table(found, refused)
     print(shown)
