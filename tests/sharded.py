@@ -45,7 +45,11 @@ def by_bptt(model, state, xs):
     """Nothing of this library."""
 
     def total(model):
-        return jax.lax.scan(lambda state, x: step(model, state, x)[::-1], state, xs)[1].sum()
+        def body(state, x):
+            loss, state = step(model, state, x)
+            return state, loss
+
+        return jax.lax.scan(body, state, xs)[1].sum()
 
     return jax.grad(total)(model)
 
