@@ -1,5 +1,6 @@
 """`etrace_grad` and `etrace_value_and_grad`: online gradients of a loss."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -8,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import PyTree
 
+from ._explicit import with_automatic_axes
 from ._source import definition_line
 from ._spend import (
     Call,
@@ -17,6 +19,7 @@ from ._spend import (
     check_window,
     Estimate,
     ETrace,
+    init_beside,
     make_plan,
     many_steps,
     one_step,
@@ -24,6 +27,7 @@ from ._spend import (
     RuleOrChoice,
     settle,
     time_steps,
+    trace_sharding,
 )
 from ._tell import ETraceGraph
 
@@ -39,11 +43,25 @@ class ETraceGrad(eqx.Module):
 
     def init(self, model: PyTree, state: PyTree, *inputs: Any) -> ETrace:
         """The traces before the first step: zeros. Inputs are those of one step."""
-        return self._plan(model, state, inputs).init()
+        return init_beside(self._planned(model, state, inputs), model, state)
+
+    def trace_sharding(self, model: PyTree, state: PyTree, *inputs: Any) -> ETrace:
+        """How the traces lie on a mesh of devices: each beside the states that it is about.
+
+        A lane's numbers lie where the lane does, a unit's where the unit does; what belongs to no shard of the state
+        lies on every device. `init` puts them there by itself. This is for programs that are compiled ahead of time.
+
+        **Arguments** as `init`: arrays on a mesh, or `jax.ShapeDtypeStruct`s with a `sharding`.
+
+        **Returns** an `ETrace` with a `NamedSharding` in place of every array.
+
+        **Raises** `ValueError` if no array of the model or the state lies on a mesh.
+        """
+        return trace_sharding(self._planned(model, state, inputs), model, state)
 
     def graph(self, model: PyTree, state: PyTree, *inputs: Any) -> ETraceGraph:
         """The graph of the step. Inputs are those of one step."""
-        return ETraceGraph(self._plan(model, state, inputs).analysis)
+        return ETraceGraph(self._planned(model, state, inputs).analysis)
 
     def __call__(self, model: PyTree, state: PyTree, trace: ETrace, *inputs: Any) -> tuple[Any, PyTree, ETrace]:
         """One step: `(gradients, state, trace)`, or `((loss, gradients), state, trace)`.
@@ -52,10 +70,14 @@ class ETraceGrad(eqx.Module):
         """
         _check_single(self.window)
         check_trace(trace)
-        plan = self._plan(model, state, inputs)
-        call = Call.bind(plan, model, state, trace, inputs)
-        step = one_step(call, trace.values, self.window)
-        return self._result(call, trace, step._replace(gradient=step.gradient.stacked))
+
+        def call_of_one_step(model: PyTree, state: PyTree, trace: ETrace, *inputs: Any) -> tuple[Any, PyTree, ETrace]:
+            call = Call.bind(self._plan(model, state, inputs), model, state, trace, inputs)
+            step = one_step(call, trace.values, self.window)
+            return self._result(call, trace, step._replace(gradient=step.gradient.stacked))
+
+        arguments = model, state, trace, *inputs
+        return with_automatic_axes(call_of_one_step, arguments, lambda: self._types(model, state, trace))
 
     def scan(
         self, model: PyTree, state: PyTree, trace: ETrace, *inputs: Any, window: int | None = None
@@ -74,8 +96,15 @@ class ETraceGrad(eqx.Module):
         As `__call__`, with the losses (and the auxiliary output) stacked along time.
         """
         check_trace(trace)
+        arguments = model, state, trace, *inputs
+        scanned = functools.partial(self._scan, self.window if window is None else check_window(window))
+        return with_automatic_axes(scanned, arguments, lambda: self._types(model, state, trace))
+
+    def _scan(
+        self, window: int, model: PyTree, state: PyTree, trace: ETrace, *inputs: Any
+    ) -> tuple[Any, PyTree, ETrace]:
         length = time_steps(inputs)
-        steps = min(self.window if window is None else check_window(window), length)
+        steps = min(window, length)
         first = jax.tree.map(lambda x: jax.eval_shape(lambda x: x[0], x) if eqx.is_array(x) else x, inputs)
         try:
             plan = self._plan(model, state, first)
@@ -87,6 +116,23 @@ class ETraceGrad(eqx.Module):
             )
             raise
         return self._result(call, trace, many_steps(call, trace.values, steps, length))
+
+    def _types(self, model: PyTree, state: PyTree, trace: ETrace) -> Any:
+        """What the arrays of a result are of a type with: losses and what is beside them are cut by no axis."""
+        gradients = eqx.filter(model, eqx.is_inexact_array)
+        if self.with_value:
+            return (None, gradients), state, trace
+        return ((gradients, None) if self.has_aux else gradients), state, trace
+
+    def _planned(self, model: PyTree, state: PyTree, inputs: tuple[Any, ...]) -> Plan:
+        """The plan, made where axes are automatic."""
+        plans: list[Plan] = []
+
+        def make(model: PyTree, state: PyTree, *inputs: Any) -> None:
+            plans.append(self._plan(model, state, inputs))
+
+        with_automatic_axes(make, (model, state, *inputs), lambda: None)
+        return plans[0]
 
     def _plan(self, model: PyTree, state: PyTree, inputs: tuple[Any, ...]) -> Plan:
         plan = make_plan(self.loss_step, self.rule, model, state, inputs, has_aux=self.has_aux)

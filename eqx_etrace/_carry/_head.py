@@ -29,7 +29,7 @@ import numpy as np
 from jaxtyping import Array, Inexact
 
 from .._read import Contraction, Equation, find_lookup, Program
-from .._sharding import scan, varying_as
+from .._sharding import is_laid_out_by_xla, scan, varying_as
 from .._times import times
 from ._status import entering, finite, lane_status, met, without_idle_lanes
 
@@ -113,6 +113,9 @@ class Head:
 
 def _over_lanes(rows: Sequence[Rows], e: Sequence[Inexact[Array, "b m n k"]]) -> Inexact[Array, "b n k"]:
     """The sum over states and lanes of g e."""
+    if is_laid_out_by_xla():
+        terms = [(g[..., None] * one.astype(g.dtype)).sum(1) for g, one in zip(rows, e, strict=True)]
+        return sum(terms[1:], terms[0])
     b, m, n, k = e[0].shape
     size = _lanes_at_once(m)
 

@@ -12,6 +12,7 @@ from ._call import Arrays, Call
 from ._etrace import check_trace, ETrace
 from ._gradient import settle
 from ._one_step import at_window_0, at_window_1, take_step
+from ._placement import init_beside, trace_sharding
 from ._plan import make_plan, places, Plan
 from ._transition import advance
 from ._windows import Estimate, many_steps, one_step

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Inexact, Int
 
 from ..._read import Analysis
-from ..._sharding import typed_as
+from ..._sharding import varying_as
 from .._dtype import widest
 from ..xla import for_each, take, written_out
 from ._layout import BlockLayout
@@ -93,6 +93,6 @@ def seeds_of(analysis: Analysis, colours: Int[np.ndarray, " n"]) -> list[Array]:
         shape, dtype = analysis.step.program.shape(var), analysis.step.program.avals[var].dtype
         size = int(np.prod(shape))
         here = hot[:, start : start + size].astype(dtype).reshape(hot.shape[0], *shape)
-        seeds.append(typed_as(here, analysis.step.program.avals[var], lead=1))
+        seeds.append(varying_as(here, analysis.step.program.avals[var]))
         start += size
     return seeds

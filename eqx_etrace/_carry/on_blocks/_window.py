@@ -25,9 +25,8 @@ import numpy as np
 from jaxtyping import Array, Bool, Inexact, Int
 
 from ..._read import Analysis
-from ..._sharding import scan
 from .._status import finite, Stored, worst
-from ..xla import apply_blocks, scale_blocks, take, take_rows, through_blocks
+from ..xla import apply_blocks, Pieces, scale_blocks, take, take_rows, through_blocks
 from ._jacobian import as_scalars, BlockDrive, seeds_of, where_kept
 from ._layout import BlockLayout
 from ._numbers import features_of
@@ -201,23 +200,18 @@ def _fold(
 ) -> Inexact[Array, "g r q k"]:
     """P_0 e + sum_s A_s (x) x_s, a few rows of every block at a time: the products are as large as what they read."""
     rows = e.shape[2]
-    count = min(rows, _BLOCKS)
-    size = rows // count
+    pieces = Pieces.of(rows, rows // min(rows, _BLOCKS))
 
-    def part(e: Array, start: int | Array, size: int) -> Array:
-        old = jax.lax.dynamic_slice_in_dim(e, start, size, 2)
-        entering = jnp.where(idle, 0, jax.lax.dynamic_slice_in_dim(response, start, size, 3))
+    def block(e: Array, start: int | Array, pieces: Pieces = pieces) -> Array:
+        old, entering = pieces.take(e, start, 2), jnp.where(idle, 0, pieces.take(response, start, 3))
         if x.ndim == 3:
             new = jnp.einsum("tgrq,tgk->grqk", entering, x)
         else:
-            new = jnp.einsum("tgrq,tgqk->grqk", entering, jax.lax.dynamic_slice_in_dim(x, start, size, 2))
-        return jax.lax.dynamic_update_slice_in_dim(e, scale_blocks(jacobian, old) + new, start, 2)
+            new = jnp.einsum("tgrq,tgqk->grqk", entering, pieces.take(x, start, 2))
+        return pieces.put(e, scale_blocks(jacobian, old) + new, start, 2)
 
-    def block(e: Array, start: Array) -> tuple[Array, None]:
-        return part(e, start, size), None
-
-    e = scan(block, e, jnp.arange(0, count * size, size))[0]
-    return part(e, count * size, rows - count * size) if rows > count * size else e
+    e, rest = pieces.fold(block, e), rows % pieces.size
+    return block(e, rows - rest, Pieces(rows, rest)) if rest else e
 
 
 _BLOCKS = 8

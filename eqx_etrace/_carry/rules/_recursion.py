@@ -6,7 +6,6 @@ D is a small matrix of rows: one array per pair of states, None where it is zero
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +16,7 @@ from ..._times import times
 from .._head import Head
 from .._status import entering, finite, lane_status, scaled, Stored, through, worst
 from ..by_position import Drive, Matrix, matrix_of, reachable, Rows
-from ..xla import after
+from ..xla import after, Pieces
 
 _MANY = 8
 """Blocks of states that read one another: a block is copied."""
@@ -50,19 +49,16 @@ def _by_blocks(head: Head, value: Value, decay: Matrix, response: Rows, x: Inexa
     new rows depend on one another before they are written, or XLA would copy the whole trace for every block.
     """
     axis, count = head.blocks(_MANY)
-    size = head.shape[axis] // count
+    pieces = Pieces.of(head.shape[axis], head.shape[axis] // count)
 
-    def part(rows: Any, start: Array) -> Array:
-        return jax.lax.dynamic_slice_in_dim(rows, start, size, axis)
-
-    def block(value: Value, start: Array) -> tuple[Value, None]:
-        here, rows, entering = jax.tree.map(lambda a: part(a, start), (value, decay, response))
-        met = x if axis == 2 else part(x, start)
+    def block(value: Value, start: int | Array) -> Value:
+        here, rows, entering = jax.tree.map(lambda a: pieces.take(a, start, axis), (value, decay, response))
+        met = x if axis == 2 else pieces.take(x, start, axis)
         new = [_row(s, here, rows[s], _entering(head, entering[s], met)) for s in range(len(value))]
         written = zip(value, after(new, new), strict=True)
-        return tuple(jax.lax.dynamic_update_slice_in_dim(e, one, start, axis) for e, one in written), None
+        return tuple(pieces.put(e, one, start, axis) for e, one in written)
 
-    return scan(block, value, jnp.arange(0, head.shape[axis], size))[0]
+    return pieces.fold(block, value)
 
 
 def _entering(head: Head, response: Inexact[Array, "..."] | None, x: Inexact[Array, "..."] | None) -> Array | None:
@@ -147,33 +143,34 @@ def fold(head: Head, value: Stored, drive: Drive) -> Stored:
     status, drive = next_status(value.status, drive), jax.tree.map(finite, drive)
     is_tied = _is_cyclic(drive.decay)
     axis, count = head.blocks(_MANY if is_tied else 4)
-    size = head.shape[axis] // count
+    pieces = Pieces.of(head.shape[axis], head.shape[axis] // count)
 
-    def part(rows: Any, start: Array, along: int) -> Array:
-        return jax.lax.dynamic_slice_in_dim(rows, start, size, along)
-
-    def block(value: Value, start: Array) -> tuple[Value, None]:
-        x = drive.x if axis == 2 else part(drive.x, start, axis + 1)
-        decay, response = jax.tree.map(lambda d: part(d, start, axis), drive.decay), drive.response
-        here = tuple(part(e, start, axis) for e in value)
+    def block(value: Value, start: int | Array) -> Value:
+        x = drive.x if axis == 2 else pieces.take(drive.x, start, axis + 1)
+        decay, response = jax.tree.map(lambda d: pieces.take(d, start, axis), drive.decay), drive.response
+        here = tuple(pieces.take(e, start, axis) for e in value)
 
         def row(s: int, first: list[Array]) -> Array:
             d, entering = after(first, (decay[s], response[s]))
-            new = None if entering is None else jnp.einsum("tbmn,tbmk->bmnk", part(entering, start, axis + 1), x)
+            new = None if entering is None else _product_of_steps(pieces.take(entering, start, axis + 1), x)
             return _row(s, here, d, new)
 
         def written(s: int, new: Array) -> Array:
-            return jax.lax.dynamic_update_slice_in_dim(value[s], new, start, axis)
+            return pieces.put(value[s], new, start, axis)
 
         if is_tied:
             ready = [row(s, []) for s in range(len(value))]
-            return tuple(map(written, range(len(value)), after(ready, ready))), None
+            return tuple(map(written, range(len(value)), after(ready, ready)))
         updated: dict[int, Array] = {}
         for s in _order(decay):
             updated[s] = written(s, row(s, list(updated.values())[-1:]))
-        return tuple(updated[s] for s in range(len(value))), None
+        return tuple(updated[s] for s in range(len(value)))
 
-    return Stored(scan(block, value.e, jnp.arange(0, head.shape[axis], size))[0], status)
+    return Stored(pieces.fold(block, value.e), status)
+
+
+def _product_of_steps(rows: Inexact[Array, "t b m n"], x: Inexact[Array, "t b m k"]) -> Inexact[Array, "b m n k"]:
+    return jnp.einsum("tbmn,tbmk->bmnk", rows, x)
 
 
 def _product(rows: Inexact[Array, "..."], e: Inexact[Array, "..."]) -> Inexact[Array, "..."]:

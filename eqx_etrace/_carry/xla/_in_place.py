@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Inexact
 
-from ..._sharding import varying_as
+from ..._sharding import is_laid_out_by_xla, varying_as
 
 Tree = TypeVar("Tree")
 
@@ -23,6 +23,8 @@ def after(first: Sequence[Inexact[Array, "..."]], then: Tree) -> Tree:
     No number is both positive and negative, so nothing is changed. What asks is a loop, as a loop is nothing that XLA
     would merge with the computation of what it reads.
     """
+    if is_laid_out_by_xla():  # an array in pieces would be gathered to be read
+        return then
     read = [jax.lax.stop_gradient(array).reshape(-1) for array in first if array.size]
     if not read or not jax.tree.leaves(then):
         return then

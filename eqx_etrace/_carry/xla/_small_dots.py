@@ -14,7 +14,7 @@ import jax.tree_util as jtu
 from jaxtyping import Array, Inexact
 
 from ..._read import Contraction, DOT, Equation, evaluate, flatten
-from ..._sharding import scan
+from ..._sharding import is_laid_out_by_xla, scan
 from ..._times import times
 from .._dtype import widest
 from .._status import any_unit, finite, not_a_number, scaled, through, worst
@@ -65,7 +65,7 @@ def contract_blocks(signal: Inexact[Array, "g j"], e: Inexact[Array, "g j q k"])
     A few scalars at a time: one product of a vector and so large a matrix takes XLA 30 times as long.
     """
     count = e.shape[1]
-    if count <= _FEW:
+    if count <= _FEW or is_laid_out_by_xla():
         return jnp.einsum("gj,gjqk->gqk", signal, e)
     size = next(size for size in (4, 3, 2, 1) if count % size == 0)
 
