@@ -11,6 +11,9 @@ from jaxtyping import PyTree
 from ._source import definition_line
 from ._spend import (
     Call,
+    check_flag,
+    check_inputs,
+    check_no_trace,
     check_rule,
     check_step,
     check_trace,
@@ -39,6 +42,7 @@ class ETraceGrad(eqx.Module):
 
     def init(self, model: PyTree, state: PyTree, *inputs: Any) -> ETrace:
         """The traces before the first step: zeros. Inputs are those of one step."""
+        check_no_trace((model, state, *inputs))
         return self._plan(model, state, inputs).init()
 
     def graph(self, model: PyTree, state: PyTree, *inputs: Any) -> ETraceGraph:
@@ -51,7 +55,8 @@ class ETraceGrad(eqx.Module):
         **Raises** `ValueError` for a transform with a window of more than one step, which is that of `scan`.
         """
         _check_single(self.window)
-        check_trace(trace)
+        check_trace(trace, model, state)
+        check_inputs(trace.inputs, inputs, self.loss_step)
         plan = self._plan(model, state, inputs)
         call = Call.bind(plan, model, state, trace, inputs)
         step = one_step(call, trace.values, self.window)
@@ -73,11 +78,12 @@ class ETraceGrad(eqx.Module):
 
         As `__call__`, with the losses (and the auxiliary output) stacked along time.
         """
-        check_trace(trace)
+        check_trace(trace, model, state)
         length = time_steps(inputs)
         steps = min(self.window if window is None else check_window(window), length)
         first = jax.tree.map(lambda x: jax.eval_shape(lambda x: x[0], x) if eqx.is_array(x) else x, inputs)
         try:
+            check_inputs(trace.inputs, first, self.loss_step, length)
             plan = self._plan(model, state, first)
             call = Call.bind(plan, model, state, trace, inputs)
         except Exception as error:
@@ -167,11 +173,15 @@ def etrace_value_and_grad(
     **Raises** `TypeError` or `ValueError` for a state that changes across the step, a loss that is no real scalar, a
     trace of other parameters, groups, sizes or rules, a window that is negative or no integer.
     """
-    return ETraceGrad(check_step(loss_step), check_rule(rule), check_window(window), has_aux, True)
+    return ETraceGrad(
+        check_step(loss_step), check_rule(rule), check_window(window), check_flag("has_aux", has_aux), True
+    )
 
 
 def etrace_grad(
     loss_step: Callable[..., Any], rule: RuleOrChoice, *, window: int = 1, has_aux: bool = False
 ) -> ETraceGrad:
     """As `etrace_value_and_grad`, without the value: `grads, state, trace`, or `(grads, aux), state, trace`."""
-    return ETraceGrad(check_step(loss_step), check_rule(rule), check_window(window), has_aux, False)
+    return ETraceGrad(
+        check_step(loss_step), check_rule(rule), check_window(window), check_flag("has_aux", has_aux), False
+    )

@@ -18,6 +18,8 @@ from ._spend import (
     at_window_0,
     at_window_1,
     Call,
+    check_inputs,
+    check_no_trace,
     check_rule,
     check_step,
     check_trace,
@@ -72,7 +74,8 @@ class ETraceVJP(eqx.Module):
         self, model: PyTree, state: PyTree, trace: ETrace, *inputs: Any
     ) -> tuple[PyTree, PyTree, ETrace, Pullback]:
         """One step: `out, state, trace, pullback`."""
-        check_trace(trace)
+        check_trace(trace, model, state)
+        check_inputs(trace.inputs, inputs, self.step)
         plan = self._plan(model, state, inputs)
         call = Call.bind(plan, model, state, trace, inputs)
         done = take_step(call, by_inputs=True)
@@ -90,6 +93,7 @@ class ETraceVJP(eqx.Module):
 
     def init(self, model: PyTree, state: PyTree, *inputs: Any) -> ETrace:
         """The traces before the first step: zeros."""
+        check_no_trace((model, state, *inputs))
         return self._plan(model, state, inputs).init()
 
     def graph(self, model: PyTree, state: PyTree, *inputs: Any) -> ETraceGraph:

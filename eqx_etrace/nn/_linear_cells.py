@@ -12,8 +12,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Complex, DTypeLike, Float, PRNGKeyArray
 
+from .._given import as_key
 from ._projection import Projection
-from ._shapes import check_lanes, lanes
+from ._shapes import check_lanes, check_state, floating, lanes
 
 
 class _Ring(eqx.Module):
@@ -83,7 +84,7 @@ class LRUCell(eqx.Module):
         max_phase: float = math.pi / 5,
         key: PRNGKeyArray,
     ) -> None:
-        ring, into, out, skip = jax.random.split(key, 4)
+        ring, into, out, skip = jax.random.split(as_key(key), 4)
         self.eigenvalues = _Ring(hidden_size, r_min, r_max, max_phase, ring)
         self.gamma_log = jnp.log(self.eigenvalues.gain)
         self.B = jax.random.normal(into, (2, hidden_size, in_size)) * (2 * in_size) ** -0.5
@@ -95,13 +96,15 @@ class LRUCell(eqx.Module):
     ) -> Complex[Array, "*batch n"]:
         """h = 0, in a complex array of shape `(*batch, hidden_size)`; `dtype` is complex, of the weights if None."""
         dtype = jax.lax.complex(*self.B).dtype if dtype is None else dtype
-        return jnp.zeros((*lanes(batch), len(self.gamma_log)), dtype)
+        return jnp.zeros((*lanes(batch), len(self.gamma_log)), floating(dtype))
 
     def __call__(
         self, x: Float[Array, "*batch in"], h: Complex[Array, "*batch n"]
     ) -> tuple[Float[Array, "*batch out"], Complex[Array, "*batch n"]]:
         """One step: the output, and the new state."""
-        check_lanes(self, x, h, self.B.shape[-1])
+        check_lanes(self, x, h, self.B.shape[-1], self.B.shape[1])
+        if not jnp.iscomplexobj(h):
+            raise TypeError(f"The state of `LRUCell` is {h.dtype}; it must be complex. Make it by `init_state`.")
         ring, gain = self.eigenvalues, jnp.exp(self.gamma_log)
         eigenvalue = jax.lax.complex(ring.modulus * jnp.cos(ring.phase), ring.modulus * jnp.sin(ring.phase))
         drive = jax.lax.complex(gain * (x @ self.B[0].T), gain * (x @ self.B[1].T))
@@ -148,7 +151,7 @@ class RTUCell(eqx.Module):
         max_phase: float = math.pi / 5,
         key: PRNGKeyArray,
     ) -> None:
-        ring, first, second = jax.random.split(key, 3)
+        ring, first, second = jax.random.split(as_key(key), 3)
         self.eigenvalues = _Ring(hidden_size, r_min, r_max, max_phase, ring)
         self.into = (
             Projection(in_size, hidden_size, use_bias=False, key=first),
@@ -158,11 +161,12 @@ class RTUCell(eqx.Module):
     def init_state(self, batch: int | tuple[int, ...] = (), dtype: DTypeLike | None = None) -> RTUState:
         """c = 0, in arrays of shape `(*batch, hidden_size)`."""
         shape = (*lanes(batch), len(self.eigenvalues.nu_log))
-        return RTUState(jnp.zeros(shape, dtype), jnp.zeros(shape, dtype))
+        return RTUState(jnp.zeros(shape, floating(dtype)), jnp.zeros(shape, floating(dtype)))
 
     def __call__(self, x: Float[Array, "*batch in"], state: RTUState) -> tuple[Float[Array, "*batch _"], RTUState]:
         """One step: the output, and the new state."""
-        check_lanes(self, x, state.c1, self.into[0].weight.shape[1])
+        check_state(self, state, x)
+        check_lanes(self, x, state.c1, self.into[0].weight.shape[1], self.into[0].weight.shape[0])
         ring = self.eigenvalues
         along, across = ring.modulus * jnp.cos(ring.phase), ring.modulus * jnp.sin(ring.phase)
         c1 = along * state.c1 - across * state.c2 + ring.gain * self.into[0](x)

@@ -43,7 +43,7 @@ from jaxtyping import DTypeLike, Float
 from .._watched import watched
 from ._integrate import exp_euler_step
 from ._parameter import check_times, known, Parameter, parameter, zero_in_unit_of
-from ._shapes import check_fits
+from ._shapes import check_fits, check_state, floating
 from ._surrogate import AbstractSurrogate, Triangular
 
 Reset = Literal["soft", "hard"]
@@ -89,6 +89,7 @@ class AbstractNeuron(eqx.Module, Generic[State]):
     @watched
     def __call__(self, x: Float[Any, "*shape"], state: State) -> tuple[Float[Any, "*shape"], State]:
         """One step: the input current and the state give the spikes and the new state."""
+        check_state(self, state, x)
         spikes = self.emitted(state)
         check_fits("current", x, spikes)
         new = self.advance(x, state, spikes)
@@ -106,13 +107,8 @@ class AbstractNeuron(eqx.Module, Generic[State]):
 
     def emitted(self, state: State) -> Float[Any, "..."]:
         """The spikes of a state, 1 or 0, differentiable by the surrogate."""
-        try:
-            above = state.V - self.threshold(state)
-        except AttributeError:
-            raise TypeError(
-                f"The state of `{type(self).__name__}` is a `{type(state).__name__}`; it must be one made by "
-                "`init_state`. A neuron takes `(current, state)`."
-            ) from None
+        check_state(self, state)
+        above = state.V - self.threshold(state)
         # In units of threshold above reset, so that the surrogate's width does not depend on the unit of V.
         return self.surrogate(above / (self.V_th - self.V_reset))
 
@@ -179,7 +175,7 @@ class IF(AbstractNeuron[NeuronState]):
 
     def init_state(self, shape: int | tuple[int, ...], dtype: DTypeLike | None = None) -> NeuronState:
         """V = 0 in an array of the given shape and dtype (JAX's default float if None)."""
-        return NeuronState(jnp.zeros(shape, dtype) * self.V_reset)
+        return NeuronState(jnp.zeros(shape, floating(dtype)) * self.V_reset)
 
     def threshold(self, state: NeuronState) -> Any:
         """`V_th`."""
@@ -228,7 +224,7 @@ class LIF(AbstractNeuron[NeuronState]):
 
     def init_state(self, shape: int | tuple[int, ...], dtype: DTypeLike | None = None) -> NeuronState:
         """V = `V_rest` in an array of the given shape and dtype (JAX's default float if None)."""
-        return NeuronState(jnp.ones(shape, dtype) * self.V_rest)
+        return NeuronState(jnp.ones(shape, floating(dtype)) * self.V_rest)
 
     def threshold(self, state: NeuronState) -> Any:
         """`V_th`."""

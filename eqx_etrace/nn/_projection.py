@@ -7,6 +7,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from .._given import as_key
+
 
 class Projection(eqx.Module):
     """`x @ weight.T + bias`, for one lane or many.
@@ -19,7 +21,7 @@ class Projection(eqx.Module):
     bias: Float[Array, " out"] | None
 
     def __init__(self, in_size: int, out_size: int, *, use_bias: bool = True, key: PRNGKeyArray) -> None:
-        self.weight = jax.random.normal(key, (out_size, in_size)) * in_size**-0.5
+        self.weight = jax.random.normal(as_key(key), (out_size, in_size)) * in_size**-0.5
         self.bias = jnp.zeros(out_size) if use_bias else None
 
     def __call__(self, x: Float[Array, "*batch in"]) -> Float[Array, "*batch out"]:

@@ -1,10 +1,9 @@
 """Arguments in another order, forgotten, or a class where an instance is meant."""
 
-import jax.numpy as jnp
 import optax
 
 from .case import wrong
-from .network import etr, H, LABELS, learner, loss_step, ONLINE, spiking, SPIKING, spiking_step, trace, weights, X, XS
+from .network import etr, H, LABELS, learner, loss_step, ONLINE, SPIKING, spiking, spiking_step, trace, weights, X, XS
 
 ORDER, CLASS = "order of arguments", "class or function in place of an instance"
 

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from .case import accepted, wrong
-from .network import etr, F, LABELS, N, spiking, SPIKING, X
+from .network import etr, F, LABELS, N, SPIKING, spiking, X
 
 KIND = "state of another layer"
 nn = etr.nn

@@ -6,7 +6,7 @@ import numpy as np
 import optax
 
 from .case import accepted, wrong
-from .network import etr, F, H, loss_step, N, ONLINE, T, trace, weights, X, XS
+from .network import etr, H, loss_step, N, ONLINE, trace, weights, X, XS
 
 EVENTS, TOOLS, PULL = "recordings and encoders", "losses, probes, pictures, graphs", "pullbacks and scores"
 SECONDS = np.array([0.0, 0.1, 0.25, 0.9])

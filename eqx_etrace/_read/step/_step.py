@@ -15,7 +15,9 @@ from jaxtyping import PyTree
 
 from ... import _source
 from ..program import flatten, Links, Program, with_fresh_outputs, without_derivative
-from ._check import axis_too_many, check_arguments, check_numbers, check_pair, check_state, describe
+from ._check import check_arguments, check_numbers, check_pair, check_returned, describe
+from ._hints import hints
+from ._leaves import check_leaves
 from ._pytree import Layout
 
 
@@ -47,6 +49,10 @@ class Step:
     """For every new state, the array that it is a part of: mostly itself."""
     read_as_data: Mapping[int, Any] = dataclasses.field(default_factory=dict)
     """What it closes over, by variable, and may be another array in another call."""
+    where: str = ""
+    """Its name, and the line of its definition."""
+    closes_over: tuple[str, ...] = ()
+    """The names of the user's that it closes over."""
     pulls_state: bool = False
     """May the new state get a cotangent beside the output? Then credit into all of it counts."""
 
@@ -102,13 +108,14 @@ def _checked(
     step: Callable[..., Any], where: str, has_aux: bool, model: PyTree, state: PyTree, inputs: tuple[Any, ...]
 ) -> tuple[Any, Any, Any]:
     """What the step returns, `(out, aux, new_state)`, if it is what a step must return."""
-    old = Layout.of(state, in_halves=True)
     try:
         result = step(model, state, *inputs)
     except Exception as error:
+        at = _source.raised_at(error)
         error.add_note(
-            f"This happened while `eqx_etrace` traced the step {where} with state {describe(old)} and "
-            f"inputs {describe(Layout.of(inputs))}. (Arguments come in the order `(model, state, *inputs)`.)"
+            f"This happened{f' at {at}' if at else ''} while `eqx_etrace` traced the step {where} with state "
+            f"{describe(Layout.of(state))} and inputs {describe(Layout.of(inputs))}. (Arguments come in the order "
+            "`(model, state, *inputs)`.)"
         )
         raise
     out, new_state = check_pair(result, f"The step {where} must return a pair `(out, new_state)`")
@@ -117,7 +124,7 @@ def _checked(
         if has_aux
         else (out, ())
     )
-    check_state(where, old, Layout.of(new_state, in_halves=True))
+    check_returned(where, state, out, new_state)
     return out, aux, new_state
 
 
@@ -128,6 +135,7 @@ def stage_step(
     layouts = Layout.of(model), Layout.of(state, in_halves=True), Layout.of(inputs)
     arguments = [part for lay, tree in zip(layouts, (model, state, inputs), strict=True) for part in lay.split(tree)]
     where = _source.definition_line(step)
+    check_leaves(where, *layouts)
     check_arguments(where, *layouts[:2])
     check_numbers(where, model, layouts[0])
     run = functools.partial(_checked, step, where, has_aux)
@@ -142,7 +150,7 @@ def stage_step(
     try:
         closed, shapes = jax.make_jaxpr(flat, return_shape=True)(*arguments)
     except Exception as error:
-        for advice in axis_too_many(run, model, state, inputs):
+        for advice in hints(run, step, error, model, state, inputs):
             error.add_note(advice)
         raise
     program = flatten(closed, Links)
@@ -155,7 +163,8 @@ def stage_step(
     program = dataclasses.replace(program, moved=frozenset(roles[0] + roles[2]))
     out, aux = returned
     by_name = dict(zip(names, roles, strict=True))
-    return Step(program, *layouts, out, aux, **by_name, wholes=by_name["new_states"])
+    names_ = getattr(getattr(step, "__code__", None), "co_freevars", ())
+    return Step(program, *layouts, out, aux, **by_name, wholes=by_name["new_states"], where=where, closes_over=names_)
 
 
 def _cut(variables: tuple[int, ...], sizes: Sequence[int]) -> list[tuple[int, ...]]:
