@@ -43,9 +43,9 @@ def check_number(name: str, value: Any, what: str) -> None:
     """A real number, or an array of them: no string, no flag, nothing with a unit. `what` says what it is."""
     if isinstance(value, int | float) and not isinstance(value, bool):
         return
-    if isinstance(value, np.number | np.ndarray | jax.Array):
-        if any(jnp.issubdtype(value.dtype, kind) for kind in (jnp.integer, jnp.floating)):
-            return
+    is_array = isinstance(value, np.number | np.ndarray | jax.Array)
+    if is_array and any(jnp.issubdtype(value.dtype, kind) for kind in (jnp.integer, jnp.floating)):
+        return
     unit = " It has a unit: divide by that, and take the number." if hasattr(value, "unit") else ""
     kind = f"{type(value).__module__.split('.')[0]}'s {type(value).__name__} {value}" if unit else in_words(value)
     raise TypeError(f"`{name}` is {kind}; it must be a number without a unit: {what}.{unit}")

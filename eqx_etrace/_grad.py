@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import PyTree
 
+from ._read import naming_leaks
 from ._source import definition_line
 from ._spend import (
     Call,
@@ -57,9 +58,10 @@ class ETraceGrad(eqx.Module):
         _check_single(self.window)
         check_trace(trace, model, state)
         check_inputs(trace.inputs, inputs, self.loss_step)
-        plan = self._plan(model, state, inputs)
-        call = Call.bind(plan, model, state, trace, inputs)
-        step = one_step(call, trace.values, self.window)
+        with naming_leaks(self.loss_step):
+            plan = self._plan(model, state, inputs)
+            call = Call.bind(plan, model, state, trace, inputs)
+            step = one_step(call, trace.values, self.window)
         return self._result(call, trace, step._replace(gradient=step.gradient.stacked))
 
     def scan(
@@ -82,8 +84,8 @@ class ETraceGrad(eqx.Module):
         length = time_steps(inputs)
         steps = min(self.window if window is None else check_window(window), length)
         first = jax.tree.map(lambda x: jax.eval_shape(lambda x: x[0], x) if eqx.is_array(x) else x, inputs)
+        check_inputs(trace.inputs, first, self.loss_step, length)
         try:
-            check_inputs(trace.inputs, first, self.loss_step, length)
             plan = self._plan(model, state, first)
             call = Call.bind(plan, model, state, trace, inputs)
         except Exception as error:
@@ -92,7 +94,8 @@ class ETraceGrad(eqx.Module):
                 "stays the same, frozen parameters for example."
             )
             raise
-        return self._result(call, trace, many_steps(call, trace.values, steps, length))
+        with naming_leaks(self.loss_step):
+            return self._result(call, trace, many_steps(call, trace.values, steps, length))
 
     def _plan(self, model: PyTree, state: PyTree, inputs: tuple[Any, ...]) -> Plan:
         plan = make_plan(self.loss_step, self.rule, model, state, inputs, has_aux=self.has_aux)

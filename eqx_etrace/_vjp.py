@@ -11,7 +11,7 @@ from jax.core import eval_jaxpr
 from jaxtyping import PyTree
 
 from ._jax import opened
-from ._read import Layout
+from ._read import Layout, naming_leaks
 from ._spend import (
     advance,
     Arrays,
@@ -76,11 +76,12 @@ class ETraceVJP(eqx.Module):
         """One step: `out, state, trace, pullback`."""
         check_trace(trace, model, state)
         check_inputs(trace.inputs, inputs, self.step)
-        plan = self._plan(model, state, inputs)
-        call = Call.bind(plan, model, state, trace, inputs)
-        done = take_step(call, by_inputs=True)
-        values = advance(call, trace.values, done.transition)
-        at_0 = at_window_0(call, done, values) if self.window == 0 else None
+        with naming_leaks(self.step):
+            plan = self._plan(model, state, inputs)
+            call = Call.bind(plan, model, state, trace, inputs)
+            done = take_step(call, by_inputs=True)
+            values = advance(call, trace.values, done.transition)
+            at_0 = at_window_0(call, done, values) if self.window == 0 else None
 
         def pull(on_out: Arrays, on_new: Arrays) -> tuple[Arrays, Arrays]:
             own, on_old, on_inputs = done.pull(on_out, on_new)

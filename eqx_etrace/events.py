@@ -131,6 +131,8 @@ def bin_events(
     says), for columns of different length, times that are not finite, other polarities, and for counts that `dtype`
     cannot hold; `TypeError` for channels or polarities that are no integers.
     """
+    check_number("dt", dt, "the length of a step, in the unit of the times")
+    check_number("start", start, "when the first step begins, in the unit of the times")
     shape = _shape(steps, channels, dt)
     t, columns = _times(t), _columns(channel, shape[1:])
     signs = None if polarity is None else _signs(np.asarray(polarity))
@@ -160,7 +162,6 @@ def _shape(steps: Any, channels: Any, dt: Any) -> tuple[int, ...]:
     for name, n in [("steps", steps), *(("channels", n) for n in shape)]:
         if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 1:
             raise ValueError(f"`{name}` is {n!r}; it must be an integer of at least 1.")
-    check_number("dt", dt, "the length of a step, in the unit of the times")
     if not (np.isfinite(dt) and dt > 0):
         raise ValueError(f"`dt` is {dt}; a step must be longer than zero, in the unit of the times.")
     return (int(steps), *map(int, shape))
@@ -236,7 +237,6 @@ def _steps_of(t: np.ndarray, dt: Any, start: Any) -> np.ndarray:
         raise TypeError(f"`t` has the dtype {t.dtype}; times must be integers or floats.")
     if t.dtype.kind == "f" and not np.isfinite(t).all():
         raise ValueError(f"{np.sum(~np.isfinite(t)):,} of {t.size:,} times are not finite.")
-    check_number("start", start, "when the first step begins, in the unit of the times")
     if not np.isfinite(start):
         raise ValueError(f"`start` is {start}; it must be finite, in the unit of the times.")
     if t.dtype.kind in "iu" and float(dt).is_integer() and float(start).is_integer():

@@ -179,7 +179,7 @@ def _by_site(analysis: Analysis, choose: Callable[[ParamRelation], AbstractRule]
             paths = ", ".join(str(path) for path in dict.fromkeys(r.path for r in analysis.relations))
             error.add_note(
                 f"This happened while the rule function was asked for the rule of {shown(relation.path)}. It is "
-                f"called with one `ParamRelation`, whose `relation.path` is one of {paths}, and returns a rule for each."
+                f"called with one `ParamRelation`, whose `relation.path` is one of {paths}; it returns a rule for each."
             )
             raise
         if not isinstance(rule, AbstractRule):

@@ -4,9 +4,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-import equinox as eqx
 import jax
-import jax.numpy as jnp
 
 from .._read import Layout, without_address
 from .._source import definition_line
@@ -37,10 +35,13 @@ def check_inputs(made_for: Sequence[str], inputs: tuple[Any, ...], step: Any, le
     values = [name for name in made_for if name.startswith("input ") and " = " in name]
     if now == made or values != values_of("input", layout):
         return
-    taken = "" if length is None else f" `.scan` took the leading axis of every array, {length}, for time."
+    taken = (
+        f" `.scan` took the leading axis of every array among its inputs, {length}, for time; close over what stays "
+        "the same."
+    )
     raise ValueError(
-        f"The inputs of one step {definition_line(step)} are {', '.join(now) or 'none'} here, but this trace was made for "
-        f"{', '.join(made) or 'none'}.{taken} {_advice(made, now, inputs, length)}"
+        f"The inputs of one step {definition_line(step)} are {', '.join(now) or 'none'} here, but this trace was made "
+        f"for {', '.join(made) or 'none'}.{'' if length is None else taken} {_advice(made, now, inputs, length)}"
     )
 
 
@@ -77,7 +78,8 @@ def _too_long(length: int | None) -> str:
 
 def _are_alike(given: Any) -> bool:
     leaves = jax.tree.leaves(given)
-    return len(given) == len(leaves) and all(map(eqx.is_array_like, leaves)) and len(set(map(jnp.shape, leaves))) == 1
+    shapes = {getattr(leaf, "shape", None) for leaf in leaves}
+    return len(given) == len(leaves) and len(shapes) == 1 and None not in shapes
 
 
 def _shape(name: str) -> Shape:

@@ -27,7 +27,8 @@ def read_network(step: Callable[..., Any], model: PyTree, state: PyTree, x: Any)
     """A step of one lane, as layers and what they hear."""
     if not callable(step):
         raise TypeError(
-            f"The first argument must be the step, a function; found {in_words(step)}. The order is `(step, model, state, x)`."
+            f"The first argument must be the step, a function; found {in_words(step)}. The order is "
+            "`(step, model, state, x)`."
         )
     calls = Calls()
     if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves((model, state))):

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import DTypeLike, Float, PRNGKeyArray
 
-from .._given import as_key
+from .._given import as_key, in_words
 from .._watched import watched
 from ._leaky_integrator import IntegratorState, LeakyIntegrator
 from ._neuron import AbstractNeuron, LIF
@@ -112,7 +112,8 @@ class SpikingReadout(eqx.Module):
         key: PRNGKeyArray,
     ) -> None:
         if not isinstance(neuron, AbstractNeuron | Refractory | None):
-            raise TypeError(f"`neuron` is {neuron!r}; it must be a neuron, such as `LIF()`.")
+            advice = f" Make one: `{neuron.__name__}()`." if isinstance(neuron, type) else ""
+            raise TypeError(f"`neuron` is {in_words(neuron)}; it must be a neuron, such as `LIF()`.{advice}")
         self.neuron = LIF() if neuron is None else neuron
         self.tau = as_parameter(tau)
         check_times(self, "tau")

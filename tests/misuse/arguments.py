@@ -8,45 +8,63 @@ from .network import etr, H, LABELS, learner, loss_step, ONLINE, SPIKING, spikin
 ORDER, CLASS = "order of arguments", "class or function in place of an instance"
 
 
-@wrong(ORDER, Exception, found="state", do="(model, state, *inputs)", where="`loss_step`")
+@wrong(ORDER, TypeError, found="idx='w'", do="other way round: pass `(model, state, *inputs)`", where="`loss_step`")
 def init_of_state_and_model():
     return ONLINE.init(H, weights(), X)
 
 
-@wrong(ORDER, Exception, found="model", do="(model, state, *inputs)", where="`spiking_step`")
+@wrong(
+    ORDER,
+    TypeError,
+    found="('into', 'weight')",
+    do="other way round: pass `(model, state, *inputs)`",
+    where="`spiking_step`",
+)
 def init_of_a_learner_of_state_and_model():
     one, learning = learner()
     return one.init(learning.state, learning.model, X, LABELS[0])
 
 
-@wrong(ORDER, Exception, found="model", do="(model, state, trace, *inputs)", where="`spiking_step`")
+@wrong(
+    ORDER,
+    TypeError,
+    found="('into', 'weight')",
+    do="other way round: pass `(model, state, *inputs)`",
+    where="`spiking_step`",
+)
 def a_call_of_state_and_model():
     model, state, before = spiking()
     return SPIKING(state, model, before, X, LABELS[0])
 
 
-@wrong(ORDER, Exception, found="model", do="(model, state, *inputs)", where="`spiking_step`")
+@wrong(
+    ORDER,
+    TypeError,
+    found="('into', 'weight')",
+    do="other way round: pass `(model, state, *inputs)`",
+    where="`spiking_step`",
+)
 def a_graph_of_state_and_model():
     model, state, _ = spiking()
     return etr.compile_graph(spiking_step, state, model, X, LABELS[0])
 
 
-@wrong(ORDER, TypeError, found="float32[2]", do="(model, state, trace, *inputs)")
+@wrong(ORDER, TypeError, found="float32[2]", do="(model, state, trace, *inputs)", why="Was it left out?")
 def a_call_without_the_trace():
     return ONLINE(weights(), H, X)
 
 
-@wrong(ORDER, TypeError, found="float32[5, 2]", do="(model, state, trace, *inputs)")
+@wrong(ORDER, TypeError, found="float32[5, 2]", do="(model, state, trace, *inputs)", why="Was it left out?")
 def a_scan_without_the_trace():
     return ONLINE.scan(weights(), H, XS)
 
 
-@wrong(ORDER, TypeError, found="float32[3]", do="(model, state, trace, *inputs)", why="second")
+@wrong(ORDER, TypeError, found="float32[3]", do="(model, state, trace, *inputs)", why="is second here")
 def trace_and_state_swapped():
     return ONLINE(weights(), trace(), H, X)
 
 
-@wrong(ORDER, TypeError, found="ETrace", do="(model, state, trace, *inputs)")
+@wrong(ORDER, TypeError, found="is first here", do="(model, state, trace, *inputs)")
 def the_trace_first():
     return ONLINE(trace(), weights(), H, X)
 
@@ -67,17 +85,17 @@ def rule_and_step_swapped():
     return etr.etrace_grad(etr.DRTRL(), loss_step)
 
 
-@wrong(ORDER, TypeError, found="rule", do="DRTRL()")
+@wrong(ORDER, TypeError, found="missing", do="'rule'")
 def a_transform_without_a_rule():
     return etr.etrace_grad(loss_step)
 
 
-@wrong(ORDER, TypeError, found="tuple", do="eqx.is_inexact_array")
+@wrong(ORDER, TypeError, found="tuple", do="optax.adam(1e-3)")
 def a_learner_of_what_the_step_returns():
     return etr.OnlineLearner(ONLINE, (optax.adam(1e-3).init, 1))
 
 
-@wrong(ORDER, TypeError, found="Adam", do="`OnlineLearner(online, optimiser)`")
+@wrong(ORDER, TypeError, found="GradientTransformation", do="`OnlineLearner(online, optimiser)`")
 def optimiser_and_transform_swapped():
     return etr.OnlineLearner(optax.adam(1e-3), ONLINE)
 
@@ -150,15 +168,10 @@ def a_refractory_class():
     return etr.nn.Refractory(etr.nn.LIF, 2.0)
 
 
-@wrong(CLASS, Exception, found="class", do="Network()", where="`spiking_step`")
+@wrong(CLASS, ValueError, found="the class `Network`", do="make one, `Network(...)`", where="`spiking_step`")
 def a_class_as_the_model():
     model, state, _ = spiking()
     return SPIKING.init(type(model), state, X, LABELS[0])
-
-
-@wrong(CLASS, TypeError, found="LIF", do="LIF()")
-def init_state_of_a_class():
-    return etr.nn.LIF.init_state(3)
 
 
 @wrong(CLASS, TypeError, found="float32[3]", do="the step, a function")
@@ -166,7 +179,9 @@ def what_the_step_returns_in_place_of_the_step():
     return etr.etrace_grad(loss_step(weights(), H, X)[1], etr.DRTRL())
 
 
-@wrong(CLASS, TypeError, found="Linear", do="`.init(model, state, *inputs)`", why="one argument")
+@wrong(
+    CLASS, TypeError, found="`(x, *, key=None)`", do="write a function that calls it", why="`(model, state, *inputs)`"
+)
 def a_layer_in_place_of_the_step():
     model, state, _ = spiking()
     return etr.etrace_vjp(model.into, etr.DRTRL()).init(model, state, X)

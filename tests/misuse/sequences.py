@@ -9,13 +9,13 @@ from .network import B, etr, F, H, LABELS, learner, loss_step, N, ONLINE, SPIKIN
 KIND = "data of another shape"
 
 
-@wrong(KIND, Exception, found="[5]", do="swapaxes", why="time", where="`spiking_step`")
+@wrong(KIND, ValueError, found="input 0 [5, 2], input 1 [5]", do="swapaxes", why="time", where="`spiking_step`")
 def a_batch_first_into_a_learner():
     one, learning = learner()
     return one.scan(learning, jnp.ones((B, T, F)), jnp.zeros((B, T), int))
 
 
-@wrong(KIND, Exception, found="[4, 5, 2]", do="swapaxes", why="time", where="`loss_step`")
+@wrong(KIND, ValueError, found="[5, 2]", do="swapaxes", why="time", where="`loss_step`")
 def a_batch_first_into_scan():
     return ONLINE.scan(weights(), H, trace(), jnp.ones((B, T, F)))
 
@@ -36,29 +36,29 @@ def too_many_channels_into_a_call():
     return ONLINE(weights(), H, trace(), jnp.ones(F + 5))
 
 
-@wrong(KIND, Exception, found="[5, 2]", do=".scan", where="`loss_step`")
+@wrong(KIND, ValueError, found="[5, 2]", do=".scan", where="`loss_step`")
 def a_sequence_into_a_call():
     return ONLINE(weights(), H, trace(), XS)
 
 
-@wrong(KIND, Exception, found="[5, 2]", do=".scan", where="`spiking_step`")
+@wrong(KIND, ValueError, found="[5, 2]", do=".scan", where="`spiking_step`")
 def a_sequence_into_a_call_of_a_learner():
     one, learning = learner()
     return one(learning, XS, LABELS)
 
 
-@wrong(KIND, Exception, found="[5, 2]", do="one step", where="`loss_step`")
+@wrong(KIND, TypeError, found="[5, 2]", do="one step", where="`loss_step`", why="of length 5")
 def a_sequence_into_init():
     return ONLINE.init(weights(), H, XS)
 
 
-@wrong(KIND, Exception, found="[5, 2]", do="one step", where="`spiking_step`")
+@wrong(KIND, TypeError, found="[5, 2]", do="one step", where="`spiking_step`", why="of length 5")
 def a_sequence_into_init_of_a_learner():
     one, learning = learner()
     return one.init(learning.model, learning.state, XS, LABELS)
 
 
-@wrong(KIND, Exception, found="[]", do="leading time axis", where="`loss_step`")
+@wrong(KIND, ValueError, found="input 0 []", do="x[None]", where="`loss_step`")
 def one_step_into_scan():
     return ONLINE.scan(weights(), H, trace(), X)
 
@@ -75,19 +75,26 @@ def one_label_for_the_whole_sequence():
     return one.scan(learning, XS, LABELS[0])
 
 
-@wrong(KIND, Exception, found="float32[4, 2]", do="init_state", why="[3]", where="`spiking_step`")
+@wrong(
+    KIND,
+    TypeError,
+    found="float32[4, 2]",
+    do="map over both with `jax.vmap`",
+    why="of length 4",
+    where="`spiking_step`",
+)
 def a_batch_without_a_batch_of_states():
     model, state, _ = spiking()
     return SPIKING.init(model, state, jnp.ones((B, F)), jnp.zeros(B, int))
 
 
-@wrong(KIND, Exception, found="2 positional arguments", do="inputs", where="`spiking_step`")
+@wrong(KIND, ValueError, found="input 1 []", do="pass inputs of those shapes", where="`spiking_step`")
 def a_forgotten_label():
     model, state, before = spiking()
     return SPIKING(model, state, before, X)
 
 
-@wrong(KIND, Exception, found="[4]", do="state float32[3]", where="`loss_step`")
+@wrong(KIND, TypeError, found="float32[4]", why="('w',): float32[3]", do="for these sizes", where="(loss_step)")
 def a_state_of_another_size():
     return ONLINE.init(weights(), jnp.zeros(N + 1), X)
 
@@ -98,7 +105,7 @@ def a_sequence_that_every_does_not_divide():
     return one.scan(one.init(weights(), H, X), XS)
 
 
-@wrong(KIND, TypeError, found="`list`", do="jnp.stack", where="inputs[0]")
+@wrong(KIND, ValueError, found="`list`", do="jnp.stack", where="`loss_step`", why="inputs[0] is a `list` of 5 arrays")
 def a_list_of_steps_into_scan():
     return ONLINE.scan(weights(), H, trace(), [X] * T)
 

@@ -8,114 +8,114 @@ from .network import etr, F, LABELS, N, SPIKING, spiking, X
 
 KIND = "state of another layer"
 nn = etr.nn
-I = jnp.ones(N)
+CURRENT = jnp.ones(N)
 
 
 @wrong(KIND, TypeError, found="`ALIFState`", do="`init_state`", why="`NeuronState`")
 def a_LIF_with_the_state_of_an_ALIF():
-    return nn.LIF()(I, nn.ALIF().init_state(N))
+    return nn.LIF()(CURRENT, nn.ALIF().init_state(N))
 
 
 @wrong(KIND, TypeError, found="`CuBaLIFState`", do="`init_state`", why="`NeuronState`")
 def an_IF_with_the_state_of_a_CuBaLIF():
-    return nn.IF()(I, nn.CuBaLIF().init_state(N))
+    return nn.IF()(CURRENT, nn.CuBaLIF().init_state(N))
 
 
 @wrong(KIND, TypeError, found="`NeuronState`", do="`init_state`", why="`ALIFState`")
 def an_ALIF_with_the_state_of_a_LIF():
-    return nn.ALIF()(I, nn.LIF().init_state(N))
+    return nn.ALIF()(CURRENT, nn.LIF().init_state(N))
 
 
 @wrong(KIND, TypeError, found="`GIFState`", do="`init_state`", why="`CuBaLIFState`")
 def a_CuBaLIF_with_the_state_of_a_GIF():
-    return nn.CuBaLIF()(I, nn.GIF().init_state(N))
+    return nn.CuBaLIF()(CURRENT, nn.GIF().init_state(N))
 
 
 @wrong(KIND, TypeError, found="`CuBaLIFState`", do="`init_state`", why="`GIFState`")
 def a_GIF_with_the_state_of_a_CuBaLIF():
-    return nn.GIF()(I, nn.CuBaLIF().init_state(N))
+    return nn.GIF()(CURRENT, nn.CuBaLIF().init_state(N))
 
 
 @wrong(KIND, TypeError, found="`RefractoryState`", do="`init_state`", why="`NeuronState`")
 def a_neuron_with_the_state_of_the_refractory_one():
-    return nn.LIF()(I, nn.Refractory(nn.LIF(), 3.0).init_state(N))
+    return nn.LIF()(CURRENT, nn.Refractory(nn.LIF(), 3.0).init_state(N))
 
 
 @wrong(KIND, TypeError, found="`NeuronState`", do="`init_state`", why="`RefractoryState`")
 def a_refractory_neuron_with_the_state_of_its_neuron():
-    return nn.Refractory(nn.LIF(), 3.0)(I, nn.LIF().init_state(N))
+    return nn.Refractory(nn.LIF(), 3.0)(CURRENT, nn.LIF().init_state(N))
 
 
 @wrong(KIND, TypeError, found="`ALIFState`", do="`init_state`", why="`NeuronState`")
 def a_refractory_LIF_with_the_state_of_a_refractory_ALIF():
-    return nn.Refractory(nn.LIF(), 3.0)(I, nn.Refractory(nn.ALIF(), 3.0).init_state(N))
+    return nn.Refractory(nn.LIF(), 3.0)(CURRENT, nn.Refractory(nn.ALIF(), 3.0).init_state(N))
 
 
 @wrong(KIND, TypeError, found="`NeuronState`", do="`init_state`", why="`SynapseState`")
 def a_synapse_with_the_state_of_a_neuron():
-    return nn.Expon()(I, nn.LIF().init_state(N))
+    return nn.Expon()(CURRENT, nn.LIF().init_state(N))
 
 
 @wrong(KIND, TypeError, found="`AlphaState`", do="`init_state`", why="`SynapseState`")
 def an_Expon_with_the_state_of_an_Alpha():
-    return nn.Expon()(I, nn.Alpha().init_state(N))
+    return nn.Expon()(CURRENT, nn.Alpha().init_state(N))
 
 
 @wrong(KIND, TypeError, found="`SynapseState`", do="`init_state`", why="`AlphaState`")
 def an_Alpha_with_the_state_of_an_Expon():
-    return nn.Alpha()(I, nn.Expon().init_state(N))
+    return nn.Alpha()(CURRENT, nn.Expon().init_state(N))
 
 
 @wrong(KIND, TypeError, found="`AlphaState`", do="`init_state`", why="`DoubleExponentialState`")
 def a_DoubleExponential_with_the_state_of_an_Alpha():
-    return nn.DoubleExponential()(I, nn.Alpha().init_state(N))
+    return nn.DoubleExponential()(CURRENT, nn.Alpha().init_state(N))
 
 
 @wrong(KIND, TypeError, found="`DelayState`", do="`init_state`", why="`ShortTermPlasticityState`")
 def short_term_plasticity_with_the_state_of_a_delay():
-    return nn.ShortTermPlasticity()(I, nn.Delay(2).init_state(N))
+    return nn.ShortTermPlasticity()(CURRENT, nn.Delay(2).init_state(N))
 
 
 @wrong(KIND, TypeError, found="`ShortTermPlasticityState`", do="`init_state`", why="`DelayState`")
 def a_delay_with_the_state_of_short_term_plasticity():
-    return nn.Delay(2)(I, nn.ShortTermPlasticity().init_state(N))
+    return nn.Delay(2)(CURRENT, nn.ShortTermPlasticity().init_state(N))
 
 
 @wrong(KIND, TypeError, found="`NeuronState`", do="`init_state`", why="`IntegratorState`")
 def a_leaky_integrator_with_the_state_of_a_LIF():
-    return nn.LeakyIntegrator()(I, nn.LIF().init_state(N))
+    return nn.LeakyIntegrator()(CURRENT, nn.LIF().init_state(N))
 
 
 @wrong(KIND, TypeError, found="`SpikingReadoutState`", do="`init_state`", why="`ReadoutState`")
 def a_leaky_readout_with_the_state_of_a_spiking_one():
     key = jax.random.key(0)
-    return nn.LeakyRateReadout(N, 2, key=key)(I, nn.SpikingReadout(N, 2, key=key).init_state())
+    return nn.LeakyRateReadout(N, 2, key=key)(CURRENT, nn.SpikingReadout(N, 2, key=key).init_state())
 
 
 @wrong(KIND, TypeError, found="`ReadoutState`", do="`init_state`", why="`SpikingReadoutState`")
 def a_spiking_readout_with_the_state_of_a_leaky_one():
     key = jax.random.key(0)
-    return nn.SpikingReadout(N, 2, key=key)(I, nn.LeakyRateReadout(N, 2, key=key).init_state())
+    return nn.SpikingReadout(N, 2, key=key)(CURRENT, nn.LeakyRateReadout(N, 2, key=key).init_state())
 
 
 @wrong(KIND, TypeError, found="[3]", do="`init_state`", why="`NeuronState`")
 def a_LIF_with_an_array():
-    return nn.LIF()(I, jnp.zeros(N))
+    return nn.LIF()(CURRENT, jnp.zeros(N))
 
 
-@wrong(KIND, TypeError, found="`NoneType`", do="`init_state`", why="`NeuronState`")
+@wrong(KIND, TypeError, found="is None", do="`init_state`", why="`NeuronState`")
 def a_LIF_without_a_state():
-    return nn.LIF()(I, None)
+    return nn.LIF()(CURRENT, None)
 
 
 @wrong(KIND, TypeError, found="`NeuronState`", do="`(input, state)`")
 def state_and_current_the_wrong_way_round():
-    return nn.LIF()(nn.LIF().init_state(N), I)
+    return nn.LIF()(nn.LIF().init_state(N), CURRENT)
 
 
 @wrong(KIND, TypeError, found="`SynapseState`", do="`(input, state)`")
 def state_and_input_of_a_synapse_the_wrong_way_round():
-    return nn.Expon()(nn.Expon().init_state(N), I)
+    return nn.Expon()(nn.Expon().init_state(N), CURRENT)
 
 
 @wrong(KIND, TypeError, found="[3]", do="`init_state`", why="`RTUState`")
@@ -149,22 +149,22 @@ def a_cell_with_the_state_of_a_larger_one():
 
 @wrong(KIND, ValueError, found="[4]", do="`init_state(", why="[3]")
 def a_neuron_with_the_state_of_a_larger_layer():
-    return nn.LIF()(I, nn.LIF().init_state(N + 1))
+    return nn.LIF()(CURRENT, nn.LIF().init_state(N + 1))
 
 
 @wrong(KIND, ValueError, found="[4]", do="`init_state(", why="[3]")
 def a_synapse_with_the_state_of_a_larger_layer():
-    return nn.Alpha()(I, nn.Alpha().init_state(N + 1))
+    return nn.Alpha()(CURRENT, nn.Alpha().init_state(N + 1))
 
 
 @wrong(KIND, ValueError, found="[4]", do="`init_state(", why="[3]")
 def plasticity_with_the_state_of_a_larger_layer():
-    return nn.ShortTermPlasticity()(I, nn.ShortTermPlasticity().init_state(N + 1))
+    return nn.ShortTermPlasticity()(CURRENT, nn.ShortTermPlasticity().init_state(N + 1))
 
 
 @wrong(KIND, ValueError, found="[2, 3]", do="`init_state", why="[4, 3]")
 def a_delay_with_the_line_of_a_shorter_one():
-    return nn.Delay(4)(I, nn.Delay(2).init_state(N))
+    return nn.Delay(4)(CURRENT, nn.Delay(2).init_state(N))
 
 
 @wrong(KIND, TypeError, found="`ReadoutState`", do="`init_state`", why="`NeuronState`", where="`spiking_step`")
@@ -173,7 +173,7 @@ def the_states_of_two_layers_swapped():
     return SPIKING(model, (readout, neuron), trace, X, LABELS[0])
 
 
-@wrong(KIND, TypeError, found="`IF`", do="`IF()`")
+@wrong(KIND, TypeError, found="the class `IF`", do="`IF()`")
 def a_readout_of_a_class_of_neurons():
     return nn.SpikingReadout(N, 2, neuron=nn.IF, key=jax.random.key(0))
 
@@ -181,5 +181,5 @@ def a_readout_of_a_class_of_neurons():
 @accepted(KIND)
 def an_IF_with_the_state_of_a_LIF():
     """The same kind of state, with the same meaning."""
-    spikes, state = nn.IF()(0.1 * I, nn.LIF().init_state(N))
+    _, state = nn.IF()(0.1 * CURRENT, nn.LIF().init_state(N))
     return state.V, 0.1 * jnp.ones(N)

@@ -19,7 +19,7 @@ def made(step: Any, rule: Any = None, **kwargs: Any) -> Any:
     return etr.etrace_value_and_grad(step, etr.PPProp(0.9) if rule is None else rule, **kwargs).init(weights(), H, X)
 
 
-@wrong(KIND, TypeError, found="float32[]", do="(out, new_state)", where="misuse/steps.py")
+@wrong(KIND, TypeError, found="float32[]", do="(out, new_state)", where="(steps.py:")
 def a_step_that_forgets_its_state():
     def forgetful(m, h, x):
         return jnp.sum(cell(m, h, x))
@@ -80,7 +80,7 @@ def a_step_that_returns_the_old_state():
     return made(standing)
 
 
-@wrong(KIND, TypeError, found="float32[3]", do="jnp.mean", where="`unreduced`")
+@wrong(KIND, TypeError, found="(3,)", do="jnp.mean", where="`unreduced`")
 def a_loss_for_each_unit():
     def unreduced(m, h, x):
         h = cell(m, h, x)
@@ -117,7 +117,7 @@ def a_state_of_another_structure():
     return made(other_tree)
 
 
-@wrong(KIND, Exception, found="float16", do="cast", where="`halved`")
+@wrong(KIND, TypeError, found="float16", do="cast", where="`halved`")
 def a_state_of_another_dtype():
     def halved(m, h, x):
         h = cell(m, h, x)
@@ -126,7 +126,7 @@ def a_state_of_another_dtype():
     return made(halved)
 
 
-@wrong(KIND, Exception, found="TracerBoolConversionError", do="jnp.where", where="`branching`")
+@wrong(KIND, jax.errors.TracerBoolConversionError, found="boolean conversion", do="jnp.where", where="(branching)")
 def a_python_if_on_a_value():
     def branching(m, h, x):
         h = cell(m, h, x)
@@ -135,7 +135,7 @@ def a_python_if_on_a_value():
     return made(branching)
 
 
-@wrong(KIND, Exception, found="ConcretizationTypeError", do="jax.debug.print", where="`logging`")
+@wrong(KIND, jax.errors.ConcretizationTypeError, found="`float`", do="jax.debug.print", where="(logging)")
 def a_float_of_a_value():
     def logging(m, h, x):
         h = cell(m, h, x)
@@ -144,7 +144,7 @@ def a_float_of_a_value():
     return made(logging)
 
 
-@wrong(KIND, Exception, found="TracerArrayConversionError", do="jax.numpy", where="`numpy_step`")
+@wrong(KIND, jax.errors.TracerArrayConversionError, found="__array__", do="jax.numpy", where="(numpy_step)")
 def numpy_inside_the_step():
     import numpy as np
 
@@ -155,7 +155,7 @@ def numpy_inside_the_step():
     return made(numpy_step)
 
 
-@wrong(KIND, Exception, found="generator", do="return", where="`yielding`")
+@wrong(KIND, TypeError, found="generator", do="return", where="`yielding`")
 def a_step_that_yields():
     def yielding(m, h, x):
         h = cell(m, h, x)
@@ -169,7 +169,14 @@ def nothing_to_train():
     return ONLINE.init({"W": jnp.ones((N, F), int), "w": jnp.ones(N, int)}, H, X)
 
 
-@wrong(AWAY, ValueError, found="no trained", do="first argument", where="`closed`")
+@wrong(
+    AWAY,
+    ValueError,
+    found="closes over `model`",
+    do="first argument of the step",
+    where="`closed`",
+    why="every gradient would be zero",
+)
 def a_step_that_closes_over_its_model():
     model = weights()
 
@@ -180,7 +187,7 @@ def a_step_that_closes_over_its_model():
     return made(closed)
 
 
-@wrong(AWAY, ValueError, found="PPProp", do="as an input", where="float32[3, 2]")
+@wrong(AWAY, ValueError, found="float32[3, 2]", do="as an input")
 def a_mask_that_another_trace_had():
     def masked(mask):
         def step(m, h, x):
@@ -192,7 +199,9 @@ def a_mask_that_another_trace_had():
     return masked(jnp.zeros((N, F)))(weights(), H, before, X)
 
 
-@wrong(AWAY, ValueError, found="closed over", do="input")
+@wrong(
+    AWAY, ValueError, found="('W',)", do="array among the inputs", why="a number or an index that stands in the step"
+)
 def a_number_that_another_trace_had():
     def scaled(number):
         def step(m, h, x):
@@ -215,7 +224,7 @@ def a_state_kept_outside_of_the_step():
     return etr.etrace_grad(stateless, etr.PPProp(0.9)).init(weights(), None, X)
 
 
-@wrong(AWAY, Exception, found="leak", do="second argument", where="`keeping`")
+@wrong(AWAY, jax.errors.UnexpectedTracerError, found="kept outside", do="second argument", where="`keeping`")
 def a_state_kept_outside_from_call_to_call():
     kept = [H]
 

@@ -88,7 +88,7 @@ def a_string_as_the_state():
     return ONLINE.init(weights(), "zeros", X)
 
 
-@wrong(KIND, ValueError, found="None", do="jax.grad", where="`loss_step`")
+@wrong(KIND, ValueError, found="leaves are none", do="jax.grad", where="`loss_step`")
 def no_state_at_all():
     return ONLINE.init(weights(), None, X)
 
@@ -103,7 +103,7 @@ def a_list_as_the_input():
     return ONLINE.init(weights(), H, [1.0, 1.0])
 
 
-@wrong(KIND, ValueError, found="Optimizer", do="trained")
+@wrong(KIND, ValueError, found="generator", do="first argument of the step")
 def a_generator_as_the_model():
     return ONLINE.init((w for w in weights().values()), H, X)
 
@@ -136,13 +136,13 @@ def numpy_arrays_as_model_and_state():
     return [loss, *grads["w"], *h], [same, *right["w"], *h_right]
 
 
-@wrong(PARAMETER, KeyError, found="('V',)", do="('W',)")
+@wrong(PARAMETER, KeyError, found="asked for the rule of ('w',)", do="('w',), ('W',)")
 def a_rule_for_a_parameter_that_does_not_exist():
     rules = {("V",): etr.DRTRL()}
     return etr.etrace_grad(loss_step, lambda relation: rules[relation.path]).init(weights(), H, X)
 
 
-@wrong(PARAMETER, TypeError, found="dict", do="lambda relation")
+@wrong(PARAMETER, TypeError, found="('W',)", do="lambda relation")
 def a_dict_of_rules():
     return etr.etrace_grad(loss_step, {("W",): etr.DRTRL(), ("w",): etr.NoTrace()})
 
@@ -155,7 +155,7 @@ def no_rule_for_one_parameter():
     return etr.etrace_grad(loss_step, choose).init(weights(), H, X)
 
 
-@wrong(PARAMETER, TypeError, found="list", do="DRTRL()")
+@wrong(PARAMETER, TypeError, found="[DRTRL(), NoTrace()]", do="DRTRL()")
 def a_list_of_rules():
     return etr.etrace_grad(loss_step, [etr.DRTRL(), etr.NoTrace()])
 

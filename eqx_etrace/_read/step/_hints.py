@@ -1,6 +1,8 @@
 """What to do about a step that failed while it was traced. Nothing here runs where it does not fail."""
 
+import contextlib
 import inspect
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -10,6 +12,8 @@ import jax.numpy as jnp
 import jax.tree_util as jtu
 from jaxtyping import PyTree
 
+from ..._source import definition_line
+from ._check import describe
 from ._pytree import Layout
 
 _TRACED = (
@@ -18,17 +22,11 @@ _TRACED = (
         "NumPy takes no traced values: call the function of that name in `jax.numpy`.",
     ),
     (
-        jax.errors.UnexpectedTracerError,
-        "A value of one call was kept outside of the step (`self`, a list, a global). What a step remembers goes in as "
-        "its second argument and comes out second: `step(model, state, *inputs) -> (out, new_state)`.",
-    ),
-    (
         (jax.errors.ConcretizationTypeError, jax.errors.NonConcreteBooleanIndexError),
         "A step is traced, so that no value is known inside. Choose by `jnp.where(condition, a, b)` or `jax.lax.cond` "
         "in place of `if`, print by `jax.debug.print`, and let numbers stay arrays: no `float(x)`, no `x.item()`.",
     ),
 )
-_TAKES_STATE = "A step takes `(model, state, *inputs)`"
 
 
 def hints(
@@ -48,7 +46,13 @@ def hints(
     if _runs(run, state, model, inputs):
         yield "It runs with its first two arguments the other way round: pass `(model, state, *inputs)`, in this order."
     yield from _lists(inputs)
-    yield from _axis_too_many(run, model, state, inputs)
+    axes = list(_axis_too_many(run, model, state, inputs))
+    yield from axes
+    if not axes and re.search("shape|dimension|broadcast", str(error)):
+        yield (
+            "Where arrays do not fit, one of them has another size than the model, whose arrays are "
+            f"{describe(Layout.of(model))}. Make state and inputs for these sizes."
+        )
 
 
 def _takes_others(step: Callable[..., Any], count: int) -> str:
@@ -62,11 +66,31 @@ def _takes_others(step: Callable[..., Any], count: int) -> str:
     except TypeError:
         inputs = f"{count - 2} input{'s' * (count != 3)}"
         return (
-            f"{_TAKES_STATE}; this one takes `{signature}`, and was called with model, state and {inputs}. Pass as many "
-            "inputs as it takes, to `init` and to every call. (A function without a state is no step: write one that "
-            "calls it.)"
+            f"A step takes `(model, state, *inputs)`; this one takes `({_names(signature)})`, and was called with "
+            f"model, state and {inputs}. Pass as many inputs as it takes, to `init` and to every call. (What takes one "
+            "argument alone, as a layer does, is no step: write a function that calls it.)"
         )
     return ""
+
+
+def _names(signature: inspect.Signature) -> str:
+    """Of the parameters, without their types."""
+    bare = [parameter.replace(annotation=inspect.Parameter.empty) for parameter in signature.parameters.values()]
+    return str(inspect.Signature(bare))[1:-1]
+
+
+@contextlib.contextmanager
+def naming_leaks(step: Callable[..., Any]) -> Iterator[None]:
+    """What was kept of an earlier call is found wherever it is used: say so."""
+    try:
+        yield
+    except jax.errors.UnexpectedTracerError as error:
+        error.add_note(
+            f"The step {definition_line(step)} uses a value that was kept outside of it in an earlier call (in a list, "
+            "a global, `self`). What a step remembers goes in as its second argument and comes out second: "
+            "`step(model, state, *inputs) -> (out, new_state)`."
+        )
+        raise
 
 
 def _lists(inputs: tuple[Any, ...]) -> Iterator[str]:

@@ -16,7 +16,7 @@ def check_leaves(where: str, model: Layout, state: Layout, inputs: Layout) -> No
     for what, layout in (("the model", model), ("the state", state), ("the inputs", inputs)):
         for path, array, static in zip(layout.paths, layout.arrays, layout.static, strict=True):
             here = f"The leaf {path} of {what}" if path else f"{what[:1].upper()}{what[1:]}"
-            if array is not None and array.dtype.kind in "OSUMm":
+            if array is not None and getattr(array.dtype, "kind", "") in tuple("OSUMm"):
                 raise TypeError(
                     f"{here} is an array of the dtype {array.dtype}, and the step {where} can compute with numbers "
                     "alone. Make it one of floats: `jnp.asarray(x.astype(float))`."
