@@ -1,6 +1,7 @@
 """What a user gave, in words; and checks of it that many parts share."""
 
 import inspect
+import operator
 from typing import Any
 
 import jax
@@ -49,3 +50,19 @@ def check_number(name: str, value: Any, what: str) -> None:
     unit = " It has a unit: divide by that, and take the number." if hasattr(value, "unit") else ""
     kind = f"{type(value).__module__.split('.')[0]}'s {type(value).__name__} {value}" if unit else in_words(value)
     raise TypeError(f"`{name}` is {kind}; it must be a number without a unit: {what}.{unit}")
+
+
+def check_flag(name: str, value: Any) -> bool:
+    """True or False."""
+    if not isinstance(value, bool):
+        raise TypeError(f"`{name}` is {in_words(value)}; it must be a bool: `{name}=True` or `{name}=False`.")
+    return value
+
+
+def check_size(name: str, size: Any) -> int:
+    """How many there are of something."""
+    if isinstance(size, bool) or not hasattr(size, "__index__"):
+        raise TypeError(f"`{name}` is {in_words(size)}; it must be an integer: how many there are.")
+    if operator.index(size) < 1:
+        raise ValueError(f"`{name}` is {size}; there must be at least 1.")
+    return operator.index(size)

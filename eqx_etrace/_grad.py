@@ -8,11 +8,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import PyTree
 
+from ._given import check_flag
 from ._read import naming_leaks
 from ._source import definition_line
 from ._spend import (
     Call,
-    check_flag,
     check_inputs,
     check_no_trace,
     check_rule,

@@ -6,7 +6,7 @@ what it did to all that is kept. Its four formulas stand where their code is: ha
 in `_one_step`, a step that need not be pulled back in `_closed_step`, a window of many steps in `_windows`.
 """
 
-from ._arguments import check_flag, check_window, split_cotangents, time_steps
+from ._arguments import check_window, split_cotangents, time_steps
 from ._assignment import assign, Assignment, check_rule, check_step, Part, RuleOrChoice
 from ._call import Arrays, Call
 from ._etrace import check_no_trace, check_trace, ETrace

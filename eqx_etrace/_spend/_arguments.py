@@ -38,13 +38,6 @@ def check_window(window: Any) -> int:
     return steps
 
 
-def check_flag(name: str, value: Any) -> bool:
-    """True or False."""
-    if not isinstance(value, bool):
-        raise TypeError(f"`{name}` is {in_words(value)}; it must be a bool: `{name}=True` or `{name}=False`.")
-    return value
-
-
 def time_steps(inputs: tuple[Any, ...]) -> int:
     """The length of the leading axis of every input."""
     arrays = [x for x in jax.tree.leaves(inputs) if eqx.is_array(x)]

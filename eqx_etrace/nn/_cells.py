@@ -12,9 +12,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, DTypeLike, Float, PRNGKeyArray
 
-from .._given import as_key
+from .._given import as_key, in_words
 from ._projection import orthogonal, Projection
-from ._shapes import check_lanes, floating, lanes
+from ._shapes import check_lanes, lanes, zeros
 
 
 class RNNCell(eqx.Module):
@@ -52,11 +52,11 @@ class RNNCell(eqx.Module):
         into, recurrent = jax.random.split(as_key(key))
         self.into = Projection(in_size, hidden_size, key=into)
         self.recurrent = orthogonal(hidden_size, recurrent)
-        self.leak, self.activation = leak, activation
+        self.leak, self.activation = leak, _function(activation)
 
     def init_state(self, batch: int | tuple[int, ...] = (), dtype: DTypeLike | None = None) -> Float[Array, "*batch n"]:
         """h = 0, in an array of shape `(*batch, hidden_size)`."""
-        return jnp.zeros((*lanes(batch), len(self.recurrent)), floating(dtype))
+        return zeros((*lanes(batch), len(self.recurrent)), dtype)
 
     def __call__(
         self, x: Float[Array, "*batch in"], h: Float[Array, "*batch n"]
@@ -99,11 +99,11 @@ class IndRNNCell(eqx.Module):
         into, recurrent = jax.random.split(as_key(key))
         self.into = Projection(in_size, hidden_size, key=into)
         self.recurrent = jax.random.uniform(recurrent, (hidden_size,))
-        self.activation = activation
+        self.activation = _function(activation)
 
     def init_state(self, batch: int | tuple[int, ...] = (), dtype: DTypeLike | None = None) -> Float[Array, "*batch n"]:
         """h = 0, in an array of shape `(*batch, hidden_size)`."""
-        return jnp.zeros((*lanes(batch), len(self.recurrent)), floating(dtype))
+        return zeros((*lanes(batch), len(self.recurrent)), dtype)
 
     def __call__(
         self, x: Float[Array, "*batch in"], h: Float[Array, "*batch n"]
@@ -143,7 +143,7 @@ class MGUCell(eqx.Module):
 
     def init_state(self, batch: int | tuple[int, ...] = (), dtype: DTypeLike | None = None) -> Float[Array, "*batch n"]:
         """h = 0, in an array of shape `(*batch, hidden_size)`."""
-        return jnp.zeros((*lanes(batch), len(self.recurrent)), floating(dtype))
+        return zeros((*lanes(batch), len(self.recurrent)), dtype)
 
     def __call__(
         self, x: Float[Array, "*batch in"], h: Float[Array, "*batch n"]
@@ -181,7 +181,7 @@ class MinGRUCell(eqx.Module):
 
     def init_state(self, batch: int | tuple[int, ...] = (), dtype: DTypeLike | None = None) -> Float[Array, "*batch n"]:
         """h = 0, in an array of shape `(*batch, hidden_size)`."""
-        return jnp.zeros((*lanes(batch), len(self.into.weight)), floating(dtype))
+        return zeros((*lanes(batch), len(self.into.weight)), dtype)
 
     def __call__(
         self, x: Float[Array, "*batch in"], h: Float[Array, "*batch n"]
@@ -221,7 +221,7 @@ class MinLSTMCell(eqx.Module):
 
     def init_state(self, batch: int | tuple[int, ...] = (), dtype: DTypeLike | None = None) -> Float[Array, "*batch n"]:
         """h = 0, in an array of shape `(*batch, hidden_size)`."""
-        return jnp.zeros((*lanes(batch), len(self.into.weight)), floating(dtype))
+        return zeros((*lanes(batch), len(self.into.weight)), dtype)
 
     def __call__(
         self, x: Float[Array, "*batch in"], h: Float[Array, "*batch n"]
@@ -232,3 +232,10 @@ class MinLSTMCell(eqx.Module):
         kept = jax.nn.sigmoid(jax.nn.log_sigmoid(self.forget(x)) - jax.nn.log_sigmoid(self.admit(x)))
         h = kept * h + (1 - kept) * self.into(x)
         return h, h
+
+
+def _function(activation: Callable[[Array], Array]) -> Callable[[Array], Array]:
+    """An activation, and not its name."""
+    if isinstance(activation, type) or not callable(activation):
+        raise TypeError(f"`activation` is {in_words(activation)}; it must be a function such as `jnp.tanh`.")
+    return activation

@@ -11,7 +11,7 @@ from jaxtyping import Array, DTypeLike, Float
 
 from .._watched import watched
 from ._parameter import as_parameter, Parameter
-from ._shapes import check_line, check_state, floating
+from ._shapes import check_line, check_state, zeros
 
 
 class DelayState(NamedTuple):
@@ -56,7 +56,7 @@ class Delay(eqx.Module):
         full = shape if isinstance(shape, tuple) else (shape,)
         if self.size not in (None, full[-1] if full else 1):
             raise ValueError(f"There are {self.size} delays, and {list(full)} units; the last axis must be as long.")
-        return DelayState(jnp.zeros((max(self.steps), *full), floating(dtype)) * unit)
+        return DelayState(zeros((max(self.steps), *full), dtype) * unit)
 
     @watched
     def __call__(self, x: Float[Any, "*shape"], state: DelayState) -> tuple[Float[Any, "*shape"], DelayState]:
@@ -120,7 +120,7 @@ class LearnedDelay(eqx.Module):
             raise ValueError(
                 f"There are {len(self.delay)} delays, and {list(full)} units; the last axis must be as long."
             )
-        return DelayState(jnp.zeros((self.longest, *full), floating(dtype)) * unit)
+        return DelayState(zeros((self.longest, *full), dtype) * unit)
 
     @watched
     def __call__(

@@ -9,7 +9,7 @@ from jaxtyping import Array, DTypeLike, Float, PRNGKeyArray
 
 from .._given import as_key
 from ._projection import Projection
-from ._shapes import check_lanes, check_state, floating, lanes
+from ._shapes import check_lanes, check_state, lanes, zeros
 
 
 class MLSTMState(NamedTuple):
@@ -61,8 +61,7 @@ class MLSTMCell(eqx.Module):
     def init_state(self, batch: int | tuple[int, ...] = (), dtype: DTypeLike | None = None) -> MLSTMState:
         """An empty memory."""
         values, keys = len(self.value.weight), len(self.key.weight)
-        zeros = [jnp.zeros((*lanes(batch), *shape), floating(dtype)) for shape in ((values, keys), (keys,), ())]
-        return MLSTMState(*zeros)
+        return MLSTMState(*(zeros((*lanes(batch), *shape), dtype) for shape in ((values, keys), (keys,), ())))
 
     def __call__(
         self, x: Float[Array, "*batch in"], state: MLSTMState

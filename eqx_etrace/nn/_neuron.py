@@ -37,13 +37,13 @@ from typing import Any, Generic, Literal, NamedTuple, Protocol, runtime_checkabl
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 from jaxtyping import DTypeLike, Float
 
+from .._given import check_flag
 from .._watched import watched
 from ._integrate import exp_euler_step
 from ._parameter import check_times, known, Parameter, parameter, zero_in_unit_of
-from ._shapes import check_fits, check_state, floating
+from ._shapes import check_fits, check_state, ones, zeros
 from ._surrogate import AbstractSurrogate, Triangular
 
 Reset = Literal["soft", "hard"]
@@ -117,6 +117,8 @@ class AbstractNeuron(eqx.Module, Generic[State]):
             raise ValueError(
                 f"`reset` is {self.reset!r}; it must be 'soft', which subtracts, or 'hard', which sets V to `V_reset`."
             )
+        for name in ("leaky_reset", "reset_gradient", "recurrent_gradient"):
+            check_flag(name, getattr(self, name))
         if isinstance(self.surrogate, type) or not callable(self.surrogate):
             raise TypeError(f"`surrogate` is {self.surrogate!r}; it must be a spike function, such as `Arctan()`.")
         threshold, floor = known(self.V_th), known(self.V_reset)
@@ -175,7 +177,7 @@ class IF(AbstractNeuron[NeuronState]):
 
     def init_state(self, shape: int | tuple[int, ...], dtype: DTypeLike | None = None) -> NeuronState:
         """V = 0 in an array of the given shape and dtype (JAX's default float if None)."""
-        return NeuronState(jnp.zeros(shape, floating(dtype)) * self.V_reset)
+        return NeuronState(zeros(shape, dtype) * self.V_reset)
 
     def threshold(self, state: NeuronState) -> Any:
         """`V_th`."""
@@ -224,7 +226,7 @@ class LIF(AbstractNeuron[NeuronState]):
 
     def init_state(self, shape: int | tuple[int, ...], dtype: DTypeLike | None = None) -> NeuronState:
         """V = `V_rest` in an array of the given shape and dtype (JAX's default float if None)."""
-        return NeuronState(jnp.ones(shape, floating(dtype)) * self.V_rest)
+        return NeuronState(ones(shape, dtype) * self.V_rest)
 
     def threshold(self, state: NeuronState) -> Any:
         """`V_th`."""

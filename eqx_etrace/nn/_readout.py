@@ -7,13 +7,13 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import DTypeLike, Float, PRNGKeyArray
 
-from .._given import as_key, in_words
+from .._given import as_key, check_size, in_words
 from .._watched import watched
 from ._leaky_integrator import IntegratorState, LeakyIntegrator
 from ._neuron import AbstractNeuron, LIF
 from ._parameter import as_parameter, check_times, Parameter
 from ._refractory import Refractory
-from ._shapes import check_lanes, check_state, floating, lanes
+from ._shapes import check_lanes, check_state, lanes, zeros
 from ._synapse import Expon, SynapseState
 
 
@@ -47,6 +47,7 @@ class LeakyRateReadout(eqx.Module):
     def __init__(
         self, in_size: int, out_size: int, *, tau: Parameter = 20.0, dt: Parameter = 1.0, key: PRNGKeyArray
     ) -> None:
+        in_size, out_size = check_size("in_size", in_size), check_size("out_size", out_size)
         self.tau = tau = as_parameter(tau)
         self.dt = dt = as_parameter(dt)
         check_times(self, "tau", "dt")
@@ -57,7 +58,7 @@ class LeakyRateReadout(eqx.Module):
         self, batch: int | tuple[int, ...] = (), dtype: DTypeLike | None = None, unit: Any = 1.0
     ) -> ReadoutState:
         """r = 0, in the unit of the weights, in an array of shape `(*batch, out_size)` and the given dtype."""
-        return ReadoutState(jnp.zeros((*lanes(batch), self.weight.shape[0]), floating(dtype)) * unit)
+        return ReadoutState(zeros((*lanes(batch), self.weight.shape[0]), dtype) * unit)
 
     @watched
     def __call__(
@@ -115,6 +116,7 @@ class SpikingReadout(eqx.Module):
             advice = f" Make one: `{neuron.__name__}()`." if isinstance(neuron, type) else ""
             raise TypeError(f"`neuron` is {in_words(neuron)}; it must be a neuron, such as `LIF()`.{advice}")
         self.neuron = LIF() if neuron is None else neuron
+        in_size, out_size = check_size("in_size", in_size), check_size("out_size", out_size)
         self.tau = as_parameter(tau)
         check_times(self, "tau")
         self.weight = in_size**-0.5 * jax.random.normal(as_key(key), (out_size, in_size))
@@ -122,7 +124,7 @@ class SpikingReadout(eqx.Module):
     def init_state(self, batch: int | tuple[int, ...] = (), dtype: DTypeLike | None = None) -> SpikingReadoutState:
         """Neurons at rest and r = 0, in arrays of shape `(*batch, out_size)` and the given dtype."""
         shape = (*lanes(batch), self.weight.shape[0])
-        return SpikingReadoutState(self.neuron.init_state(shape, dtype), jnp.zeros(shape, floating(dtype)))
+        return SpikingReadoutState(self.neuron.init_state(shape, dtype), zeros(shape, dtype))
 
     @watched
     def __call__(

@@ -2,9 +2,12 @@
 
 import functools
 import inspect
+import operator
 from typing import Any
 
 import jax.numpy as jnp
+from jax.core import Tracer
+from jaxtyping import Array
 
 from .._given import a, in_words
 
@@ -14,13 +17,32 @@ def lanes(batch: int | tuple[int, ...]) -> tuple[int, ...]:
     return batch if isinstance(batch, tuple) else (batch,)
 
 
-def floating(dtype: Any) -> Any:
-    """The dtype of a state, which carries derivatives; None for JAX's default."""
+def zeros(shape: Any, dtype: Any = None) -> Array:
+    """Of a state: of this shape, and of a dtype that carries derivatives, JAX's default float if None."""
+    return jnp.zeros(_checked(shape), _floating(dtype))
+
+
+def ones(shape: Any, dtype: Any = None) -> Array:
+    """As `zeros`."""
+    return jnp.ones(_checked(shape), _floating(dtype))
+
+
+def _floating(dtype: Any) -> Any:
     if dtype is not None and not jnp.issubdtype(dtype, jnp.inexact):
         raise TypeError(
             f"`dtype` is {jnp.dtype(dtype)}; a state carries derivatives, and must be of floats, such as `jnp.float32`."
         )
     return dtype
+
+
+def _checked(shape: Any) -> Any:
+    advice = "it must be one of integers: `init_state(n)`, `init_state((batch, n))`, or `init_state(x.shape)`."
+    for n in shape if isinstance(shape, tuple | list) else (shape,):
+        if isinstance(n, bool) or not hasattr(n, "__index__") or jnp.shape(n) != ():
+            raise TypeError(f"The shape of a state has {in_words(n)}; {advice}")
+        if not isinstance(n, Tracer) and operator.index(n) < 0:
+            raise ValueError(f"The shape of a state has {n}, which is below zero; {advice}")
+    return shape
 
 
 @functools.cache

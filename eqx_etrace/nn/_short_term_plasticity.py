@@ -8,7 +8,7 @@ from jaxtyping import DTypeLike, Float
 
 from .._watched import watched
 from ._parameter import check_times, Parameter, parameter
-from ._shapes import check_fits, check_state, floating
+from ._shapes import check_fits, check_state, ones, zeros
 
 
 class ShortTermPlasticityState(NamedTuple):
@@ -55,7 +55,7 @@ class ShortTermPlasticity(eqx.Module):
 
     def init_state(self, shape: int | tuple[int, ...], dtype: DTypeLike | None = None) -> ShortTermPlasticityState:
         """At rest, u = 0 and R = 1, in arrays of the given shape and dtype: that of the sending units."""
-        return ShortTermPlasticityState(jnp.zeros(shape, floating(dtype)), jnp.ones(shape, floating(dtype)))
+        return ShortTermPlasticityState(zeros(shape, dtype), ones(shape, dtype))
 
     @watched
     def __call__(

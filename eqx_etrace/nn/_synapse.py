@@ -9,7 +9,7 @@ from jaxtyping import DTypeLike, Float
 
 from .._watched import watched
 from ._parameter import check_times, known, Parameter, parameter
-from ._shapes import check_fits, check_state, floating
+from ._shapes import check_fits, check_state, zeros
 
 
 class SynapseState(NamedTuple):
@@ -42,7 +42,7 @@ class Expon(eqx.Module):
 
     def init_state(self, shape: int | tuple[int, ...], dtype: DTypeLike | None = None, unit: Any = 1.0) -> SynapseState:
         """g = 0, in the unit of the input, in an array of the given shape and dtype (JAX's default float if None)."""
-        return SynapseState(jnp.zeros(shape, floating(dtype)) * unit)
+        return SynapseState(zeros(shape, dtype) * unit)
 
     @watched
     def __call__(self, x: Float[Any, "*shape"], state: SynapseState) -> tuple[Float[Any, "*shape"], SynapseState]:
@@ -86,7 +86,7 @@ class Alpha(eqx.Module):
 
     def init_state(self, shape: int | tuple[int, ...], dtype: DTypeLike | None = None, unit: Any = 1.0) -> AlphaState:
         """No conductance, in the unit of the input, in arrays of the given shape and dtype."""
-        return AlphaState(jnp.zeros(shape, floating(dtype)) * unit, jnp.zeros(shape, floating(dtype)) * unit)
+        return AlphaState(zeros(shape, dtype) * unit, zeros(shape, dtype) * unit)
 
     @watched
     def __call__(self, x: Float[Any, "*shape"], state: AlphaState) -> tuple[Float[Any, "*shape"], AlphaState]:
@@ -145,9 +145,7 @@ class DoubleExponential(eqx.Module):
         self, shape: int | tuple[int, ...], dtype: DTypeLike | None = None, unit: Any = 1.0
     ) -> DoubleExponentialState:
         """No conductance, in the unit of the input, in arrays of the given shape and dtype."""
-        return DoubleExponentialState(
-            jnp.zeros(shape, floating(dtype)) * unit, jnp.zeros(shape, floating(dtype)) * unit
-        )
+        return DoubleExponentialState(zeros(shape, dtype) * unit, zeros(shape, dtype) * unit)
 
     @watched
     def __call__(

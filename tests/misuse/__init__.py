@@ -3,6 +3,7 @@
 from . import arguments as arguments
 from . import numbers as numbers
 from . import sequences as sequences
+from . import sizes as sizes
 from . import states as states
 from . import steps as steps
 from . import tools as tools
