@@ -11,13 +11,12 @@ from ._closed_over import closed_over
 from ._lanes import with_lanes
 from ._repeats import without_repeats
 from .by_position import find_places, places_along_short_axes
-from .step import check_pure, check_used, Step, taken_apart
+from .step import check_pure, Step, taken_apart
 
 
 def analyse(step: Step) -> Analysis:
     """Take a staged step apart. What it closes over is data where that is as good."""
     check_pure(step.program)
-    check_used(step.where, step.program, step.parameters, step.model, step.closes_over)
     best = _rewritten(step)
     every, may_be_data = closed_over(best)
     watched = set(every).intersection(step.program.constants)  # and not what was written out here

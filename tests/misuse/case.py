@@ -32,7 +32,8 @@ class Case:
                 warnings.simplefilter("ignore")
                 result = self.use()
         except Exception as error:
-            return {"type": type(error).__name__, "says": "\n".join([str(error), *getattr(error, "__notes__", [])])}
+            kind = type(error) if self.error is None or not isinstance(error, self.error) else self.error
+            return {"type": kind.__name__, "says": "\n".join([str(error), *getattr(error, "__notes__", [])])}
         if self.error is not None:
             return {"type": "nothing", "says": "It was accepted."}
         got, right = result

@@ -115,14 +115,6 @@ def check_returned(where: str, state: PyTree, out: PyTree, new_state: PyTree) ->
             f"and what comes second, {describe(new)}, is none. Return `(out, new_state)`."
         )
     check_state(where, old, new)
-    carried = [
-        (a, b) for a, b in zip(*map(jtu.tree_leaves, (state, new_state)), strict=True) if eqx.is_inexact_array(a)
-    ]
-    if carried and all(a is b for a, b in carried):
-        raise ValueError(
-            f"The step {where} returned its old state: it never changes, so that no credit is carried. Return the new "
-            "one, second of the pair `(out, new_state)`. (For a step without a state use `jax.grad`.)"
-        )
 
 
 def _is_like(one: Layout, other: Layout) -> bool:
@@ -167,13 +159,24 @@ def _named(path: Path) -> str:
     return f"The leaf {path} of the state" if path else "The state"
 
 
-def check_used(where: str, program: Program, parameters: Sequence[int], model: Layout, outside: Sequence[str]) -> None:
-    """Does the step read any of its parameters? `outside`: the names of what it closes over."""
-    if set(program.outputs).union(*(eqn.inputs for eqn in program.equations)).isdisjoint(parameters):
+def stands(state: PyTree, new_state: PyTree) -> bool:
+    """Did the step return the state that it was given, every array of floats in it?"""
+    pairs = zip(*map(jtu.tree_leaves, (state, new_state)), strict=True)
+    return all(old is new for old, new in pairs if eqx.is_inexact_array(old))
+
+
+def check_trained(where: str, is_used: bool, is_still: bool, model: Layout, outside: Sequence[str]) -> None:
+    """Does the step read its model, and change its state? `outside`: the names of what it closes over."""
+    if not is_used:
         closes = f" It closes over {' and '.join(f'`{name}`' for name in outside)}." if outside else ""
         raise ValueError(
             f"The step {where} reads nothing of its model, {describe(model)}, so that every gradient would be zero."
             f"{closes} Compute with the first argument of the step: what is trained comes in by it."
+        )
+    if is_still:
+        raise ValueError(
+            f"The step {where} returned its old state: it never changes, so that no credit is carried. Return the new "
+            "one, second of the pair `(out, new_state)`. (For a step without a state use `jax.grad`.)"
         )
 
 

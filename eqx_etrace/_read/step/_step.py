@@ -15,7 +15,7 @@ from jaxtyping import PyTree
 
 from ... import _source
 from ..program import flatten, Links, Program, with_fresh_outputs, without_derivative
-from ._check import check_arguments, check_numbers, check_pair, check_returned, describe
+from ._check import check_arguments, check_numbers, check_pair, check_returned, check_trained, describe, stands
 from ._hints import hints
 from ._leaves import check_leaves
 from ._pytree import Layout
@@ -53,6 +53,8 @@ class Step:
     """Its name, and the line of its definition."""
     closes_over: tuple[str, ...] = ()
     """The names of the user's that it closes over."""
+    is_still: bool = False
+    """Does it return the state that it was given?"""
     pulls_state: bool = False
     """May the new state get a cotangent beside the output? Then credit into all of it counts."""
 
@@ -65,6 +67,12 @@ class Step:
     def still(self) -> frozenset[int]:
         """The states that carry credit of no parameter, by number: nothing differentiates by them, BPTT neither."""
         return frozenset(leaf for leaf, var in enumerate(self.states) if not self.program.is_moved(var))
+
+    def check_trained(self) -> None:
+        """Is there something to learn: is the model read, does the state change?"""
+        used = set(self.program.outputs).union(*(eqn.inputs for eqn in self.program.equations))
+        is_used = not used.isdisjoint(self.parameters)
+        check_trained(self.where, is_used, self.is_still, self.model, self.closes_over)
 
     @property
     def starts(self) -> tuple[int, ...]:
@@ -139,12 +147,12 @@ def stage_step(
     check_arguments(where, *layouts[:2])
     check_numbers(where, model, layouts[0])
     run = functools.partial(_checked, step, where, has_aux)
-    returned: list[Layout] = []
+    returned: list[Any] = []
 
     def flat(*parts: Any) -> Any:
         trees = [lay.join(*parts[2 * i : 2 * i + 2]) for i, lay in enumerate(layouts)]
         out, aux, new_state = run(*trees)
-        returned[:] = [Layout.of(out), Layout.of(aux)]
+        returned[:] = [Layout.of(out), Layout.of(aux), stands(trees[1], new_state)]
         return *returned[0].split(out), *returned[1].split(aux), *layouts[1].split(new_state)
 
     try:
@@ -161,10 +169,11 @@ def stage_step(
     names += ("out_inexact", "out_rest", "aux_inexact", "aux_rest", "new_states", "new_states_rest")
     roles = [*_cut(program.inputs, [len(a) for a in arguments]), *_cut(program.outputs, sizes)]
     program = dataclasses.replace(program, moved=frozenset(roles[0] + roles[2]))
-    out, aux = returned
+    out, aux, is_still = returned
     by_name = dict(zip(names, roles, strict=True))
-    names_ = getattr(getattr(step, "__code__", None), "co_freevars", ())
-    return Step(program, *layouts, out, aux, **by_name, wholes=by_name["new_states"], where=where, closes_over=names_)
+    outside = getattr(getattr(step, "__code__", None), "co_freevars", ())
+    staged = Step(program, *layouts, out, aux, **by_name, wholes=by_name["new_states"])
+    return dataclasses.replace(staged, where=where, closes_over=outside, is_still=is_still)
 
 
 def _cut(variables: tuple[int, ...], sizes: Sequence[int]) -> list[tuple[int, ...]]:
