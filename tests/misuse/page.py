@@ -7,8 +7,8 @@ from .case import Case, CASES
 
 TEXT = """# What is said of a wrong use
 
-An error says what was found, where, why it cannot work, and what to do. The tests make {count} wrong uses, one after the
-other, and read the answers as a user gets them. {right} of them have one meaning only, and are accepted. There the
+An error says what was found, where, why it cannot work, and what to do. The tests make {count} wrong uses, one after
+the other, and read the answers as a user gets them. {right} of them have one meaning only, and are accepted. There the
 tests compare the result with the right one.
 
 | kind | uses | accepted, and right |
@@ -20,7 +20,8 @@ What Python itself says, of an argument that is left out or of a method that is 
 ## One example of each kind
 
 {examples}
-The table and the answers are written by `PYTHONPATH=tests python -m misuse.write`. A test compares the page with what is said.
+The table and the answers are written by `PYTHONPATH=tests python -m misuse.write`. A test compares the page with what
+is said.
 """
 
 

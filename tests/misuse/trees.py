@@ -93,7 +93,7 @@ def no_state_at_all():
     return ONLINE.init(weights(), None, X)
 
 
-@wrong(KIND, ValueError, found="object", do="jnp.asarray", where="`loss_step`")
+@wrong(KIND, TypeError, found="object", do="jnp.asarray", where="`loss_step`")
 def an_array_of_objects_as_the_state():
     return ONLINE.init(weights(), np.array([0.1, 0.2, 0.3], object), X)
 
