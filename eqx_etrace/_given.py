@@ -44,8 +44,8 @@ def check_number(name: str, value: Any, what: str) -> None:
     """A real number, or an array of them: no string, no flag, nothing with a unit. `what` says what it is."""
     if isinstance(value, int | float) and not isinstance(value, bool):
         return
-    is_array = isinstance(value, np.number | np.ndarray | jax.Array)
-    if is_array and any(jnp.issubdtype(value.dtype, kind) for kind in (jnp.integer, jnp.floating)):
+    dtype = value.dtype if isinstance(value, np.number | np.ndarray | jax.Array) else None
+    if dtype is not None and (jnp.issubdtype(dtype, jnp.integer) or jnp.issubdtype(dtype, jnp.floating)):
         return
     unit = " It has a unit: divide by that, and take the number." if hasattr(value, "unit") else ""
     kind = f"{type(value).__module__.split('.')[0]}'s {type(value).__name__} {value}" if unit else in_words(value)

@@ -1,5 +1,8 @@
 """Sizes, flags and options of layers, encoders and transforms."""
 
+import importlib
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -188,6 +191,5 @@ def a_stretch_longer_than_every():
 
 @wrong(FLAGS, ValueError, found="'1 ms'", do="number")
 def a_unit_that_is_a_string():
-    from eqx_etrace.nir import to_nir
-
-    return to_nir(loss_step, weights(), H, X, unit="1 ms")
+    nir: Any = importlib.import_module("eqx_etrace.nir")
+    return nir.to_nir(loss_step, weights(), H, X, unit="1 ms")

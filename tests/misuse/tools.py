@@ -1,5 +1,7 @@
 """Recordings, encoders, losses, pullbacks, probes, pictures, graphs."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,7 +15,7 @@ SECONDS = np.array([0.0, 0.15, 0.25, 0.95])
 CHANNELS = np.array([0, 1, 2, 3])
 
 
-def binned(t=SECONDS, channel=CHANNELS, **how):
+def binned(t: Any = SECONDS, channel: Any = CHANNELS, **how: Any) -> Any:
     return etr.events.bin_events(t, channel, **{"dt": 1000, "steps": 10, "channels": 4, **how})
 
 
