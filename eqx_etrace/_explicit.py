@@ -49,11 +49,11 @@ def _as_axes(entry: Any) -> tuple[str, ...]:
     return (entry,) if isinstance(entry, str) else tuple(entry)
 
 
-def with_automatic_axes(function: Callable[..., Any], arguments: Any, types: Callable[[], Any]) -> Any:
+def with_automatic_axes(function: Callable[..., Any], arguments: Any, types: Callable[[], Any] | None = None) -> Any:
     """`function(*arguments)`, in which all axes of the mesh are automatic that are explicit outside.
 
     `types()`, a tree or a prefix of one, says how the arrays of the result are cut: as those that stand there, or by
-    nothing where None does.
+    nothing where None does. Without it the result is no tree of arrays.
     """
     mesh = jax.sharding.get_abstract_mesh()
     kinds = zip(mesh.axis_names, mesh.axis_types, strict=True)
@@ -62,6 +62,8 @@ def with_automatic_axes(function: Callable[..., Any], arguments: Any, types: Cal
         return function(*arguments)
     with jax.sharding.use_abstract_mesh(mesh.update_axis_types(explicit)):
         result = function(*_cut(arguments, P()))
+    if types is None:
+        return result
 
     def typed(like: Any, part: Any) -> Any:
         where = placed(like)

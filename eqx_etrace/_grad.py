@@ -10,9 +10,13 @@ import jax.numpy as jnp
 from jaxtyping import PyTree
 
 from ._explicit import with_automatic_axes
+from ._given import check_flag
+from ._read import naming_leaks
 from ._source import definition_line
 from ._spend import (
     Call,
+    check_inputs,
+    check_no_trace,
     check_rule,
     check_step,
     check_trace,
@@ -43,6 +47,7 @@ class ETraceGrad(eqx.Module):
 
     def init(self, model: PyTree, state: PyTree, *inputs: Any) -> ETrace:
         """The traces before the first step: zeros. Inputs are those of one step."""
+        check_no_trace((model, state, *inputs))
         return init_beside(self._planned(model, state, inputs), model, state)
 
     def trace_sharding(self, model: PyTree, state: PyTree, *inputs: Any) -> ETrace:
@@ -69,15 +74,16 @@ class ETraceGrad(eqx.Module):
         **Raises** `ValueError` for a transform with a window of more than one step, which is that of `scan`.
         """
         _check_single(self.window)
-        check_trace(trace)
+        check_trace(trace, model, state)
+        check_inputs(trace.inputs, inputs, self.loss_step)
+        arguments = model, state, trace, *inputs
+        return with_automatic_axes(self._call, arguments, lambda: self._types(model, state, trace))
 
-        def call_of_one_step(model: PyTree, state: PyTree, trace: ETrace, *inputs: Any) -> tuple[Any, PyTree, ETrace]:
+    def _call(self, model: PyTree, state: PyTree, trace: ETrace, *inputs: Any) -> tuple[Any, PyTree, ETrace]:
+        with naming_leaks(self.loss_step):
             call = Call.bind(self._plan(model, state, inputs), model, state, trace, inputs)
             step = one_step(call, trace.values, self.window)
-            return self._result(call, trace, step._replace(gradient=step.gradient.stacked))
-
-        arguments = model, state, trace, *inputs
-        return with_automatic_axes(call_of_one_step, arguments, lambda: self._types(model, state, trace))
+        return self._result(call, trace, step._replace(gradient=step.gradient.stacked))
 
     def scan(
         self, model: PyTree, state: PyTree, trace: ETrace, *inputs: Any, window: int | None = None
@@ -95,7 +101,7 @@ class ETraceGrad(eqx.Module):
 
         As `__call__`, with the losses (and the auxiliary output) stacked along time.
         """
-        check_trace(trace)
+        check_trace(trace, model, state)
         arguments = model, state, trace, *inputs
         scanned = functools.partial(self._scan, self.window if window is None else check_window(window))
         return with_automatic_axes(scanned, arguments, lambda: self._types(model, state, trace))
@@ -106,6 +112,7 @@ class ETraceGrad(eqx.Module):
         length = time_steps(inputs)
         steps = min(window, length)
         first = jax.tree.map(lambda x: jax.eval_shape(lambda x: x[0], x) if eqx.is_array(x) else x, inputs)
+        check_inputs(trace.inputs, first, self.loss_step, length)
         try:
             plan = self._plan(model, state, first)
             call = Call.bind(plan, model, state, trace, inputs)
@@ -115,7 +122,8 @@ class ETraceGrad(eqx.Module):
                 "stays the same, frozen parameters for example."
             )
             raise
-        return self._result(call, trace, many_steps(call, trace.values, steps, length))
+        with naming_leaks(self.loss_step):
+            return self._result(call, trace, many_steps(call, trace.values, steps, length))
 
     def _types(self, model: PyTree, state: PyTree, trace: ETrace) -> Any:
         """What the arrays of a result are of a type with: losses and what is beside them are cut by no axis."""
@@ -126,13 +134,7 @@ class ETraceGrad(eqx.Module):
 
     def _planned(self, model: PyTree, state: PyTree, inputs: tuple[Any, ...]) -> Plan:
         """The plan, made where axes are automatic."""
-        plans: list[Plan] = []
-
-        def make(model: PyTree, state: PyTree, *inputs: Any) -> None:
-            plans.append(self._plan(model, state, inputs))
-
-        with_automatic_axes(make, (model, state, *inputs), lambda: None)
-        return plans[0]
+        return with_automatic_axes(self._plan, (model, state, inputs))
 
     def _plan(self, model: PyTree, state: PyTree, inputs: tuple[Any, ...]) -> Plan:
         plan = make_plan(self.loss_step, self.rule, model, state, inputs, has_aux=self.has_aux)
@@ -213,11 +215,15 @@ def etrace_value_and_grad(
     **Raises** `TypeError` or `ValueError` for a state that changes across the step, a loss that is no real scalar, a
     trace of other parameters, groups, sizes or rules, a window that is negative or no integer.
     """
-    return ETraceGrad(check_step(loss_step), check_rule(rule), check_window(window), has_aux, True)
+    return ETraceGrad(
+        check_step(loss_step), check_rule(rule), check_window(window), check_flag("has_aux", has_aux), True
+    )
 
 
 def etrace_grad(
     loss_step: Callable[..., Any], rule: RuleOrChoice, *, window: int = 1, has_aux: bool = False
 ) -> ETraceGrad:
     """As `etrace_value_and_grad`, without the value: `grads, state, trace`, or `(grads, aux), state, trace`."""
-    return ETraceGrad(check_step(loss_step), check_rule(rule), check_window(window), has_aux, False)
+    return ETraceGrad(
+        check_step(loss_step), check_rule(rule), check_window(window), check_flag("has_aux", has_aux), False
+    )

@@ -8,9 +8,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
+from ._given import in_words
 from ._grad import ETraceGrad
 from ._sharding import scan
-from ._spend import ETrace, time_steps
+from ._spend import check_inputs, ETrace, time_steps
 
 
 class Learning(NamedTuple):
@@ -66,10 +67,15 @@ class OnlineLearner(eqx.Module):
     def __check_init__(self) -> None:
         if not isinstance(self.online, ETraceGrad) or not self.online.with_value:
             found = "etrace_grad(...)" if isinstance(self.online, ETraceGrad) else f"a `{type(self.online).__name__}`"
-            raise TypeError(f"`online` must be what `etrace_value_and_grad` returns; found {found}.")
-        if isinstance(self.optimiser, type) or not isinstance(self.optimiser, _Optimiser):
             raise TypeError(
-                f"`optimiser` must have `init` and `update`, as `optax.adam(1e-3)` has; found {self.optimiser!r}."
+                f"`online` must be what `etrace_value_and_grad` returns; found {found}. The order is "
+                "`OnlineLearner(online, optimiser)`."
+            )
+        if isinstance(self.optimiser, type) or not isinstance(self.optimiser, _Optimiser):
+            advice = " Call it: an optimiser is what it returns." if callable(self.optimiser) else ""
+            raise TypeError(
+                "`optimiser` must have `init` and `update`, as `optax.adam(1e-3)` has; found "
+                f"{in_words(self.optimiser)}.{advice}"
             )
         if self.every is None:
             return
@@ -95,6 +101,7 @@ class OnlineLearner(eqx.Module):
 
         **Raises** `ValueError` for a state of another structure or other shapes: a trace is of a fixed batch.
         """
+        _check_learning(learning)
         if _shapes(state) != _shapes(learning.state):
             raise ValueError(
                 f"The state has {_shown(state)}, the one before {_shown(learning.state)}. A trace is for states of one "
@@ -110,6 +117,7 @@ class OnlineLearner(eqx.Module):
         """
         if self.every != 1:
             raise ValueError(f"A call sees one step, and this learner has `every={self.every}`. Pass many to `.scan`.")
+        _check_learning(learning)
         (value, grads), state, trace = self.online(learning.model, learning.state, learning.trace, *inputs)
         return self._updated(learning, grads, state, trace), value
 
@@ -122,6 +130,7 @@ class OnlineLearner(eqx.Module):
 
         **Returns** the new `Learning`, and the losses (with `has_aux`, losses and auxiliary outputs) along time.
         """
+        _check_learning(learning)
         length = time_steps(inputs)
         every = length if self.every is None else self.every
         self._check_length(f"The inputs have {length} steps", length)
@@ -131,6 +140,8 @@ class OnlineLearner(eqx.Module):
         if every > 1:
             arrays = jax.tree.map(lambda x: x.reshape(length // every, every, *x.shape[1:]), arrays)
         carried, fixed = eqx.partition(learning, eqx.is_array)
+        first = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), eqx.filter(inputs, eqx.is_array))
+        check_inputs(learning.trace.inputs, eqx.combine(first, rest), self.online.loss_step, length)
 
         def body(carried: PyTree, now: PyTree) -> tuple[PyTree, Any]:
             learn = self._stretch if every > 1 else self._step
@@ -154,6 +165,7 @@ class OnlineLearner(eqx.Module):
 
         **Raises** `ValueError` for pieces, or a last piece, that `every` does not divide.
         """
+        _check_learning(learning)
         if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
             raise ValueError(f"`steps` is {steps!r}; it counts the steps of a piece, at least 1.")
         length = time_steps(inputs)
@@ -192,6 +204,18 @@ class OnlineLearner(eqx.Module):
         self._check_moments(params, learning.moments)
         updates, moments = self.optimiser.update(grads, learning.moments, params)
         return Learning(eqx.combine(jax.tree.map(_moved, params, updates), fixed), state, trace, moments)
+
+
+def _check_learning(given: Any) -> None:
+    """What a learner carries, in its place before the inputs."""
+    if not isinstance(given, Learning):
+        is_result = isinstance(given, tuple) and any(isinstance(part, Learning) for part in given)
+        advice = " This is the pair that a learner returns: `learning, losses = ...`." if is_result else ""
+        raise TypeError(
+            f"The first argument is {in_words(given)}; it must be a `Learning`, which `learner.init(model, state, "
+            f"*inputs)` makes, and holds model, state, trace and moments. Pass it on: `learner(learning, *inputs)`."
+            f"{advice}"
+        )
 
 
 def _shapes(tree: PyTree) -> Any:

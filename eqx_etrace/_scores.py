@@ -5,7 +5,11 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Float, PyTree
+
+from ._given import check_number, in_words
 
 
 class Scores(eqx.Module):
@@ -35,6 +39,8 @@ class Scores(eqx.Module):
     def of(cls, model: PyTree, *, lanes: int | None = None) -> "Scores":
         """Zeros, for the inexact arrays of a model."""
         front = () if lanes is None else (lanes,)
+        if lanes is not None and (isinstance(lanes, bool) or not isinstance(lanes, int)):
+            raise TypeError(f"`lanes` is {in_words(lanes)}; it must be an integer: it counts lanes.")
         if lanes is not None and lanes < 1:
             raise ValueError(f"`lanes` is {lanes}; it counts lanes, at least 1. For a single sequence leave it out.")
         arrays = eqx.filter(model, eqx.is_inexact_array)
@@ -43,7 +49,8 @@ class Scores(eqx.Module):
     def after(self, grads: PyTree, decay: Any) -> "Scores":
         """After one more step. `decay` is a number in [0, 1], or one for each lane: 0 where an episode begins."""
         _check(self.values, grads, self.lanes)
-        if isinstance(decay, int | float) and not 0 <= decay <= 1:
+        check_number("decay", decay, "in [0, 1], what is left of the scores after one step")
+        if not isinstance(decay, Tracer) and not ((np.asarray(decay) >= 0) & (np.asarray(decay) <= 1)).all():
             raise ValueError(f"`decay` is {decay}; it must lie in [0, 1]: what is left of the scores after one step.")
 
         def one(e: Array, g: Array) -> Array:
@@ -53,6 +60,8 @@ class Scores(eqx.Module):
 
     def times(self, factor: Any) -> PyTree:
         """The scores times a number, or one for each lane, summed over lanes: a gradient of the model."""
+
+        check_number("factor", factor, "what the scores are multiplied with, or one number for each lane")
 
         def one(e: Array) -> Array:
             scaled = self._by_lane("factor", factor, e) * e

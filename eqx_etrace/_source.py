@@ -7,6 +7,7 @@ import inspect
 import itertools
 import os
 import re
+import traceback
 from typing import Any
 
 import equinox
@@ -66,6 +67,13 @@ def source_line(eqn: Any) -> str:
         return "" if os.path.dirname(__file__) in known else known
     user = next((frame for frame in theirs if not _INSTALLED.search(frame.file_name)), theirs[0])
     return _shown(user) if user is theirs[0] else f"{_shown(theirs[0])}, called at {_shown(user)}"
+
+
+def raised_at(error: BaseException) -> str:
+    """`file.py:12 (function)`: the innermost line of the user's behind an error; nothing if there is none."""
+    frames = traceback.extract_tb(error.__traceback__)
+    theirs = [f for f in frames if not f.filename.startswith(_FOREIGN) and not _INSTALLED.search(f.filename)]
+    return f"{os.path.basename(theirs[-1].filename)}:{theirs[-1].lineno} ({theirs[-1].name})" if theirs else ""
 
 
 def _shown(frame: Any) -> str:

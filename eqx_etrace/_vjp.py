@@ -10,25 +10,30 @@ import jax.tree_util as jtu
 from jax.core import eval_jaxpr
 from jaxtyping import PyTree
 
+from ._explicit import with_automatic_axes
 from ._jax import opened
-from ._read import Layout
+from ._read import Layout, naming_leaks
 from ._spend import (
     advance,
     Arrays,
     at_window_0,
     at_window_1,
     Call,
+    check_inputs,
+    check_no_trace,
     check_rule,
     check_step,
     check_trace,
     check_window,
     ETrace,
+    init_beside,
     make_plan,
     Plan,
     RuleOrChoice,
     settle,
     split_cotangents,
     take_step,
+    trace_sharding,
 )
 from ._tell import ETraceGraph
 
@@ -56,7 +61,11 @@ class Pullback(eqx.Module):
         on_state = [jnp.zeros_like(s) for s in self.new_state]
         if state_cotangent is not None:
             on_state = split_cotangents(self.new_state, state, state_cotangent, "state")
-        found = eval_jaxpr(self.jaxpr, self.known, *on_out, *on_state)
+
+        def pull(known: Arrays, cotangents: Arrays) -> Arrays:
+            return list(eval_jaxpr(self.jaxpr, known, *cotangents))
+
+        found = with_automatic_axes(pull, (self.known, [*on_out, *on_state]), lambda: None)
         on_model, on_inputs = jtu.tree_unflatten(self.structure, found)
         return model.join(on_model, None), inputs.join(on_inputs, None)
 
@@ -72,12 +81,20 @@ class ETraceVJP(eqx.Module):
         self, model: PyTree, state: PyTree, trace: ETrace, *inputs: Any
     ) -> tuple[PyTree, PyTree, ETrace, Pullback]:
         """One step: `out, state, trace, pullback`."""
-        check_trace(trace)
-        plan = self._plan(model, state, inputs)
-        call = Call.bind(plan, model, state, trace, inputs)
-        done = take_step(call, by_inputs=True)
-        values = advance(call, trace.values, done.transition)
-        at_0 = at_window_0(call, done, values) if self.window == 0 else None
+        check_trace(trace, model, state)
+        check_inputs(trace.inputs, inputs, self.step)
+        arguments = model, state, trace, *inputs
+        return with_automatic_axes(self._call, arguments, lambda: (None, state, trace, None))
+
+    def _call(
+        self, model: PyTree, state: PyTree, trace: ETrace, *inputs: Any
+    ) -> tuple[PyTree, PyTree, ETrace, Pullback]:
+        with naming_leaks(self.step):
+            plan = self._plan(model, state, inputs)
+            call = Call.bind(plan, model, state, trace, inputs)
+            done = take_step(call, by_inputs=True)
+            values = advance(call, trace.values, done.transition)
+            at_0 = at_window_0(call, done, values) if self.window == 0 else None
 
         def pull(on_out: Arrays, on_new: Arrays) -> tuple[Arrays, Arrays]:
             own, on_old, on_inputs = done.pull(on_out, on_new)
@@ -90,11 +107,20 @@ class ETraceVJP(eqx.Module):
 
     def init(self, model: PyTree, state: PyTree, *inputs: Any) -> ETrace:
         """The traces before the first step: zeros."""
-        return self._plan(model, state, inputs).init()
+        check_no_trace((model, state, *inputs))
+        return init_beside(self._planned(model, state, inputs), model, state)
+
+    def trace_sharding(self, model: PyTree, state: PyTree, *inputs: Any) -> ETrace:
+        """How the traces lie on a mesh of devices, as that of `ETraceGrad`."""
+        return trace_sharding(self._planned(model, state, inputs), model, state)
 
     def graph(self, model: PyTree, state: PyTree, *inputs: Any) -> ETraceGraph:
         """The graph of the step."""
-        return ETraceGraph(self._plan(model, state, inputs).analysis)
+        return ETraceGraph(self._planned(model, state, inputs).analysis)
+
+    def _planned(self, model: PyTree, state: PyTree, inputs: tuple[Any, ...]) -> Plan:
+        """The plan, made where axes are automatic."""
+        return with_automatic_axes(self._plan, (model, state, inputs))
 
     def _plan(self, model: PyTree, state: PyTree, inputs: tuple[Any, ...]) -> Plan:
         return make_plan(self.step, self.rule, model, state, inputs, pulls_state=True)

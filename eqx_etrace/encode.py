@@ -16,6 +16,8 @@ import jax.numpy as jnp
 from jax.core import Tracer
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from ._given import as_key, check_number, in_words
+
 Number = int | float | Float[Array, ""]
 
 
@@ -40,6 +42,7 @@ def rate(
 
     Source: Heeger, "Poisson model of spike generation", 2000, the Bernoulli approximation.
     """
+    key = as_key(key, " The order is `(key, x, steps)`.")
     _check_float("x", x)
     _check_steps(steps)
     _check_known(
@@ -177,6 +180,8 @@ def _wide(x: Any) -> Any:
 
 
 def _check_float(name: str, x: Any) -> None:
+    if not hasattr(x, "dtype"):
+        raise TypeError(f"`{name}` is {in_words(x)}; it must be an array of floats: `jnp.asarray({name})`.")
     if not jnp.issubdtype(jnp.result_type(x), jnp.floating):
         raise TypeError(
             f"`{name}` has the dtype {jnp.result_type(x)}; it must be a float, which the spikes then are, too. "
@@ -193,6 +198,7 @@ def _check_known(name: str, value: Any, holds: Any, must: str, advice: str) -> N
     """Does every known value hold? A traced one is not known."""
     if isinstance(value, Tracer):
         return
+    check_number(name, value, must)
     array = jnp.asarray(value)
     fine = holds(array)
     if isinstance(fine, Tracer) or bool(fine.all()):

@@ -18,6 +18,8 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from jaxtyping import Shaped
 
+from ._given import check_number
+
 Channel = Shaped[np.ndarray, " events"] | tuple[Shaped[np.ndarray, " events"], ...]
 Time = int | float | np.number
 
@@ -129,11 +131,14 @@ def bin_events(
     says), for columns of different length, times that are not finite, other polarities, and for counts that `dtype`
     cannot hold; `TypeError` for channels or polarities that are no integers.
     """
+    check_number("dt", dt, "the length of a step, in the unit of the times")
+    check_number("start", start, "when the first step begins, in the unit of the times")
     shape = _shape(steps, channels, dt)
-    t, columns = np.asarray(t), _columns(channel, shape[1:])
+    t, columns = _times(t), _columns(channel, shape[1:])
     signs = None if polarity is None else _signs(np.asarray(polarity))
     _check_lengths(t, columns, signs)
     _check_channels(columns, shape[1:])
+    _check_unit(t, dt, steps, start)
     step = _steps_of(t, dt, start)
     inside = (step >= 0) & (step < steps)
     if outside not in ("raise", "drop"):
@@ -160,6 +165,25 @@ def _shape(steps: Any, channels: Any, dt: Any) -> tuple[int, ...]:
     if not (np.isfinite(dt) and dt > 0):
         raise ValueError(f"`dt` is {dt}; a step must be longer than zero, in the unit of the times.")
     return (int(steps), *map(int, shape))
+
+
+def _times(t: Any) -> np.ndarray:
+    """Numbers without a unit."""
+    if hasattr(t, "unit") or hasattr(t, "units"):
+        check_number("t", t, "times in microseconds, or in the unit of `dt` and `start`")
+    return np.asarray(t)
+
+
+def _check_unit(t: np.ndarray, dt: Any, steps: int, start: Any) -> None:
+    """Are these times of another unit than the steps? Parts of the unit tell, where a step is as long as all."""
+    if t.dtype.kind != "f" or steps == 1 or not t.size or not np.isfinite(t).all() or (t == np.rint(t)).all():
+        return
+    if 20 * np.abs(t - float(start)).max() < dt:
+        raise ValueError(
+            f"All {t.size:,} events are in the first step: their times are from {t.min()} to {t.max()}, and a step "
+            f"takes {dt}. Are they in seconds, and `dt` in microseconds? Then pass `1e6 * t`. If they are right, round "
+            "them: `np.rint(t)`."
+        )
 
 
 def _columns(channel: Any, shape: tuple[int, ...]) -> list[np.ndarray]:

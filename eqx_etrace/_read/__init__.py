@@ -34,4 +34,4 @@ from .program import (
     Runnable,
     union,
 )
-from .step import Layout, Path, stage_step, Step
+from .step import Layout, naming_leaks, Path, stage_step, Step

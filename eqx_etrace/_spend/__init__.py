@@ -9,8 +9,9 @@ in `_one_step`, a step that need not be pulled back in `_closed_step`, a window 
 from ._arguments import check_window, split_cotangents, time_steps
 from ._assignment import assign, Assignment, check_rule, check_step, Part, RuleOrChoice
 from ._call import Arrays, Call
-from ._etrace import check_trace, ETrace
+from ._etrace import check_no_trace, check_trace, ETrace
 from ._gradient import settle
+from ._inputs import check_inputs
 from ._one_step import at_window_0, at_window_1, take_step
 from ._placement import init_beside, trace_sharding
 from ._plan import make_plan, places, Plan

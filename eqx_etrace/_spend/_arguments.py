@@ -10,6 +10,7 @@ import jax.tree_util as jtu
 from jax.core import Tracer
 from jaxtyping import Array, PyTree
 
+from .._given import in_words
 from .._read import Layout
 from ._call import Arrays
 
@@ -79,7 +80,7 @@ def _leaves(layout: Layout, given: PyTree, what: str) -> list[Any]:
     """One for each leaf of the pytree."""
     advice = f"The {what} cotangent must have the structure of the {what}, with an array or None for each leaf."
     try:
-        leaves = layout.treedef.flatten_up_to(given)
+        leaves = layout.treedef.flatten_up_to(_filled(layout, given))
     except ValueError as error:
         raise ValueError(f"{advice} {error}") from None
     if not all(leaf is None or jtu.treedef_is_leaf(jtu.tree_structure(leaf)) for leaf in leaves):
@@ -87,10 +88,26 @@ def _leaves(layout: Layout, given: PyTree, what: str) -> list[Any]:
     return leaves
 
 
+def _filled(layout: Layout, given: PyTree) -> PyTree:
+    """With None for every leaf of a subtree for which there is None."""
+    whole = jtu.tree_unflatten(layout.treedef, range(len(layout.arrays)))
+    try:
+        return jtu.tree_map(
+            lambda part, of: jtu.tree_map(lambda _: None, of) if part is None else part,
+            given,
+            whole,
+            is_leaf=lambda part: part is None,
+        )
+    except ValueError:  # another structure: what it is, is said of the cotangent as it was given
+        return given
+
+
 def _as_value(given: Any, value: Array, what: str) -> Array:
     """One cotangent in the dtype of what it belongs to."""
     if given is not None and jnp.iscomplexobj(given) and not jnp.iscomplexobj(value):
         raise TypeError(f"The {what} cotangent has a complex leaf; there the {what} is real, {value.dtype}.")
+    if given is not None and not eqx.is_array_like(given):
+        raise TypeError(f"The {what} cotangent has the leaf {in_words(given)}; it must be an array, or None for zero.")
     cotangent = jnp.zeros_like(value) if given is None else jnp.asarray(given, value.dtype)
     if cotangent.shape != value.shape:
         raise ValueError(

@@ -15,6 +15,7 @@ from .._carry import (
     TraceTooLargeError,
     Weight,
 )
+from .._given import in_words
 from .._read import Analysis, ParamRelation
 
 RuleOrChoice = AbstractRule | Callable[[ParamRelation], AbstractRule]
@@ -107,12 +108,11 @@ def _is_among(rule: AbstractRule, rules: Sequence[AbstractRule]) -> bool:
     return any(rule is other for other in rules) or rule in rules
 
 
-def check_step(step: Any) -> Any:
-    """A function, in its place before the rule."""
+def check_step(step: Any, order: str = "`(step, rule)`") -> Any:
+    """A function, in its place before the rule, or before what else stands in `order`."""
     if isinstance(step, AbstractRule) or not callable(step):
-        raise TypeError(
-            f"The first argument must be the step, a function; found {step!r}. The order is `(step, rule)`."
-        )
+        found = str(step) if isinstance(step, AbstractRule) else in_words(step)
+        raise TypeError(f"The first argument must be the step, a function; found {found}. The order is {order}.")
     return step
 
 
@@ -120,6 +120,8 @@ def check_rule(rule: Any) -> Any:
     """A rule, or a function that gives one; a rule's class is the mistake that everyone makes once."""
     if isinstance(rule, type) or not (isinstance(rule, AbstractRule) or callable(rule)):
         advice = f" Make one: `{rule.__name__}(...)`." if isinstance(rule, type) else ""
+        if isinstance(rule, Mapping):
+            advice = " A function looks up in it: `lambda relation: rules[relation.path]`."
         raise TypeError(
             "`rule` must be a rule such as `DRTRL()`, or a function from a `ParamRelation` to a rule; "
             f"found {rule!r}.{advice}"
@@ -171,11 +173,19 @@ def _by_site(analysis: Analysis, choose: Callable[[ParamRelation], AbstractRule]
     """The rule of every site: what the function says of the relations that share it."""
     chosen: dict[int, AbstractRule] = {}
     for relation in analysis.relations:
-        rule = choose(relation)
+        try:
+            rule = choose(relation)
+        except Exception as error:
+            paths = ", ".join(str(path) for path in dict.fromkeys(r.path for r in analysis.relations))
+            error.add_note(
+                f"This happened while the rule function was asked for the rule of {shown(relation.path)}. It is "
+                f"called with one `ParamRelation`, whose `relation.path` is one of {paths}; it returns a rule for each."
+            )
+            raise
         if not isinstance(rule, AbstractRule):
             raise TypeError(
                 f"The rule function returned {rule!r} for {shown(relation.path)}; it must return a rule such as "
-                "`DRTRL()`."
+                "`DRTRL()`, and `NoTrace()` where there is to be none."
             )
         before = chosen.setdefault(relation.site, rule)
         if not _is_among(rule, [before]):

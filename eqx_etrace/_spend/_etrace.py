@@ -12,7 +12,9 @@ import numpy as np
 from jaxtyping import Array, Float, PyTree, UInt32
 
 from .._carry import NoTrace
-from .._read import Layout, Step, without_address
+from .._given import in_words
+from .._read import Step
+from ._inputs import arrays_of, values_of
 
 
 class ETrace(eqx.Module):
@@ -41,12 +43,31 @@ class ETrace(eqx.Module):
         return ETrace(values, self.made_for_step_and_rule, self.owner, self.inputs, self.meanings, self.closed_over)
 
 
-def check_trace(trace: Any) -> None:
-    """An `ETrace`, in its place among the arguments."""
+def check_trace(trace: Any, *before: Any) -> None:
+    """An `ETrace`, in its place among the arguments, of which these come before it."""
     if not isinstance(trace, ETrace):
         raise TypeError(
-            f"The third argument must be an `ETrace` made by `.init`; found `{type(trace).__name__}`. "
-            "The arguments are `(model, state, trace, *inputs)`."
+            f"The third argument must be an `ETrace` made by `.init`; found {in_words(trace)}. "
+            f"The arguments are `(model, state, trace, *inputs)`.{_mistaken(trace, before)}"
+        )
+
+
+def _mistaken(found: Any, before: tuple[Any, ...]) -> str:
+    """What was probably done, where something else stands in the place of a trace."""
+    place = next((i for i, one in enumerate(before) if isinstance(one, ETrace)), None)
+    if place is not None:
+        return f" The trace is {('first', 'second')[place]} here."
+    if isinstance(found, tuple) and any(isinstance(one, ETrace) for one in found):
+        return " This is all that a call returns: take it apart, `gradients, state, trace = online(...)`."
+    return " Was it left out?" if eqx.is_array(found) else ""
+
+
+def check_no_trace(given: tuple[Any, ...]) -> None:
+    """What makes a trace takes none."""
+    if any(isinstance(one, ETrace) for one in given):
+        raise TypeError(
+            "`.init` makes an `ETrace` and takes none, and one is among its arguments. They are `(model, state, "
+            "*inputs)`, with the inputs of one step."
         )
 
 
@@ -126,20 +147,9 @@ _MAKE_ONE = "Make a trace for this step and rule with `.init(model, state, *inpu
 
 def inputs_of(step: Step) -> tuple[str, ...]:
     """The inputs of one step by name: the shapes of arrays, and the values of what is no array."""
-    arrays = [(path, a) for path, a in zip(step.inputs.paths, step.inputs.arrays, strict=True) if a is not None]
-    given = [f"input {path[0]}{list(path[1:]) or ''} {list(array.shape)}" for path, array in arrays]
     read = [f"{_CLOSED_OVER} {list(step.program.shape(var))}" for var in sorted(step.read_as_data)]
-    return (*given, *_values("input", step.inputs), *_values("state", step.state), *read)
-
-
-def _values(what: str, layout: Layout) -> list[str]:
-    """What is no array, by name; functions without the address that they have in this process."""
-    leaves = zip(layout.paths, layout.arrays, layout.static, strict=True)
-    return [f"{what} {_named(path)} = {without_address(value)}" for path, array, value in leaves if array is None]
-
-
-def _named(path: Sequence[Any]) -> str:
-    return ".".join(map(str, path))
+    given = (*arrays_of(step.inputs), *values_of("input", step.inputs))
+    return (*given, *values_of("state", step.state), *read)
 
 
 def _kept(owner: tuple[str, ...]) -> list[str]:

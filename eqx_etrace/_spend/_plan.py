@@ -122,6 +122,7 @@ def make_plan(
     varies = varying_type((state, inputs))
     here = jax.tree.map(lambda leaf: varying_as(leaf, varies) if isinstance(leaf, jax.Array) else leaf, model)
     staged = stage_step(step, here, state, inputs, has_aux=has_aux)
+    staged.check_trained()
     analysis = analyse(dataclasses.replace(staged, pulls_state=pulls_state))
     assignment = assign(Layouts(analysis), rule)
     check_limits(assignment.keepers)

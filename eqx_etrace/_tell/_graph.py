@@ -11,7 +11,7 @@ from jaxtyping import PyTree
 
 from .._carry import AbstractRule, DRTRL, shown
 from .._read import analyse, Analysis, HiddenGroup, ParamRelation, Path, stage_step
-from .._spend import check_rule, RuleOrChoice
+from .._spend import check_no_trace, check_rule, check_step, RuleOrChoice
 from ._cost import Cost, Ledger
 from ._report import count_alternatives, make_report, Report, show_bytes
 from .draw import Drawing, make_picture, render
@@ -166,5 +166,7 @@ def compile_graph(step: Callable[..., Any], model: PyTree, state: PyTree, *input
     **Raises** `ValueError` or `TypeError` for a model without parameters, a step without a hidden state, a step that
     does not return a pair, a state whose structure, shape or dtype changes across the step.
     """
+    check_step(step, "`(step, model, state, *inputs)`")
+    check_no_trace((model, state, *inputs))
     staged = stage_step(step, model, state, inputs)
     return ETraceGraph(analyse(dataclasses.replace(staged, pulls_state=not staged.is_loss)))

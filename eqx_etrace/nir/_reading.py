@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jax.core import Tracer
 from jaxtyping import PyTree
 
+from .._given import in_words
 from .._read import Equation, Path, stage_step, Step
 from .._watched import watching
 from ._affine import Affine, NoMap, Source, through, Value
@@ -24,6 +25,11 @@ from ._units import modules_of, Unit, Units
 
 def read_network(step: Callable[..., Any], model: PyTree, state: PyTree, x: Any) -> Network:
     """A step of one lane, as layers and what they hear."""
+    if not callable(step):
+        raise TypeError(
+            f"The first argument must be the step, a function; found {in_words(step)}. The order is "
+            "`(step, model, state, x)`."
+        )
     calls = Calls()
     if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves((model, state))):
         raise TypeError("The model is traced, and a graph holds numbers. Call `to_nir` outside `jax.jit` and the like.")

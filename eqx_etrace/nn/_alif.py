@@ -9,6 +9,7 @@ from jaxtyping import DTypeLike, Float
 from ._integrate import exp_euler_step
 from ._neuron import AbstractNeuron, Reset
 from ._parameter import Parameter, parameter, zero_in_unit_of
+from ._shapes import ones, zeros
 from ._surrogate import AbstractSurrogate, Triangular
 
 
@@ -67,7 +68,7 @@ class ALIF(AbstractNeuron[ALIFState]):
 
     def init_state(self, shape: int | tuple[int, ...], dtype: DTypeLike | None = None) -> ALIFState:
         """V = `V_rest` and a = 0 in arrays of the given shape and dtype (JAX's default float if None)."""
-        return ALIFState(jnp.ones(shape, dtype) * self.V_rest, jnp.zeros(shape, dtype))
+        return ALIFState(ones(shape, dtype) * self.V_rest, zeros(shape, dtype))
 
     def threshold(self, state: ALIFState) -> Float[Any, "..."]:
         """Raised by the adaptation."""

@@ -12,8 +12,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, DTypeLike, Float, PRNGKeyArray
 
+from .._given import as_key, in_words
 from ._projection import orthogonal, Projection
-from ._shapes import check_lanes, lanes
+from ._shapes import check_lanes, lanes, zeros
 
 
 class RNNCell(eqx.Module):
@@ -48,20 +49,20 @@ class RNNCell(eqx.Module):
     ) -> None:
         if not 0 < leak <= 1:
             raise ValueError(f"`leak` is {leak}; it is the part of h that is new in every step and must lie in (0, 1].")
-        into, recurrent = jax.random.split(key)
+        into, recurrent = jax.random.split(as_key(key))
         self.into = Projection(in_size, hidden_size, key=into)
         self.recurrent = orthogonal(hidden_size, recurrent)
-        self.leak, self.activation = leak, activation
+        self.leak, self.activation = leak, _function(activation)
 
     def init_state(self, batch: int | tuple[int, ...] = (), dtype: DTypeLike | None = None) -> Float[Array, "*batch n"]:
         """h = 0, in an array of shape `(*batch, hidden_size)`."""
-        return jnp.zeros((*lanes(batch), len(self.recurrent)), dtype)
+        return zeros((*lanes(batch), len(self.recurrent)), dtype)
 
     def __call__(
         self, x: Float[Array, "*batch in"], h: Float[Array, "*batch n"]
     ) -> tuple[Float[Array, "*batch n"], Float[Array, "*batch n"]]:
         """One step: h as the output, and as the new state."""
-        check_lanes(self, x, h, self.into.weight.shape[1])
+        check_lanes(self, x, h, self.into.weight.shape[1], self.into.weight.shape[0])
         h = (1 - self.leak) * h + self.leak * self.activation(self.into(x) + h @ self.recurrent.T)
         return h, h
 
@@ -95,20 +96,20 @@ class IndRNNCell(eqx.Module):
         activation: Callable[[Array], Array] = jax.nn.relu,
         key: PRNGKeyArray,
     ) -> None:
-        into, recurrent = jax.random.split(key)
+        into, recurrent = jax.random.split(as_key(key))
         self.into = Projection(in_size, hidden_size, key=into)
         self.recurrent = jax.random.uniform(recurrent, (hidden_size,))
-        self.activation = activation
+        self.activation = _function(activation)
 
     def init_state(self, batch: int | tuple[int, ...] = (), dtype: DTypeLike | None = None) -> Float[Array, "*batch n"]:
         """h = 0, in an array of shape `(*batch, hidden_size)`."""
-        return jnp.zeros((*lanes(batch), len(self.recurrent)), dtype)
+        return zeros((*lanes(batch), len(self.recurrent)), dtype)
 
     def __call__(
         self, x: Float[Array, "*batch in"], h: Float[Array, "*batch n"]
     ) -> tuple[Float[Array, "*batch n"], Float[Array, "*batch n"]]:
         """One step: h as the output, and as the new state."""
-        check_lanes(self, x, h, self.into.weight.shape[1])
+        check_lanes(self, x, h, self.into.weight.shape[1], self.into.weight.shape[0])
         h = self.activation(self.into(x) + self.recurrent * h)
         return h, h
 
@@ -134,7 +135,7 @@ class MGUCell(eqx.Module):
     recurrent: Float[Array, "n n"]
 
     def __init__(self, in_size: int, hidden_size: int, *, key: PRNGKeyArray) -> None:
-        gate_into, gate_recurrent, into, recurrent = jax.random.split(key, 4)
+        gate_into, gate_recurrent, into, recurrent = jax.random.split(as_key(key), 4)
         self.gate_into = Projection(in_size, hidden_size, key=gate_into)
         self.gate_recurrent = orthogonal(hidden_size, gate_recurrent)
         self.into = Projection(in_size, hidden_size, key=into)
@@ -142,13 +143,13 @@ class MGUCell(eqx.Module):
 
     def init_state(self, batch: int | tuple[int, ...] = (), dtype: DTypeLike | None = None) -> Float[Array, "*batch n"]:
         """h = 0, in an array of shape `(*batch, hidden_size)`."""
-        return jnp.zeros((*lanes(batch), len(self.recurrent)), dtype)
+        return zeros((*lanes(batch), len(self.recurrent)), dtype)
 
     def __call__(
         self, x: Float[Array, "*batch in"], h: Float[Array, "*batch n"]
     ) -> tuple[Float[Array, "*batch n"], Float[Array, "*batch n"]]:
         """One step: h as the output, and as the new state."""
-        check_lanes(self, x, h, self.into.weight.shape[1])
+        check_lanes(self, x, h, self.into.weight.shape[1], self.into.weight.shape[0])
         f = jax.nn.sigmoid(self.gate_into(x) + h @ self.gate_recurrent.T)
         new = jnp.tanh(self.into(x) + (f * h) @ self.recurrent.T)
         h = (1 - f) * h + f * new
@@ -174,19 +175,19 @@ class MinGRUCell(eqx.Module):
     into: Projection
 
     def __init__(self, in_size: int, hidden_size: int, *, key: PRNGKeyArray) -> None:
-        gate, into = jax.random.split(key)
+        gate, into = jax.random.split(as_key(key))
         self.gate = Projection(in_size, hidden_size, key=gate)
         self.into = Projection(in_size, hidden_size, key=into)
 
     def init_state(self, batch: int | tuple[int, ...] = (), dtype: DTypeLike | None = None) -> Float[Array, "*batch n"]:
         """h = 0, in an array of shape `(*batch, hidden_size)`."""
-        return jnp.zeros((*lanes(batch), len(self.into.weight)), dtype)
+        return zeros((*lanes(batch), len(self.into.weight)), dtype)
 
     def __call__(
         self, x: Float[Array, "*batch in"], h: Float[Array, "*batch n"]
     ) -> tuple[Float[Array, "*batch n"], Float[Array, "*batch n"]]:
         """One step: h as the output, and as the new state."""
-        check_lanes(self, x, h, self.into.weight.shape[1])
+        check_lanes(self, x, h, self.into.weight.shape[1], self.into.weight.shape[0])
         z = jax.nn.sigmoid(self.gate(x))
         h = (1 - z) * h + z * self.into(x)
         return h, h
@@ -213,21 +214,28 @@ class MinLSTMCell(eqx.Module):
     into: Projection
 
     def __init__(self, in_size: int, hidden_size: int, *, key: PRNGKeyArray) -> None:
-        forget, admit, into = jax.random.split(key, 3)
+        forget, admit, into = jax.random.split(as_key(key), 3)
         self.forget = Projection(in_size, hidden_size, key=forget)
         self.admit = Projection(in_size, hidden_size, key=admit)
         self.into = Projection(in_size, hidden_size, key=into)
 
     def init_state(self, batch: int | tuple[int, ...] = (), dtype: DTypeLike | None = None) -> Float[Array, "*batch n"]:
         """h = 0, in an array of shape `(*batch, hidden_size)`."""
-        return jnp.zeros((*lanes(batch), len(self.into.weight)), dtype)
+        return zeros((*lanes(batch), len(self.into.weight)), dtype)
 
     def __call__(
         self, x: Float[Array, "*batch in"], h: Float[Array, "*batch n"]
     ) -> tuple[Float[Array, "*batch n"], Float[Array, "*batch n"]]:
         """One step: h as the output, and as the new state."""
-        check_lanes(self, x, h, self.into.weight.shape[1])
+        check_lanes(self, x, h, self.into.weight.shape[1], self.into.weight.shape[0])
         # f / (f + i) as a sigmoid of log f - log i: two gates that are shut do not make 0 / 0.
         kept = jax.nn.sigmoid(jax.nn.log_sigmoid(self.forget(x)) - jax.nn.log_sigmoid(self.admit(x)))
         h = kept * h + (1 - kept) * self.into(x)
         return h, h
+
+
+def _function(activation: Callable[[Array], Array]) -> Callable[[Array], Array]:
+    """An activation, and not its name."""
+    if isinstance(activation, type) or not callable(activation):
+        raise TypeError(f"`activation` is {in_words(activation)}; it must be a function such as `jnp.tanh`.")
+    return activation

@@ -9,6 +9,7 @@ from jaxtyping import DTypeLike, Float
 from ._integrate import exp_euler_step
 from ._neuron import AbstractNeuron, Reset
 from ._parameter import Parameter, parameter, zero_in_unit_of
+from ._shapes import ones, zeros
 from ._surrogate import AbstractSurrogate, Triangular
 
 
@@ -62,7 +63,7 @@ class CuBaLIF(AbstractNeuron[CuBaLIFState]):
 
     def init_state(self, shape: int | tuple[int, ...], dtype: DTypeLike | None = None, unit: Any = 1.0) -> CuBaLIFState:
         """V = `V_rest` and I = 0, in the unit of the input, in arrays of the given shape and dtype."""
-        return CuBaLIFState(jnp.ones(shape, dtype) * self.V_rest, jnp.zeros(shape, dtype) * unit)
+        return CuBaLIFState(ones(shape, dtype) * self.V_rest, zeros(shape, dtype) * unit)
 
     def threshold(self, state: CuBaLIFState) -> Any:
         """`V_th`."""

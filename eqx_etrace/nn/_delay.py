@@ -11,7 +11,7 @@ from jaxtyping import Array, DTypeLike, Float
 
 from .._watched import watched
 from ._parameter import as_parameter, Parameter
-from ._shapes import check_line
+from ._shapes import check_line, check_state, zeros
 
 
 class DelayState(NamedTuple):
@@ -56,11 +56,12 @@ class Delay(eqx.Module):
         full = shape if isinstance(shape, tuple) else (shape,)
         if self.size not in (None, full[-1] if full else 1):
             raise ValueError(f"There are {self.size} delays, and {list(full)} units; the last axis must be as long.")
-        return DelayState(jnp.zeros((max(self.steps), *full), dtype) * unit)
+        return DelayState(zeros((max(self.steps), *full), dtype) * unit)
 
     @watched
     def __call__(self, x: Float[Any, "*shape"], state: DelayState) -> tuple[Float[Any, "*shape"], DelayState]:
         """One step: what came in `steps` steps ago, and the new state."""
+        check_state(self, state, x)
         check_line(x, state.line, max(self.steps))
         line = jnp.concatenate([x[None], state.line])
         if self.size is None:
@@ -119,13 +120,14 @@ class LearnedDelay(eqx.Module):
             raise ValueError(
                 f"There are {len(self.delay)} delays, and {list(full)} units; the last axis must be as long."
             )
-        return DelayState(jnp.zeros((self.longest, *full), dtype) * unit)
+        return DelayState(zeros((self.longest, *full), dtype) * unit)
 
     @watched
     def __call__(
         self, x: Float[Any, "*batch units"], state: DelayState
     ) -> tuple[Float[Any, "*batch units"], DelayState]:
         """One step: the delayed input, and the new state."""
+        check_state(self, state, x)
         check_line(x, state.line, self.longest)
         line = jnp.concatenate([x[None], state.line])
         slots = jnp.arange(self.longest + 1).astype(self.delay.dtype)[:, None]

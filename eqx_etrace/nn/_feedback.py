@@ -7,6 +7,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from .._given import check_flag
+
 
 class FeedbackLinear(eqx.Module):
     r"""A linear map with other weights going backward: feedback alignment.
@@ -41,6 +43,7 @@ class FeedbackLinear(eqx.Module):
     learned: bool = eqx.field(default=False, static=True)
 
     def __check_init__(self) -> None:
+        check_flag("learned", self.learned)
         for name in ("weight", "feedback"):
             if not hasattr(getattr(self, name), "shape"):
                 raise TypeError(f"`{name}` is a `{type(getattr(self, name)).__name__}`; it must be an array.")

@@ -3,12 +3,12 @@
 from typing import Any, NamedTuple
 
 import equinox as eqx
-import jax.numpy as jnp
 from jaxtyping import DTypeLike, Float
 
 from ._integrate import exp_euler_step
 from ._neuron import AbstractNeuron, Reset
 from ._parameter import Parameter, parameter, zero_in_unit_of
+from ._shapes import ones, zeros
 from ._surrogate import AbstractSurrogate, Triangular
 
 
@@ -64,7 +64,7 @@ class GIF(AbstractNeuron[GIFState]):
 
     def init_state(self, shape: int | tuple[int, ...], dtype: DTypeLike | None = None) -> GIFState:
         """V = `V_rest` and I2 = 0 in arrays of the given shape and dtype (JAX's default float if None)."""
-        return GIFState(jnp.ones(shape, dtype) * self.V_rest, jnp.zeros(shape, dtype) * self.A2)
+        return GIFState(ones(shape, dtype) * self.V_rest, zeros(shape, dtype) * self.A2)
 
     def threshold(self, state: GIFState) -> Any:
         """`V_th`."""

@@ -8,7 +8,7 @@ from jaxtyping import DTypeLike, Float
 
 from .._watched import watched
 from ._parameter import check_times, Parameter, parameter, zero_in_unit_of
-from ._shapes import check_fits
+from ._shapes import check_fits, check_state, ones
 
 
 class IntegratorState(NamedTuple):
@@ -47,11 +47,12 @@ class LeakyIntegrator(eqx.Module):
         self, shape: int | tuple[int, ...], dtype: DTypeLike | None = None, unit: Any = 1.0
     ) -> IntegratorState:
         """V = `V_rest`, in the unit of V, in an array of the given shape and dtype (JAX's default float if None)."""
-        return IntegratorState(jnp.ones(shape, dtype) * zero_in_unit_of(unit, self.V_rest))
+        return IntegratorState(ones(shape, dtype) * zero_in_unit_of(unit, self.V_rest))
 
     @watched
     def __call__(self, x: Float[Any, "*shape"], state: IntegratorState) -> tuple[Float[Any, "*shape"], IntegratorState]:
         """One step: the potential, and the new state that holds it."""
+        check_state(self, state, x)
         check_fits("current", x, state.V)
         kept = jnp.exp(-self.dt / self.tau)
         V = kept * state.V + (1 - kept) * (self.V_rest + self.R * x)

@@ -12,8 +12,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Complex, DTypeLike, Float, PRNGKeyArray
 
+from .._given import as_key, check_size
 from ._projection import Projection
-from ._shapes import check_lanes, lanes
+from ._shapes import check_lanes, check_state, lanes, zeros
 
 
 class _Ring(eqx.Module):
@@ -25,6 +26,7 @@ class _Ring(eqx.Module):
     def __init__(self, n: int, r_min: float, r_max: float, max_phase: float, key: PRNGKeyArray) -> None:
         if not 0 <= r_min < r_max <= 1:
             raise ValueError(f"`r_min` is {r_min} and `r_max` {r_max}; it must be 0 <= r_min < r_max <= 1.")
+        n = check_size("hidden_size", n)
         radius, phase = jax.random.split(key)
         # Uniform on the area of the ring, and never 0 or 1, whose logarithms are not finite.
         u = jax.random.uniform(radius, (n,), minval=1e-3, maxval=1 - 1e-3)
@@ -83,9 +85,10 @@ class LRUCell(eqx.Module):
         max_phase: float = math.pi / 5,
         key: PRNGKeyArray,
     ) -> None:
-        ring, into, out, skip = jax.random.split(key, 4)
+        ring, into, out, skip = jax.random.split(as_key(key), 4)
         self.eigenvalues = _Ring(hidden_size, r_min, r_max, max_phase, ring)
         self.gamma_log = jnp.log(self.eigenvalues.gain)
+        in_size, out_size = check_size("in_size", in_size), check_size("out_size", out_size)
         self.B = jax.random.normal(into, (2, hidden_size, in_size)) * (2 * in_size) ** -0.5
         self.C = jax.random.normal(out, (2, out_size, hidden_size)) * hidden_size**-0.5
         self.D = Projection(in_size, out_size, key=skip)
@@ -95,13 +98,15 @@ class LRUCell(eqx.Module):
     ) -> Complex[Array, "*batch n"]:
         """h = 0, in a complex array of shape `(*batch, hidden_size)`; `dtype` is complex, of the weights if None."""
         dtype = jax.lax.complex(*self.B).dtype if dtype is None else dtype
-        return jnp.zeros((*lanes(batch), len(self.gamma_log)), dtype)
+        return zeros((*lanes(batch), len(self.gamma_log)), dtype)
 
     def __call__(
         self, x: Float[Array, "*batch in"], h: Complex[Array, "*batch n"]
     ) -> tuple[Float[Array, "*batch out"], Complex[Array, "*batch n"]]:
         """One step: the output, and the new state."""
-        check_lanes(self, x, h, self.B.shape[-1])
+        check_lanes(self, x, h, self.B.shape[-1], self.B.shape[1])
+        if not jnp.iscomplexobj(h):
+            raise TypeError(f"The state of `LRUCell` is {h.dtype}; it must be complex. Make it by `init_state`.")
         ring, gain = self.eigenvalues, jnp.exp(self.gamma_log)
         eigenvalue = jax.lax.complex(ring.modulus * jnp.cos(ring.phase), ring.modulus * jnp.sin(ring.phase))
         drive = jax.lax.complex(gain * (x @ self.B[0].T), gain * (x @ self.B[1].T))
@@ -148,7 +153,7 @@ class RTUCell(eqx.Module):
         max_phase: float = math.pi / 5,
         key: PRNGKeyArray,
     ) -> None:
-        ring, first, second = jax.random.split(key, 3)
+        ring, first, second = jax.random.split(as_key(key), 3)
         self.eigenvalues = _Ring(hidden_size, r_min, r_max, max_phase, ring)
         self.into = (
             Projection(in_size, hidden_size, use_bias=False, key=first),
@@ -158,11 +163,12 @@ class RTUCell(eqx.Module):
     def init_state(self, batch: int | tuple[int, ...] = (), dtype: DTypeLike | None = None) -> RTUState:
         """c = 0, in arrays of shape `(*batch, hidden_size)`."""
         shape = (*lanes(batch), len(self.eigenvalues.nu_log))
-        return RTUState(jnp.zeros(shape, dtype), jnp.zeros(shape, dtype))
+        return RTUState(zeros(shape, dtype), zeros(shape, dtype))
 
     def __call__(self, x: Float[Array, "*batch in"], state: RTUState) -> tuple[Float[Array, "*batch _"], RTUState]:
         """One step: the output, and the new state."""
-        check_lanes(self, x, state.c1, self.into[0].weight.shape[1])
+        check_state(self, state, x)
+        check_lanes(self, x, state.c1, self.into[0].weight.shape[1], self.into[0].weight.shape[0])
         ring = self.eigenvalues
         along, across = ring.modulus * jnp.cos(ring.phase), ring.modulus * jnp.sin(ring.phase)
         c1 = along * state.c1 - across * state.c2 + ring.gain * self.into[0](x)

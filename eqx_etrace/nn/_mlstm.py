@@ -7,8 +7,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, DTypeLike, Float, PRNGKeyArray
 
+from .._given import as_key
 from ._projection import Projection
-from ._shapes import check_lanes, lanes
+from ._shapes import check_lanes, check_state, lanes, zeros
 
 
 class MLSTMState(NamedTuple):
@@ -48,7 +49,7 @@ class MLSTMCell(eqx.Module):
     out: Projection
 
     def __init__(self, in_size: int, key_size: int, value_size: int, *, key: PRNGKeyArray) -> None:
-        keys = jax.random.split(key, 6)
+        keys = jax.random.split(as_key(key), 6)
         self.query = Projection(in_size, key_size, key=keys[0])
         self.key = Projection(in_size, key_size, key=keys[1])
         self.value = Projection(in_size, value_size, key=keys[2])
@@ -60,14 +61,14 @@ class MLSTMCell(eqx.Module):
     def init_state(self, batch: int | tuple[int, ...] = (), dtype: DTypeLike | None = None) -> MLSTMState:
         """An empty memory."""
         values, keys = len(self.value.weight), len(self.key.weight)
-        zeros = [jnp.zeros((*lanes(batch), *shape), dtype) for shape in ((values, keys), (keys,), ())]
-        return MLSTMState(*zeros)
+        return MLSTMState(*(zeros((*lanes(batch), *shape), dtype) for shape in ((values, keys), (keys,), ())))
 
     def __call__(
         self, x: Float[Array, "*batch in"], state: MLSTMState
     ) -> tuple[Float[Array, "*batch value"], MLSTMState]:
         """One step: the output, and the new state."""
-        check_lanes(self, x, state.n, self.query.weight.shape[1])
+        check_state(self, state, x)
+        check_lanes(self, x, state.n, self.query.weight.shape[1], self.query.weight.shape[0])
         q, v, k = self.query(x), self.value(x), self.key(x) * len(self.key.weight) ** -0.5
         admit, forget = self.admit(x)[..., 0], jax.nn.log_sigmoid(self.forget(x)[..., 0])
         m = jax.lax.stop_gradient(jnp.maximum(forget + state.m, admit))

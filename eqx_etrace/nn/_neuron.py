@@ -37,13 +37,13 @@ from typing import Any, Generic, Literal, NamedTuple, Protocol, runtime_checkabl
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 from jaxtyping import DTypeLike, Float
 
+from .._given import check_flag
 from .._watched import watched
 from ._integrate import exp_euler_step
 from ._parameter import check_times, known, Parameter, parameter, zero_in_unit_of
-from ._shapes import check_fits
+from ._shapes import check_fits, check_state, ones, zeros
 from ._surrogate import AbstractSurrogate, Triangular
 
 Reset = Literal["soft", "hard"]
@@ -89,6 +89,7 @@ class AbstractNeuron(eqx.Module, Generic[State]):
     @watched
     def __call__(self, x: Float[Any, "*shape"], state: State) -> tuple[Float[Any, "*shape"], State]:
         """One step: the input current and the state give the spikes and the new state."""
+        check_state(self, state, x)
         spikes = self.emitted(state)
         check_fits("current", x, spikes)
         new = self.advance(x, state, spikes)
@@ -106,13 +107,8 @@ class AbstractNeuron(eqx.Module, Generic[State]):
 
     def emitted(self, state: State) -> Float[Any, "..."]:
         """The spikes of a state, 1 or 0, differentiable by the surrogate."""
-        try:
-            above = state.V - self.threshold(state)
-        except AttributeError:
-            raise TypeError(
-                f"The state of `{type(self).__name__}` is a `{type(state).__name__}`; it must be one made by "
-                "`init_state`. A neuron takes `(current, state)`."
-            ) from None
+        check_state(self, state)
+        above = state.V - self.threshold(state)
         # In units of threshold above reset, so that the surrogate's width does not depend on the unit of V.
         return self.surrogate(above / (self.V_th - self.V_reset))
 
@@ -121,6 +117,8 @@ class AbstractNeuron(eqx.Module, Generic[State]):
             raise ValueError(
                 f"`reset` is {self.reset!r}; it must be 'soft', which subtracts, or 'hard', which sets V to `V_reset`."
             )
+        for name in ("leaky_reset", "reset_gradient", "recurrent_gradient"):
+            check_flag(name, getattr(self, name))
         if isinstance(self.surrogate, type) or not callable(self.surrogate):
             raise TypeError(f"`surrogate` is {self.surrogate!r}; it must be a spike function, such as `Arctan()`.")
         threshold, floor = known(self.V_th), known(self.V_reset)
@@ -179,7 +177,7 @@ class IF(AbstractNeuron[NeuronState]):
 
     def init_state(self, shape: int | tuple[int, ...], dtype: DTypeLike | None = None) -> NeuronState:
         """V = 0 in an array of the given shape and dtype (JAX's default float if None)."""
-        return NeuronState(jnp.zeros(shape, dtype) * self.V_reset)
+        return NeuronState(zeros(shape, dtype) * self.V_reset)
 
     def threshold(self, state: NeuronState) -> Any:
         """`V_th`."""
@@ -228,7 +226,7 @@ class LIF(AbstractNeuron[NeuronState]):
 
     def init_state(self, shape: int | tuple[int, ...], dtype: DTypeLike | None = None) -> NeuronState:
         """V = `V_rest` in an array of the given shape and dtype (JAX's default float if None)."""
-        return NeuronState(jnp.ones(shape, dtype) * self.V_rest)
+        return NeuronState(ones(shape, dtype) * self.V_rest)
 
     def threshold(self, state: NeuronState) -> Any:
         """`V_th`."""

@@ -7,12 +7,13 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import DTypeLike, Float, PRNGKeyArray
 
+from .._given import as_key, check_size, in_words
 from .._watched import watched
 from ._leaky_integrator import IntegratorState, LeakyIntegrator
 from ._neuron import AbstractNeuron, LIF
 from ._parameter import as_parameter, check_times, Parameter
 from ._refractory import Refractory
-from ._shapes import check_lanes, lanes
+from ._shapes import check_lanes, check_state, lanes, zeros
 from ._synapse import Expon, SynapseState
 
 
@@ -46,24 +47,26 @@ class LeakyRateReadout(eqx.Module):
     def __init__(
         self, in_size: int, out_size: int, *, tau: Parameter = 20.0, dt: Parameter = 1.0, key: PRNGKeyArray
     ) -> None:
+        in_size, out_size = check_size("in_size", in_size), check_size("out_size", out_size)
         self.tau = tau = as_parameter(tau)
         self.dt = dt = as_parameter(dt)
         check_times(self, "tau", "dt")
         gain = in_size**-0.5 * (1 - jnp.exp(jnp.asarray(-dt / tau)))
-        self.weight = gain[..., None] * jax.random.normal(key, (out_size, in_size))
+        self.weight = gain[..., None] * jax.random.normal(as_key(key), (out_size, in_size))
 
     def init_state(
         self, batch: int | tuple[int, ...] = (), dtype: DTypeLike | None = None, unit: Any = 1.0
     ) -> ReadoutState:
         """r = 0, in the unit of the weights, in an array of shape `(*batch, out_size)` and the given dtype."""
-        return ReadoutState(jnp.zeros((*lanes(batch), self.weight.shape[0]), dtype) * unit)
+        return ReadoutState(zeros((*lanes(batch), self.weight.shape[0]), dtype) * unit)
 
     @watched
     def __call__(
         self, x: Float[Any, "*batch in"], state: ReadoutState
     ) -> tuple[Float[Any, "*batch out"], ReadoutState]:
         """One step: the rates, and the new state that holds them."""
-        check_lanes(self, x, state.r, self.weight.shape[1])
+        check_state(self, state, x)
+        check_lanes(self, x, state.r, self.weight.shape[1], self.weight.shape[0])
         r, _ = Expon(self.tau, self.dt)(x @ self.weight.T, SynapseState(state.r))
         return r, ReadoutState(r)
 
@@ -110,23 +113,26 @@ class SpikingReadout(eqx.Module):
         key: PRNGKeyArray,
     ) -> None:
         if not isinstance(neuron, AbstractNeuron | Refractory | None):
-            raise TypeError(f"`neuron` is {neuron!r}; it must be a neuron, such as `LIF()`.")
+            advice = f" Make one: `{neuron.__name__}()`." if isinstance(neuron, type) else ""
+            raise TypeError(f"`neuron` is {in_words(neuron)}; it must be a neuron, such as `LIF()`.{advice}")
         self.neuron = LIF() if neuron is None else neuron
+        in_size, out_size = check_size("in_size", in_size), check_size("out_size", out_size)
         self.tau = as_parameter(tau)
         check_times(self, "tau")
-        self.weight = in_size**-0.5 * jax.random.normal(key, (out_size, in_size))
+        self.weight = in_size**-0.5 * jax.random.normal(as_key(key), (out_size, in_size))
 
     def init_state(self, batch: int | tuple[int, ...] = (), dtype: DTypeLike | None = None) -> SpikingReadoutState:
         """Neurons at rest and r = 0, in arrays of shape `(*batch, out_size)` and the given dtype."""
         shape = (*lanes(batch), self.weight.shape[0])
-        return SpikingReadoutState(self.neuron.init_state(shape, dtype), jnp.zeros(shape, dtype))
+        return SpikingReadoutState(self.neuron.init_state(shape, dtype), zeros(shape, dtype))
 
     @watched
     def __call__(
         self, x: Float[Any, "*batch in"], state: SpikingReadoutState
     ) -> tuple[Float[Any, "*batch out"], SpikingReadoutState]:
         """One step: the rates, and the new state."""
-        check_lanes(self, x, state.r, self.weight.shape[1])
+        check_state(self, state, x)
+        check_lanes(self, x, state.r, self.weight.shape[1], self.weight.shape[0])
         z, neurons = self.neuron(x @ self.weight.T, state.neurons)
         inner = self.neuron.neuron if isinstance(self.neuron, Refractory) else self.neuron
         r, _ = LeakyIntegrator(self.tau, R=1.0, dt=inner.dt)(z, IntegratorState(state.r))

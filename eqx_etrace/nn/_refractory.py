@@ -9,6 +9,7 @@ from jaxtyping import DTypeLike, Float, Int
 
 from .._watched import watched
 from ._neuron import AbstractNeuron
+from ._shapes import check_state
 
 State = TypeVar("State")
 
@@ -63,6 +64,7 @@ class Refractory(eqx.Module):
     @watched
     def __call__(self, x: Float[Any, "*shape"], state: RefractoryState) -> tuple[Float[Any, "*shape"], RefractoryState]:
         """One step: the input current and the state give the spikes and the new state."""
+        check_state(self, state, x)
         spikes = self.emitted(state)
         begun = jnp.where(spikes > 0, self.count, state.steps)
         new = RefractoryState(self.neuron.advance(x, state.neuron, spikes), jnp.maximum(begun - 1, 0))
@@ -76,4 +78,5 @@ class Refractory(eqx.Module):
 
     def emitted(self, state: RefractoryState) -> Float[Any, "..."]:
         """The spikes of a state, 1 or 0, differentiable by the surrogate where the unit may spike."""
+        check_state(self, state)
         return jnp.where(state.steps == 0, self.neuron.emitted(state.neuron), 0)

@@ -8,6 +8,7 @@ from jaxtyping import DTypeLike, Float
 
 from .._watched import watched
 from ._parameter import check_times, Parameter, parameter
+from ._shapes import check_fits, check_state, ones, zeros
 
 
 class ShortTermPlasticityState(NamedTuple):
@@ -54,13 +55,15 @@ class ShortTermPlasticity(eqx.Module):
 
     def init_state(self, shape: int | tuple[int, ...], dtype: DTypeLike | None = None) -> ShortTermPlasticityState:
         """At rest, u = 0 and R = 1, in arrays of the given shape and dtype: that of the sending units."""
-        return ShortTermPlasticityState(jnp.zeros(shape, dtype), jnp.ones(shape, dtype))
+        return ShortTermPlasticityState(zeros(shape, dtype), ones(shape, dtype))
 
     @watched
     def __call__(
         self, spikes: Float[Any, "*shape"], state: ShortTermPlasticityState
     ) -> tuple[Float[Any, "*shape"], ShortTermPlasticityState]:
         """One step: what the spikes release, and the new state."""
+        check_state(self, state, spikes)
+        check_fits("input", spikes, state.u)
         u = jnp.exp(-self.dt / self.tau_f) * state.u
         R = 1 + jnp.exp(-self.dt / self.tau_d) * (state.R - 1)
         u = u + self.U * (1 - u) * spikes

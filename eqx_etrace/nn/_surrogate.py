@@ -5,6 +5,7 @@ puts another function in the derivative's place; that function is all that tells
 """
 
 import abc
+import dataclasses
 import math
 from functools import partial
 
@@ -13,12 +14,20 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from .._given import check_number
+
 
 class AbstractSurrogate(eqx.Module):
     """What every surrogate spike offers: `surrogate(x)`, 1 where `x >= 0` and 0 elsewhere, in the dtype of `x`.
 
     A subclass says what stands in for the derivative. Its fields are static: they are fixed when a step is traced.
     """
+
+    def __check_init__(self) -> None:
+        """Are the numbers numbers?"""
+        for field in dataclasses.fields(self):
+            if field.type in (float, "float"):
+                check_number(field.name, getattr(self, field.name), "a constant of the slope")
 
     @abc.abstractmethod
     def derivative(self, x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:

@@ -9,6 +9,7 @@ from jaxtyping import DTypeLike, Float
 
 from .._watched import watched
 from ._parameter import check_times, known, Parameter, parameter
+from ._shapes import check_fits, check_state, zeros
 
 
 class SynapseState(NamedTuple):
@@ -41,11 +42,13 @@ class Expon(eqx.Module):
 
     def init_state(self, shape: int | tuple[int, ...], dtype: DTypeLike | None = None, unit: Any = 1.0) -> SynapseState:
         """g = 0, in the unit of the input, in an array of the given shape and dtype (JAX's default float if None)."""
-        return SynapseState(jnp.zeros(shape, dtype) * unit)
+        return SynapseState(zeros(shape, dtype) * unit)
 
     @watched
     def __call__(self, x: Float[Any, "*shape"], state: SynapseState) -> tuple[Float[Any, "*shape"], SynapseState]:
         """One step: the conductance, and the new state that holds it."""
+        check_state(self, state, x)
+        check_fits("input", x, state.g)
         g = jnp.exp(-self.dt / self.tau) * state.g + x
         return g, SynapseState(g)
 
@@ -83,11 +86,13 @@ class Alpha(eqx.Module):
 
     def init_state(self, shape: int | tuple[int, ...], dtype: DTypeLike | None = None, unit: Any = 1.0) -> AlphaState:
         """No conductance, in the unit of the input, in arrays of the given shape and dtype."""
-        return AlphaState(jnp.zeros(shape, dtype) * unit, jnp.zeros(shape, dtype) * unit)
+        return AlphaState(zeros(shape, dtype) * unit, zeros(shape, dtype) * unit)
 
     @watched
     def __call__(self, x: Float[Any, "*shape"], state: AlphaState) -> tuple[Float[Any, "*shape"], AlphaState]:
         """One step: the conductance, and the new state."""
+        check_state(self, state, x)
+        check_fits("input", x, state.g)
         part = self.dt / self.tau
         fade = jnp.exp(-part)
         g = fade * (state.g + part * state.rises)
@@ -140,13 +145,15 @@ class DoubleExponential(eqx.Module):
         self, shape: int | tuple[int, ...], dtype: DTypeLike | None = None, unit: Any = 1.0
     ) -> DoubleExponentialState:
         """No conductance, in the unit of the input, in arrays of the given shape and dtype."""
-        return DoubleExponentialState(jnp.zeros(shape, dtype) * unit, jnp.zeros(shape, dtype) * unit)
+        return DoubleExponentialState(zeros(shape, dtype) * unit, zeros(shape, dtype) * unit)
 
     @watched
     def __call__(
         self, x: Float[Any, "*shape"], state: DoubleExponentialState
     ) -> tuple[Float[Any, "*shape"], DoubleExponentialState]:
         """One step: the conductance, and the new state."""
+        check_state(self, state, x)
+        check_fits("input", x, state.slow)
         slow = jnp.exp(-self.dt / self.tau_decay) * state.slow + x
         fast = jnp.exp(-self.dt / self.tau_rise) * state.fast + x
         return (slow - fast) / self._peak(), DoubleExponentialState(slow, fast)

@@ -7,6 +7,7 @@ import numpy as np
 from jax import Array
 from jaxtyping import Shaped
 
+from .._given import check_number
 from ._axes import axes_for, colours
 
 _MOST_VECTORS = 20_000
@@ -36,6 +37,7 @@ def raster(
     `ImportError` without the extra `eqx_etrace[plot]`.
     """
     counts = _counts(spikes)
+    check_number("dt", dt, "the length of a step in ms")
     if not dt > 0:
         raise ValueError(f"`dt` is {dt}; a step must be longer than zero.")
     members = _members(groups, counts.shape[1])

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from .._given import in_words
 from .._tell import Report
 from ._axes import axes_for, matplotlib
 
@@ -24,8 +25,14 @@ def rules(reports: Mapping[str, Report], *, axes: Any = None) -> tuple[Any, Any]
     **Raises** `ValueError` without a report; `ImportError` without the extra `eqx_etrace[plot]`.
     """
     if not isinstance(reports, Mapping) or not all(isinstance(report, Report) for report in reports.values()):
+        held = (
+            [value for value in reports.values() if not isinstance(value, Report)]
+            if isinstance(reports, Mapping)
+            else []
+        )
+        found = f"holds {in_words(held[0])}" if held else f"is {in_words(reports)}"
         raise TypeError(
-            f"`reports` is a `{type(reports).__name__}`; it must go from names to reports: "
+            f"`reports` {found}; it must go from names to reports: "
             "`{str(rule): graph.report(rule) for rule in rules}`."
         )
     if not reports:

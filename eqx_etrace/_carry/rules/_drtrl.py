@@ -7,6 +7,7 @@ import equinox as eqx
 from jax.typing import DTypeLike
 from jaxtyping import Array, Inexact
 
+from ..._given import check_flag
 from .._status import Stored
 from ..by_position import Drive, TraceLayout, Window
 from ._by_position import AbstractPositionRule, as_dtype
@@ -46,6 +47,9 @@ class DRTRL(AbstractPositionRule):
 
     trace_dtype: DTypeLike | None = eqx.field(default=None, static=True, converter=as_dtype)
     filters: bool = eqx.field(default=True, static=True)
+
+    def __check_init__(self) -> None:
+        check_flag("filters", self.filters)
 
     def follow(self, weight: Weight) -> Followed:
         return weight.filtered if self.filters else weight.by_position

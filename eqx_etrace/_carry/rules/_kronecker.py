@@ -13,11 +13,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Inexact, Int, PRNGKeyArray, PyTree
 
+from ..._given import as_key
 from ..._read import Cut
 from .._transition import Signal, Transition, Transitions
 from ..on_blocks import BlockLayout, entered_rows, in_order, on_slots
 from ..xla import take_rows
-from ._random import as_key, balanced, estimated, first_key, KeyData, next_key, signs, squared_norm
+from ._random import balanced, estimated, first_key, KeyData, next_key, signs, squared_norm
 from ._rule import AbstractKeeper, AbstractRule
 from ._weight import Weight
 

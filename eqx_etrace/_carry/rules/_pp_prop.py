@@ -13,6 +13,7 @@ from jax.core import Tracer
 from jax.typing import DTypeLike
 from jaxtyping import Array, Inexact, Int
 
+from ..._given import check_flag
 from ..._sharding import scan
 from ..._times import times
 from .._head import FactoredShare
@@ -73,6 +74,9 @@ class PPProp(AbstractPositionRule):
     decay: tuple[Any, Any] = eqx.field(converter=lambda decay: _as_pair(decay))
     trace_dtype: DTypeLike | None = eqx.field(default=None, static=True, converter=as_dtype)
     filters: bool = eqx.field(default=False, static=True)
+
+    def __check_init__(self) -> None:
+        check_flag("filters", self.filters)
 
     def follow(self, weight: Weight) -> Followed:
         return weight.filtered if self.filters else weight.by_position

@@ -14,20 +14,6 @@ from ._weight import Weight
 KeyData = UInt32[Array, "_"]
 
 
-def as_key(key: Any) -> PRNGKeyArray:
-    """An argument that is a random key, new or old style."""
-    dtype = getattr(key, "dtype", None)
-    if dtype is not None and jnp.issubdtype(dtype, jax.dtypes.prng_key) and key.shape == ():
-        return key
-    if dtype == jnp.uint32 and key.ndim == 1:
-        return jax.random.wrap_key_data(jnp.asarray(key))
-    shown = f"{key!r}" if dtype is None else f"{dtype}{list(key.shape)}"
-    raise TypeError(
-        f"`key` is {shown}; it must be one random key: `jax.random.key(0)`. For a key per lane use `jax.vmap` over a "
-        "function that makes the rule and the trace of one lane."
-    )
-
-
 def first_key(key: PRNGKeyArray, layout: BlockLayout | ProductLayout) -> KeyData:
     """The key of one trace: as numbers, which any file holds."""
     return jax.random.key_data(jax.random.fold_in(key, layout.number))

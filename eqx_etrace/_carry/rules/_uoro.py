@@ -10,10 +10,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Inexact, PyTree
 
+from ..._given import as_key
 from ..._read import Cut
 from .._transition import Signal, Transition, Transitions
 from ..on_blocks import ProductLayout
-from ._random import as_key, balanced, estimated, first_key, KeyData, next_key, signs, squared_norm
+from ._random import balanced, estimated, first_key, KeyData, next_key, signs, squared_norm
 from ._rule import AbstractKeeper, AbstractRule
 from ._weight import Weight
 

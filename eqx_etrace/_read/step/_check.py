@@ -2,7 +2,7 @@
 
 import inspect
 import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import equinox as eqx
@@ -13,7 +13,9 @@ from jax.core import Tracer
 from jaxtyping import Array, PyTree
 
 from ... import _jax
+from ..._given import in_words
 from ..program import dependence, Equation, Program, union
+from ._leaves import what_else
 from ._pytree import Layout, Path
 
 
@@ -26,8 +28,11 @@ def check_pair(result: Any, wanted: str) -> tuple[Any, Any]:
 
 def _what(result: Any) -> str:
     if isinstance(result, tuple):
-        return f"a tuple of {len(result)}"
-    return f"one array, {_show(result)}" if hasattr(result, "aval") else f"a {type(result).__name__}"
+        more = " (what is to come out beside the loss goes in front: `((loss, aux), new_state)`, with `has_aux=True`)"
+        return f"a tuple of {len(result)}{more if len(result) > 2 else ''}"
+    if isinstance(result, list):
+        return f"a list of {len(result)}"
+    return f"one array, {_show(result)}" if hasattr(result, "aval") else in_words(result)
 
 
 def check_arguments(where: str, model: Layout, state: Layout) -> None:
@@ -35,13 +40,15 @@ def check_arguments(where: str, model: Layout, state: Layout) -> None:
     if not model.inexact_paths:
         raise ValueError(
             "The model holds no inexact (floating-point or complex) array, so there is nothing to train. "
-            f"Its leaves are {describe(model)}. Parameters must be inexact arrays of the first argument of the step."
+            f"Its leaves are {describe(model)}. Parameters must be inexact arrays of the first argument of the step "
+            f"{where}.{what_else(model)}"
         )
     if not state.inexact_paths:
         raise ValueError(
             f"The step {where} has no hidden state: its second argument holds no inexact (floating-point or complex) "
             f"array; its leaves are {describe(state)}. Eligibility traces carry credit through a state; "
             "for a step without one use `jax.grad`; make a Python float in the state an array, and cast integers."
+            f"{what_else(state)}"
         )
 
 
@@ -85,49 +92,6 @@ def _is_number(annotation: Any) -> bool:
     return names <= {"int", "float", "complex", "None", "NoneType"}
 
 
-def axis_too_many(run: Callable[..., Any], model: PyTree, state: PyTree, inputs: tuple[Any, ...]) -> list[str]:
-    """What to do about a step that fails, if it runs without the leading axis of its inputs."""
-    length = _leading_axis(inputs)
-    if length is None:
-        return []
-    # A batch first: where the state is one, inputs without that axis are often broadcast to it.
-    if _leading_axis(state) == length and _runs(run, model, _without_axis(state), _without_axis(inputs)):
-        return [
-            f"It runs without the leading axis of its inputs and its state, of length {length}. If that is a batch, "
-            "map over it with `jax.vmap`, inside the step or around the transform."
-        ]
-    if _runs(run, model, state, _without_axis(inputs)):
-        return [
-            f"It runs on inputs without their leading axis, of length {length}. Did you mean `.scan`, which takes a "
-            "sequence? A call takes the inputs of one step. (If that axis is a batch, the state must have one of that "
-            "length, too; map over both with `jax.vmap`.)"
-        ]
-    return []
-
-
-def _leading_axis(tree: PyTree) -> int | None:
-    """The length of the first axis of every array, if they share one."""
-    shapes = {a.shape[:1] for a in Layout.of(tree).arrays if a is not None}
-    return next(iter(shapes))[0] if len(shapes) == 1 and () not in shapes else None
-
-
-def _without_axis(tree: PyTree) -> PyTree:
-    layout = Layout.of(tree)
-    leaves = [
-        static if array is None else jax.ShapeDtypeStruct(array.shape[1:], array.dtype)
-        for array, static in zip(layout.arrays, layout.static, strict=True)
-    ]
-    return jtu.tree_unflatten(layout.treedef, leaves)
-
-
-def _runs(run: Callable[..., Any], *arguments: Any) -> bool:
-    try:
-        eqx.filter_eval_shape(run, *arguments)
-    except Exception:  # whatever a user's step may raise
-        return False
-    return True
-
-
 def describe(layout: Layout) -> str:
     """The leaves of a pytree, in words."""
     leaves = zip(layout.paths, layout.arrays, layout.static, strict=True)
@@ -140,6 +104,21 @@ def describe(layout: Layout) -> str:
 
 def _show(array: Any) -> str:
     return f"{array.dtype}{list(array.shape)}"
+
+
+def check_returned(where: str, state: PyTree, out: PyTree, new_state: PyTree) -> None:
+    """Is what a step returned an output and a new state, in this order?"""
+    old, new, first = (Layout.of(tree, in_halves=True) for tree in (state, new_state, out))
+    if _is_like(old, first) and not _is_like(old, new):
+        raise ValueError(
+            f"The step {where} returned its pair the wrong way round: what comes first, {describe(first)}, is a state, "
+            f"and what comes second, {describe(new)}, is none. Return `(out, new_state)`."
+        )
+    check_state(where, old, new)
+
+
+def _is_like(one: Layout, other: Layout) -> bool:
+    return one.treedef == other.treedef and one.arrays == other.arrays
 
 
 def check_state(where: str, old: Layout, new: Layout) -> None:
@@ -178,6 +157,27 @@ def check_state(where: str, old: Layout, new: Layout) -> None:
 
 def _named(path: Path) -> str:
     return f"The leaf {path} of the state" if path else "The state"
+
+
+def stands(state: PyTree, new_state: PyTree) -> bool:
+    """Did the step return the state that it was given, every array of floats in it?"""
+    pairs = zip(*map(jtu.tree_leaves, (state, new_state)), strict=True)
+    return all(old is new for old, new in pairs if eqx.is_inexact_array(old))
+
+
+def check_trained(where: str, is_used: bool, is_still: bool, model: Layout, outside: Sequence[str]) -> None:
+    """Does the step read its model, and change its state? `outside`: the names of what it closes over."""
+    if not is_used:
+        closes = f" It closes over {' and '.join(f'`{name}`' for name in outside)}." if outside else ""
+        raise ValueError(
+            f"The step {where} reads nothing of its model, {describe(model)}, so that every gradient would be zero."
+            f"{closes} Compute with the first argument of the step: what is trained comes in by it."
+        )
+    if is_still:
+        raise ValueError(
+            f"The step {where} returned its old state: it never changes, so that no credit is carried. Return the new "
+            "one, second of the pair `(out, new_state)`. (For a step without a state use `jax.grad`.)"
+        )
 
 
 def check_loops(program: Program, bits: Mapping[int, int], targets: Sequence[int]) -> None:

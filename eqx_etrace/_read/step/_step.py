@@ -15,7 +15,9 @@ from jaxtyping import PyTree
 
 from ... import _source
 from ..program import flatten, Links, Program, with_fresh_outputs, without_derivative
-from ._check import axis_too_many, check_arguments, check_numbers, check_pair, check_state, describe
+from ._check import check_arguments, check_numbers, check_pair, check_returned, check_trained, describe, stands
+from ._hints import hints
+from ._leaves import check_leaves
 from ._pytree import Layout
 
 
@@ -47,6 +49,12 @@ class Step:
     """For every new state, the array that it is a part of: mostly itself."""
     read_as_data: Mapping[int, Any] = dataclasses.field(default_factory=dict)
     """What it closes over, by variable, and may be another array in another call."""
+    where: str = ""
+    """Its name, and the line of its definition."""
+    closes_over: tuple[str, ...] = ()
+    """The names of the user's that it closes over."""
+    is_still: bool = False
+    """Does it return the state that it was given?"""
     pulls_state: bool = False
     """May the new state get a cotangent beside the output? Then credit into all of it counts."""
 
@@ -59,6 +67,12 @@ class Step:
     def still(self) -> frozenset[int]:
         """The states that carry credit of no parameter, by number: nothing differentiates by them, BPTT neither."""
         return frozenset(leaf for leaf, var in enumerate(self.states) if not self.program.is_moved(var))
+
+    def check_trained(self) -> None:
+        """Is there something to learn: is the model read, does the state change?"""
+        used = set(self.program.outputs).union(*(eqn.inputs for eqn in self.program.equations))
+        is_used = not used.isdisjoint(self.parameters)
+        check_trained(self.where, is_used, self.is_still, self.model, self.closes_over)
 
     @property
     def starts(self) -> tuple[int, ...]:
@@ -102,13 +116,14 @@ def _checked(
     step: Callable[..., Any], where: str, has_aux: bool, model: PyTree, state: PyTree, inputs: tuple[Any, ...]
 ) -> tuple[Any, Any, Any]:
     """What the step returns, `(out, aux, new_state)`, if it is what a step must return."""
-    old = Layout.of(state, in_halves=True)
     try:
         result = step(model, state, *inputs)
     except Exception as error:
+        at = _source.raised_at(error)
         error.add_note(
-            f"This happened while `eqx_etrace` traced the step {where} with state {describe(old)} and "
-            f"inputs {describe(Layout.of(inputs))}. (Arguments come in the order `(model, state, *inputs)`.)"
+            f"This happened{f' at {at}' if at else ''} while `eqx_etrace` traced the step {where} with state "
+            f"{describe(Layout.of(state))} and inputs {describe(Layout.of(inputs))}. (Arguments come in the order "
+            "`(model, state, *inputs)`.)"
         )
         raise
     out, new_state = check_pair(result, f"The step {where} must return a pair `(out, new_state)`")
@@ -117,7 +132,7 @@ def _checked(
         if has_aux
         else (out, ())
     )
-    check_state(where, old, Layout.of(new_state, in_halves=True))
+    check_returned(where, state, out, new_state)
     return out, aux, new_state
 
 
@@ -128,21 +143,22 @@ def stage_step(
     layouts = Layout.of(model), Layout.of(state, in_halves=True), Layout.of(inputs)
     arguments = [part for lay, tree in zip(layouts, (model, state, inputs), strict=True) for part in lay.split(tree)]
     where = _source.definition_line(step)
+    check_leaves(where, *layouts)
     check_arguments(where, *layouts[:2])
     check_numbers(where, model, layouts[0])
     run = functools.partial(_checked, step, where, has_aux)
-    returned: list[Layout] = []
+    returned: list[Any] = []
 
     def flat(*parts: Any) -> Any:
         trees = [lay.join(*parts[2 * i : 2 * i + 2]) for i, lay in enumerate(layouts)]
         out, aux, new_state = run(*trees)
-        returned[:] = [Layout.of(out), Layout.of(aux)]
+        returned[:] = [Layout.of(out), Layout.of(aux), stands(trees[1], new_state)]
         return *returned[0].split(out), *returned[1].split(aux), *layouts[1].split(new_state)
 
     try:
         closed, shapes = jax.make_jaxpr(flat, return_shape=True)(*arguments)
     except Exception as error:
-        for advice in axis_too_many(run, model, state, inputs):
+        for advice in hints(run, step, error, model, state, inputs):
             error.add_note(advice)
         raise
     program = flatten(closed, Links)
@@ -153,9 +169,11 @@ def stage_step(
     names += ("out_inexact", "out_rest", "aux_inexact", "aux_rest", "new_states", "new_states_rest")
     roles = [*_cut(program.inputs, [len(a) for a in arguments]), *_cut(program.outputs, sizes)]
     program = dataclasses.replace(program, moved=frozenset(roles[0] + roles[2]))
-    out, aux = returned
+    out, aux, is_still = returned
     by_name = dict(zip(names, roles, strict=True))
-    return Step(program, *layouts, out, aux, **by_name, wholes=by_name["new_states"])
+    outside = getattr(getattr(step, "__code__", None), "co_freevars", ())
+    staged = Step(program, *layouts, out, aux, **by_name, wholes=by_name["new_states"])
+    return dataclasses.replace(staged, where=where, closes_over=outside, is_still=is_still)
 
 
 def _cut(variables: tuple[int, ...], sizes: Sequence[int]) -> list[tuple[int, ...]]:
