@@ -96,8 +96,8 @@ class OnlineLearner(eqx.Module):
         **Arguments**
 
         - `state`: where the new sequence starts.
-        - `where`: False goes on as it was. It may be traced, as in `learner.restart(learning, fresh, done)` inside a scan,
-          and under `jax.vmap` for learners side by side.
+        - `where`: False goes on as it was. It may be traced, as in `learner.restart(learning, fresh, done)` inside a
+          scan, and under `jax.vmap` for learners side by side.
 
         **Raises** `ValueError` for a state of another structure or other shapes: a trace is of a fixed batch.
         """

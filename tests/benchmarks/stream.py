@@ -1,4 +1,4 @@
-"""A million online steps: does anything drift, leak or compile again? `python stream.py [--write]`, about three minutes.
+"""A million online steps: does anything drift, leak or compile again? `python stream.py [--write]`, three minutes.
 
 One small recurrent network with a leaky readout reads an endless stream twice, in single and in double precision, and
 learns it at every step, or stands still. After 10^3 to 10^6 steps: how far the trace, the state, the gradient of the
