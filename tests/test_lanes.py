@@ -27,7 +27,7 @@ def exact(leak):
     return by_bptt(Units(leak).single)
 
 
-@pytest.mark.sweep(4)
+@pytest.mark.sweep(6)
 @pytest.mark.parametrize("name", [n for n in RULES if n not in (*RANDOM, *GIVEN)])
 def test_a_where_in_the_step_begins_a_sequence_anew(name):
     """As the rule does with each sequence by itself; where the rule is exact, that is BPTT."""
@@ -35,7 +35,7 @@ def test_a_where_in_the_step_begins_a_sequence_anew(name):
     assert gap(found, exact(0.7) if name in EXACT else alone(RULES[name], LEAKY.single)) < 1e-12
 
 
-@pytest.mark.sweep(4)
+@pytest.mark.sweep(6)
 @pytest.mark.parametrize("name", RULES)
 def test_in_a_window_of_all_steps_it_is_bptt_of_each_sequence(name):
     online, h = etr.etrace_grad(LEAKY.lanes, RULES[name]), jnp.tile(FRESH, (LANES, 1))
@@ -44,7 +44,7 @@ def test_in_a_window_of_all_steps_it_is_bptt_of_each_sequence(name):
     assert gap(run(MODEL, h, trace, XS, DONE, LIVE)[0], exact(0.7)) < 1e-12
 
 
-@pytest.mark.sweep(4)
+@pytest.mark.sweep(6)
 @pytest.mark.parametrize("name", RANDOM)
 def test_under_a_random_rule_nothing_is_left_of_what_came_before(name):
     """Lanes 0 and 2 begin anew at steps 4 and 5, lane 1 is padded from 6 on: what it read there does not count."""
@@ -55,7 +55,7 @@ def test_under_a_random_rule_nothing_is_left_of_what_came_before(name):
     assert gap(together(RULES[name], step), together(RULES[name], step, other)) > 1e-3
 
 
-@pytest.mark.sweep(4)
+@pytest.mark.sweep(6)
 @pytest.mark.parametrize("name", (*GIVEN, *LEAKS))
 def test_what_a_where_does_not_begin_anew(name):
     """As the page says. Mapping over lanes, and emptying traces, does it for every rule."""
@@ -65,7 +65,7 @@ def test_what_a_where_does_not_begin_anew(name):
     assert gap(by_lane(RULES[name], units), wanted) < 1e-12
 
 
-@pytest.mark.sweep(4)
+@pytest.mark.sweep(6)
 @pytest.mark.parametrize("name", EXACT)
 def test_lanes_by_vmap_are_bptt_where_the_rule_is_exact(name):
     assert gap(by_lane(RULES[name], MIXING), exact(0.0)) < 1e-12

@@ -29,7 +29,7 @@ def stream(monkeypatch):
     return importlib.import_module("stream")
 
 
-@pytest.mark.sweep(2)
+@pytest.mark.sweep(4)
 @pytest.mark.parametrize("name", RULES)
 def test_nothing_drifts_leaks_or_compiles_again(stream, name):
     """While it learns, and in single precision beside double: ten thousand steps of the benchmark."""
@@ -42,7 +42,7 @@ def test_nothing_drifts_leaks_or_compiles_again(stream, name):
 def test_the_page_has_what_was_measured(stream):
     """A row for every rule, way and checkpoint up to a million steps, of which none is far off."""
     lines = [line for line in stream.PAGE.read_text().splitlines() if line.startswith("| `")]
-    cells = [line.split(" | ") for line in lines]
+    cells = [cells for line in lines if len(cells := line.split(" | ")) == 11]
     wanted = [(name, way, f"{10**n:,}") for name in stream.RULES for way in stream.RATES for n in (3, 4, 5, 6)]
     assert [(c[0].strip("| `"), c[1], c[2]) for c in cells] == wanted
     assert all(float(gap) < 1e-3 for c in cells for gap in c[3:7]) and {c[9] for c in cells} == {"0"}

@@ -13,7 +13,7 @@ from transforms import CELLS, H, MODEL, NO_DECAY, out_step, PAGE, REFUSED, RULES
 import eqx_etrace as etr
 
 
-@pytest.mark.sweep(11)
+@pytest.mark.sweep(20)
 @pytest.mark.parametrize("transform", CELLS)
 @pytest.mark.parametrize("rule", RULES)
 def test_cell(rule, transform):
@@ -62,7 +62,7 @@ def public():
         etr.SyntheticGradient(H),
         etr.choose_rule(graph, memory=80),
     )
-    yield from (*graph.hidden_groups, *graph.relations, etr.nn.LIF(), etr.nn.GRUCell(2, 3, key=key), etr.nn.ALIF())
+    yield from (*graph.hidden_groups, *graph.relations, etr.nn.LIF(), etr.nn.MGUCell(2, 3, key=key), etr.nn.ALIF())
     yield from (etr.nn.SuperSpike(), etr.nn.Expon(tau=8.0), etr.nn.LeakyRateReadout(3, 2, key=key))
 
 
