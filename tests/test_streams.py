@@ -55,9 +55,9 @@ def test_a_counter_of_steps_does_not_run_over():
 
     def after(steps):
         where = trace.holding(tuple(value._replace(steps=jnp.full_like(value.steps, steps)) for value in trace.values))
-        for _ in range(3):
-            grads, _, where = online(MODEL, h, where, XS[1])
-        return grads
+        for _ in range(2):
+            _, _, where = online(MODEL, h, where, XS[1])
+        return online(MODEL, h, where, XS[1])[0]
 
     found, wanted = after(2**31 - 1), after(100_000)
     np.testing.assert_allclose(found["into"], wanted["into"], rtol=1e-12)

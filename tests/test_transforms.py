@@ -68,7 +68,7 @@ def public():
 
 def alike(a, b):
     arrays = [eqx.filter(tree, eqx.is_array) for tree in (a, b)]
-    same(*(jax.tree.leaves(tree) for tree in arrays))
+    same(jax.tree.leaves(arrays[0]), jax.tree.leaves(arrays[1]))
     assert type(a) is type(b) and jax.tree.structure(arrays[0]) == jax.tree.structure(arrays[1])
 
 

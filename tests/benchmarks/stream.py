@@ -118,7 +118,7 @@ def measure(name: str, parameters: str, checkpoints: Sequence[int]) -> Iterator[
     for kind in kinds:
         model, state = network(0, kind)
         runs.append(learner.init(model, state, jnp.zeros(INPUTS, kind), jnp.zeros(OUTPUTS, kind)))
-    begin, least, took = None, 0.0, 0.0
+    begin, took = None, 0.0
     for number in range(checkpoints[-1] // PIECE):
         teacher, xs, ys = piece(teacher, number)
         for which, kind in enumerate(kinds):
@@ -128,15 +128,23 @@ def measure(name: str, parameters: str, checkpoints: Sequence[int]) -> Iterator[
             took += (time.perf_counter() - since) * (which == 0 and begin is not None)
         steps = (number + 1) * PIECE
         if steps in checkpoints:
-            next_one = [gradient(one, xs[0].astype(k), ys[0].astype(k)) for one, k in zip(runs, kinds, strict=True)]
-            single, double = runs
-            gaps = [apart(getattr(single, part), getattr(double, part)) for part in ("trace", "state")]
-            gaps += [apart(*next_one), apart(single.model, double.model)]
-            if begin is None:
-                begin, least = _compiled[0], megabytes()
-            speed = took / max(steps - checkpoints[0], 1) * 1e6
-            held = megabytes() - least, len(jax.live_arrays()), _compiled[0] - begin
-            yield Row(name, parameters, steps, *gaps, *held, speed)
+            gaps = _gaps(
+                runs, [gradient(r, xs[0].astype(k), ys[0].astype(k)) for r, k in zip(runs, kinds, strict=True)]
+            )
+            begin = (_compiled[0], megabytes()) if begin is None else begin  # after all has been compiled
+            yield Row(
+                **{"rule": name, "parameters": parameters, "steps": steps, **gaps},
+                megabytes=megabytes() - begin[1],
+                arrays=len(jax.live_arrays()),
+                compiled=_compiled[0] - begin[0],
+                microseconds=took / max(steps - checkpoints[0], 1) * 1e6,
+            )
+
+
+def _gaps(runs: Sequence[Any], gradients: Sequence[Any]) -> dict[str, float]:
+    single, double = runs
+    parts = {part: apart(getattr(single, part), getattr(double, part)) for part in ("trace", "state", "model")}
+    return {**parts, "gradient": apart(*gradients)}
 
 
 def table(rows: Sequence[Row]) -> str:
