@@ -9,6 +9,7 @@ With `--write` the table goes into `docs/streams.md`.
 """
 
 import argparse
+import gc
 import pathlib
 import resource
 import time
@@ -131,6 +132,7 @@ def measure(name: str, parameters: str, checkpoints: Sequence[int]) -> Iterator[
             gaps = _gaps(
                 runs, [gradient(r, xs[0].astype(k), ys[0].astype(k)) for r, k in zip(runs, kinds, strict=True)]
             )
+            gc.collect()
             begin = (_compiled[0], megabytes()) if begin is None else begin  # after all has been compiled
             yield Row(
                 **{"rule": name, "parameters": parameters, "steps": steps, **gaps},
