@@ -16,6 +16,7 @@ import jax.lax as lax
 import jax.numpy as jnp
 from jax.extend import core as _core
 from jax.extend.core import primitives as _primitives
+from jax.extend.source_info_util import user_context as _user_context
 
 Literal = _core.Literal
 Primitive = _core.Primitive
@@ -63,9 +64,9 @@ def opened(held: Any) -> tuple[Any, Sequence[Any]]:
 
 
 def bind(eqn: Any, operands: Iterable[Any]) -> list[Any]:
-    """Run one equation on new operands, custom derivative rules and all."""
+    """Run one equation on new operands, custom derivative rules and all; what comes of it knows the user's line."""
     params = eqn.primitive.get_bind_params(eqn.params)
-    with eqn.ctx.manager:
+    with eqn.ctx.manager, _user_context(getattr(eqn.source_info, "traceback", None)):
         out = eqn.primitive.bind(*operands, **params)
     return list(out) if eqn.primitive.multiple_results else [out]
 

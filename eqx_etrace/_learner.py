@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, PyTree
+from jaxtyping import Array, Bool, PyTree
 
 from ._given import in_words
 from ._grad import ETraceGrad
@@ -94,10 +94,16 @@ class OnlineLearner(eqx.Module):
         trace = self.online.init(model, state, *inputs)
         return Learning(model, state, trace, self.optimiser.init(eqx.filter(model, eqx.is_inexact_array)))
 
-    def restart(self, learning: Learning, state: PyTree) -> Learning:
+    def restart(self, learning: Learning, state: PyTree, where: Bool[Array, ""] | bool = True) -> Learning:
         """The same model and moments, another state, and traces that are empty: a new sequence.
 
         Random keys, which are the arrays of uint32 in a trace, go on: every sequence has signs of its own.
+
+        **Arguments**
+
+        - `state`: where the new sequence starts.
+        - `where`: False goes on as it was. It may be traced, as in `learner.restart(learning, fresh, done)` inside a
+          scan, and under `jax.vmap` for learners side by side.
 
         **Raises** `ValueError` for a state of another structure or other shapes: a trace is of a fixed batch.
         """
@@ -107,8 +113,9 @@ class OnlineLearner(eqx.Module):
                 f"The state has {_shown(state)}, the one before {_shown(learning.state)}. A trace is for states of one "
                 "structure and fixed shapes, the batch included: begin anew with `init`."
             )
-        empty = jax.tree.map(lambda e: e if e.dtype == jnp.uint32 else jnp.zeros_like(e), learning.trace.values)
-        return learning._replace(state=state, trace=learning.trace.holding(empty))
+        if where is not True:
+            state = jax.tree.map(lambda new, old: _chosen(where, new, old), state, learning.state)
+        return learning._replace(state=state, trace=learning.trace.emptied(where))
 
     def __call__(self, learning: Learning, *inputs: Any) -> tuple[Learning, Any]:
         """One step and one update: what to carry on, and the loss (with `has_aux`, the loss and the auxiliary output).
@@ -220,6 +227,10 @@ def _check_learning(given: Any) -> None:
 
 def _shapes(tree: PyTree) -> Any:
     return jax.tree.structure(tree), [jnp.shape(leaf) for leaf in jax.tree.leaves(tree)]
+
+
+def _chosen(where: Any, new: Any, old: Any) -> Any:
+    return jnp.where(where, new, old) if eqx.is_array(old) else old
 
 
 def _shown(tree: PyTree) -> str:

@@ -69,6 +69,19 @@ class Pullback(eqx.Module):
         on_model, on_inputs = jtu.tree_unflatten(self.structure, found)
         return model.join(on_model, None), inputs.join(on_inputs, None)
 
+    def __copy__(self) -> "Pullback":
+        return self
+
+    def __deepcopy__(self, memo: Any) -> "Pullback":
+        """Arrays of its own, and the same program."""
+        return jax.tree.map(jnp.copy, self)
+
+    def __reduce__(self) -> Any:
+        raise TypeError(
+            "A pullback cannot be pickled: it holds a staged program, which JAX cannot pickle. Call it before, or "
+            "pickle the model, state, trace and inputs of its step and take the step again."
+        )
+
 
 class ETraceVJP(eqx.Module):
     """What `etrace_vjp` returns."""

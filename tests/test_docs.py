@@ -270,6 +270,13 @@ def test_the_page_of_nir(executed, capsys):
 
 
 @pytest.mark.outside_sample
+def test_the_pages_of_streams_and_of_transforms(executed, capsys):
+    executed("streams.md")
+    assert capsys.readouterr().out.splitlines() == ["1 True"]
+    assert float(executed("transforms.md")["loss"]) > 0
+
+
+@pytest.mark.outside_sample
 def test_the_page_of_pictures(executed, tmp_path, capsys):
     executed("plots.md")
     assert "True" in capsys.readouterr().out.splitlines()  # signal times trace

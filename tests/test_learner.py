@@ -128,6 +128,23 @@ def test_a_restart_keeps_what_was_learned_alone(setting, key):
         ) == (not is_random)
 
 
+def test_a_restart_where_a_flag_says_so(setting):
+    """Learners side by side, of which one has a new sequence."""
+    model, state, xs, ys = setting
+    learner = etr.OnlineLearner(etr.etrace_value_and_grad(loss_step, etr.DRTRL()), optax.sgd(1e-2))
+    learning, _ = learner.scan(learner.init(model, state, xs[0], ys[0]), xs, ys)
+    arrays_of, rest = eqx.partition(learning, eqx.is_array)
+    two = jax.tree.map(lambda a: jnp.stack([a, a]), arrays_of)
+
+    def restarted(one, done):
+        return eqx.filter(learner.restart(eqx.combine(one, rest), state + 1, done), eqx.is_array)
+
+    found = jax.jit(jax.vmap(restarted))(two, jnp.asarray([True, False]))
+    assert same(jax.tree.map(lambda a: a[0], found), learner.restart(learning, state + 1))
+    assert same(jax.tree.map(lambda a: a[1], found), learning)
+    assert same(learner.restart(learning, state + 1, False), learning)
+
+
 def test_seeds_side_by_side(setting):
     """Mapped over models, and differentiated by the learning rate."""
     _, state, xs, ys = setting

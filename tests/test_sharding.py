@@ -7,16 +7,24 @@ import sys
 import pytest
 
 
+ALL = (*("DRTRL", "RTRL", "SnAp", "OSTL", "PPProp", "NoTrace", "EProp"), *("RFLO", "OTTT", "OTPE"))
+RANDOM = ("UORO", "KFRTRL", "OK")
+
+
 @pytest.mark.parametrize(
-    "rules",
+    ("axes", "rules"),
     [
-        pytest.param(("DRTRL", "EProp"), marks=pytest.mark.outside_sample),
-        pytest.param(("RTRL", "SnAp", "OSTL", "PPProp", "NoTrace", "RFLO", "OTTT", "OTPE"), marks=pytest.mark.slow),
+        pytest.param("manual", ("DRTRL", "EProp"), marks=pytest.mark.outside_sample),
+        pytest.param("explicit", ("DRTRL", "RTRL"), marks=pytest.mark.outside_sample),
+        pytest.param("automatic", ("DRTRL", "PPProp"), marks=pytest.mark.outside_sample),
+        pytest.param("manual", ALL, marks=pytest.mark.slow),
+        pytest.param("explicit", (*ALL, *RANDOM), marks=pytest.mark.slow),
+        pytest.param("automatic", (*ALL, *RANDOM), marks=pytest.mark.slow),
     ],
 )
-def test_inside_shard_map_gradients_are_those_of_one_device(rules):
-    """These rules, by calls and by windows, with JAX's check of what varies over which axis."""
+def test_on_a_mesh_gradients_are_those_of_one_device_and_no_trace_is_gathered(axes, rules):
+    """These rules, by calls and by windows, over axes of every kind."""
     script = pathlib.Path(__file__).parent / "sharded.py"
-    done = subprocess.run([sys.executable, str(script), *rules], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, str(script), axes, *rules], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
     assert len(done.stdout.splitlines()) == len(rules)

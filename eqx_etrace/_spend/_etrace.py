@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import jax.tree_util as jtu
 import numpy as np
-from jaxtyping import Array, Float, PyTree, UInt32
+from jaxtyping import Array, Bool, Float, PyTree, UInt32
 
 from .._carry import NoTrace
 from .._given import in_words
@@ -41,6 +42,18 @@ class ETrace(eqx.Module):
     def holding(self, values: tuple[PyTree[Array], ...]) -> "ETrace":
         """The same traces with other values."""
         return ETrace(values, self.made_for_step_and_rule, self.owner, self.inputs, self.meanings, self.closed_over)
+
+    def emptied(self, where: Bool[Array, ""] | bool = True) -> "ETrace":
+        """The same traces without their past, for a new sequence; if `where` is False, as they are.
+
+        Random keys, which are the arrays of uint32, go on: every sequence has signs of its own. Of lanes that were made
+        by `jax.vmap` around the transform, `jax.vmap(ETrace.emptied)(traces, done)` empties those that are done.
+        """
+
+        def one(e: Array) -> Array:
+            return e if e.dtype == jnp.uint32 else jnp.where(where, jnp.zeros_like(e), e)
+
+        return self.holding(jax.tree.map(one, self.values))
 
 
 def check_trace(trace: Any, *before: Any) -> None:

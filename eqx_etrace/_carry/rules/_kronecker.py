@@ -144,6 +144,8 @@ def _fewer(
     """One product less, right in the mean over signs, from as many numbers."""
     (of_u, in_u), (of_a, in_a) = _orthogonal(u), _orthogonal(a)
     left, values, right = jnp.linalg.svd(in_u @ in_a.T)
+    # What is rounding beside the largest is nothing: mixed with it, it would be noise of the root of its size.
+    values = jnp.where(values > values.shape[0] * jnp.finfo(values.dtype).eps * values[0], values, 0)
     mixed = least_variance(draw, values).astype(in_u.dtype)
     return (of_u @ left @ mixed).T, (of_a @ right.T @ mixed).T
 

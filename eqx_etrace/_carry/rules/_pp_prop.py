@@ -24,6 +24,8 @@ from ._pace import as_number, Pace, pace_of
 from ._recursion import roll, Value
 from ._weight import Followed, Weight
 
+_MANY = 2**30
+
 
 class FactoredTrace(NamedTuple):
     """The factored trace of one relation."""
@@ -150,9 +152,9 @@ class PPProp(AbstractPositionRule):
 
 
 def _counted(value: FactoredTrace, pace: Pace) -> Int[Array, "b m"]:
-    """Over how many steps the sums run after a step."""
+    """Over how many steps the sums run after a step; so many that no decay tells more apart, and it stands still."""
     assert value.steps is not None
-    return jnp.where(pace.keep == 0, 0, value.steps) + pace.take.real.astype(jnp.int32)
+    return jnp.minimum(jnp.where(pace.keep == 0, 0, value.steps), _MANY) + pace.take.real.astype(jnp.int32)
 
 
 def _as_pair(decay: Any) -> tuple[Any, Any]:

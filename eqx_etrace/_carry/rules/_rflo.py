@@ -30,7 +30,9 @@ class RFLO(AbstractPositionRule):
     that is random: `nn.FeedbackLinear` is a readout with such feedback.
 
     Time is that of the states: a step that holds all states of a lane holds its trace, and a reset starts it anew. That
-    is read from the numbers, so a layer whose units are all dead in one step is a layer that is held, or reset.
+    is read from the numbers, so a layer whose units are all dead in one step is a layer that is held, or reset. Where
+    no unit leads to its own next state, D is zero by structure, and nothing tells a reset from a step: empty the trace
+    there (`ETrace.emptied`).
 
     **Arguments**
 

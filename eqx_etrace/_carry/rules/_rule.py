@@ -17,6 +17,7 @@ import dataclasses
 import functools
 import hashlib
 from collections.abc import Hashable, Sequence
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -152,6 +153,22 @@ class AbstractKeeper(abc.ABC):
 class AbstractRule(eqx.Module):
     """What is kept of the influence of the past."""
 
+    def __repr__(self) -> str:
+        """Without what has the value of its default: a trace knows its rule by this, also by one that was pickled."""
+        given = [(f.name, getattr(self, f.name), f.default) for f in dataclasses.fields(self)]
+        told = [f"{name}={eqx.tree_pformat(value)}" for name, value, default in given if not _same(value, default)]
+        return f"{type(self).__name__}({', '.join(told)})"
+
+    def __hash__(self) -> int:
+        try:
+            return hash((type(self), *(getattr(self, f.name) for f in dataclasses.fields(self))))
+        except TypeError:
+            raise TypeError(
+                f"`{self}` holds an array, and has no hash. `jax.jit`, `jax.checkpoint` and `jax.lax.scan` ask for one "
+                "of a function: give them one around the transform, `lambda *args: online(*args)`, or use "
+                "`eqx.filter_jit`."
+            ) from None
+
     @abc.abstractmethod
     def keep(self, weight: Weight) -> Sequence[AbstractKeeper]:
         """What is kept of the past of one effective weight; nothing for none."""
@@ -163,3 +180,9 @@ class AbstractRule(eqx.Module):
     @abc.abstractmethod
     def holds_all(self, weight: Weight) -> bool:
         """Do its keepers hold all that the weight does to any new state, now and later, as exactly as the step is?"""
+
+
+def _same(value: Any, default: Any) -> bool:
+    """Are they one object, or numbers or names of one type that are equal?"""
+    is_plain = type(value) is type(default) and isinstance(value, int | float | str)
+    return value is default or (is_plain and value == default)

@@ -95,7 +95,7 @@ class Equation:
                 "step. Put its operands through `jax.lax.stop_gradient`, or give it a rule with `jax.custom_jvp`."
             ) from error
         except Exception as error:
-            if self.may_have_a_rule:
+            if self.may_have_a_rule or isinstance(error, FloatingPointError):  # that of `jax.debug_nans`
                 error.add_note(f"It was raised by `{self.name}` ({self.source}), a part of the step.")
             raise
 
