@@ -6,7 +6,6 @@ import sys
 
 import pytest
 
-
 ALL = (*("DRTRL", "RTRL", "SnAp", "OSTL", "PPProp", "NoTrace", "EProp"), *("RFLO", "OTTT", "OTPE"))
 RANDOM = ("UORO", "KFRTRL", "OK")
 
