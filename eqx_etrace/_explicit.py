@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
+from jax.core import Tracer
 from jax.sharding import AxisType, NamedSharding, reshard
 from jax.sharding import PartitionSpec as P
 
@@ -33,7 +34,7 @@ class Placed(NamedTuple):
 
 def placed(x: Any) -> Placed | None:
     """How an array, or a `ShapeDtypeStruct`, lies on a mesh; None if on none, or if XLA is to say."""
-    traced = isinstance(x, jax.core.Tracer)
+    traced = isinstance(x, Tracer)
     sharding = getattr(jax.typeof(x) if traced else x, "sharding", None)
     if not isinstance(sharding, NamedSharding) or sharding.mesh.empty:
         return None

@@ -108,7 +108,7 @@ def on_mesh(online, way, kind):
         arrays = [e for e in jax.tree.leaves(trace.values) if e.ndim > 1]
         assert all(8 * e.addressable_shards[0].data.size == e.size for e in arrays)
         program = jax.jit(lambda *arguments: way(*arguments)).lower(model, state, trace, xs).compile()
-        gathered = [math.prod(map(int, dims.split(","))) for dims in re.findall(GATHERED, program.as_text())]
+        gathered = [math.prod(map(int, dims.split(","))) for dims in re.findall(GATHERED, program.as_text() or "")]
         assert max(gathered, default=0) < max((e.size for e in arrays), default=1), gathered
         return program(model, state, trace, xs)
 

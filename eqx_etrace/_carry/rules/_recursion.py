@@ -141,12 +141,13 @@ def fold(head: Head, value: Stored, drive: Drive) -> Stored:
     In blocks, because the product is as large as what it is added to.
     """
     status, drive = next_status(value.status, drive), jax.tree.map(finite, drive)
-    is_tied = _is_cyclic(drive.decay)
+    met, is_tied = drive.x, _is_cyclic(drive.decay)
+    assert met is not None
     axis, count = head.blocks(_MANY if is_tied else 4)
     pieces = Pieces.of(head.shape[axis], head.shape[axis] // count)
 
     def block(value: Value, start: int | Array) -> Value:
-        x = drive.x if axis == 2 else pieces.take(drive.x, start, axis + 1)
+        x = met if axis == 2 else pieces.take(met, start, axis + 1)
         decay, response = jax.tree.map(lambda d: pieces.take(d, start, axis), drive.decay), drive.response
         here = tuple(pieces.take(e, start, axis) for e in value)
 
