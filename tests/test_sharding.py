@@ -1,6 +1,7 @@
 """On several devices."""
 
 import pathlib
+import socket
 import subprocess
 import sys
 
@@ -27,3 +28,21 @@ def test_on_a_mesh_gradients_are_those_of_one_device_and_no_trace_is_gathered(ax
     done = subprocess.run([sys.executable, str(script), axes, *rules], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
     assert len(done.stdout.splitlines()) == len(rules)
+
+
+@pytest.mark.outside_sample
+def test_two_processes_share_the_lanes():
+    """By `jax.distributed`: each holds half of the trace, and both have the gradients of plain BPTT."""
+    script = pathlib.Path(__file__).parent / "processes.py"
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    command = [[sys.executable, str(script), number, port] for number in "01"]
+    several = [subprocess.Popen(one, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for one in command]
+    for done in several:
+        out, error = done.communicate(timeout=300)
+        assert done.returncode == 0, error[-2000:]
+        processes, off, held = out.splitlines()[-1].split()
+        assert processes == "2"
+        assert float(off) < 1e-12
+        assert float(held) == 0.5
