@@ -151,8 +151,9 @@ def stage_step(
 
     def flat(*parts: Any) -> Any:
         trees = [lay.join(*parts[2 * i : 2 * i + 2]) for i, lay in enumerate(layouts)]
+        before = jax.tree.map(lambda leaf: leaf, trees[1])  # a step may write into the containers that it is given
         out, aux, new_state = run(*trees)
-        returned[:] = [Layout.of(out), Layout.of(aux), stands(trees[1], new_state)]
+        returned[:] = [Layout.of(out), Layout.of(aux), stands(before, new_state)]
         return *returned[0].split(out), *returned[1].split(aux), *layouts[1].split(new_state)
 
     try:
