@@ -364,3 +364,14 @@ def test_what_is_called_exact_is_that_of_bptt(step, rule):
 def test_why_an_index_of_the_input_leaves_no_trace():
     step, x, state = index_of_the_input, normal(F, seed=1), normal(N, seed=2)
     assert "hold it in the model" in str(etr.compile_graph(step, SPARSE, state, x).report(etr.DRTRL()))
+
+
+def test_a_step_may_write_into_the_dict_that_it_is_given():
+    def step(m, state, x):
+        state["h"] = jnp.tanh(m * state["h"] + x)
+        return loss(state["h"]), state
+
+    m, state, xs = normal(F), {"h": normal(F, seed=2)}, normal(T, F, seed=1)
+    online = etr.etrace_grad(step, etr.DRTRL())
+    found, *_ = online.scan(m, state, online.init(m, state, xs[0]), xs)
+    assert relative(found, bptt(lambda m, s, x: step(m, dict(s), x), m, state, xs)) < 1e-12
