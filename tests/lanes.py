@@ -8,6 +8,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from every_rule import every_rule
 
 import eqx_etrace as etr
 
@@ -29,23 +30,7 @@ for lane, spans in SEQUENCES.items():
     for first, last in spans:
         DONE[first, lane], LIVE[first:last, lane] = first > 0, True
 
-RULES = {
-    "DRTRL": etr.DRTRL(),
-    "RTRL": etr.RTRL(),
-    "SnAp(1)": etr.SnAp(1),
-    "SnAp(2)": etr.SnAp(2),
-    "OSTL": etr.OSTL(),
-    "PPProp": etr.PPProp(0.9),
-    "EProp": etr.EProp(),
-    "EProp(kappa)": etr.EProp(kappa=0.7),
-    "RFLO": etr.RFLO(0.8),
-    "OTTT": etr.OTTT(0.8),
-    "OTPE": etr.OTPE(0.8),
-    "NoTrace": etr.NoTrace(),
-    "UORO": etr.UORO(KEY),
-    "KFRTRL": etr.KFRTRL(KEY),
-    "OK": etr.OK(2, KEY),
-}
+RULES = {**every_rule(KEY), "EProp(kappa)": etr.EProp(kappa=0.7)}
 RANDOM = ("UORO", "KFRTRL", "OK")
 EXACT = ("RTRL", "SnAp(2)", "OSTL")
 

@@ -15,6 +15,7 @@ import jax.random as jr
 import numpy as np
 
 from eqx_etrace import nn
+from eqx_etrace.nir import from_nir, to_nir
 
 INPUTS, UNITS, STEPS = 8, 16, 200
 XS = jr.bernoulli(jr.key(1), 0.3, (STEPS, INPUTS)).astype(float)
@@ -101,3 +102,16 @@ def cases() -> Iterator[tuple[str, str, Net]]:
         name = f"{type(readout).__name__} behind a neuron"
         for neuron in ("LIF soft", "LIF hard", "CuBaLIF soft", "LIF soft after"):
             yield name, f"{name}, {neuron}", network(KINDS[neuron](), last=readout)
+
+
+LIF, STATE = nn.LIF(reset="hard"), nn.LIF().init_state(UNITS)
+"""One layer, and weights before it."""
+W = drawn(0, UNITS, INPUTS)
+
+
+def read(graph: Any, **said: Any) -> Any:
+    return from_nir(graph, **said)
+
+
+def written(net: Any, **options: Any) -> Any:
+    return to_nir(step, net, net.init_state(), jnp.zeros(INPUTS), **options)

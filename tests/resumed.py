@@ -17,6 +17,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import optax
+from every_rule import every_rule
 from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 
@@ -32,21 +33,7 @@ MODEL = {
     "out": jax.random.normal(KEYS[2], (UNITS,)),
 }
 STATE, XS = jnp.zeros((LANES, UNITS)), jax.random.normal(KEYS[3], (STEPS, LANES, INPUTS))
-RULES = {
-    "DRTRL": etr.DRTRL(),
-    "RTRL": etr.RTRL(),
-    "SnAp": etr.SnAp(2),
-    "OSTL": etr.OSTL(),
-    "PPProp": etr.PPProp(0.9),
-    "EProp": etr.EProp(),
-    "RFLO": etr.RFLO(0.8),
-    "OTTT": etr.OTTT(0.8),
-    "OTPE": etr.OTPE(0.8),
-    "NoTrace": etr.NoTrace(),
-    "UORO": etr.UORO(KEYS[0]),
-    "KFRTRL": etr.KFRTRL(KEYS[0]),
-    "OK": etr.OK(2, KEYS[0]),
-}
+RULES = every_rule(KEYS[0])
 
 
 def step(model, h, x):

@@ -1,6 +1,5 @@
 """Steps as graphs of NIR, and graphs as models: the same spikes, here and as other packages run them."""
 
-import warnings
 from typing import Any
 
 import equinox as eqx
@@ -11,20 +10,27 @@ import nir
 import nir_readers as readers
 import numpy as np
 import pytest
-from nir_networks import BY_UNIT, drawn, INPUTS, KINDS, network, run, step, STEPS, UNITS, XS
+from nir_networks import (
+    BY_UNIT,
+    drawn,
+    INPUTS,
+    KINDS,
+    LIF,
+    network,
+    read,
+    run,
+    STATE,
+    STEPS,
+    UNITS,
+    W,
+    written,
+    XS,
+)
 from oracle import bptt
 
 import eqx_etrace as etr
 from eqx_etrace import nn
-from eqx_etrace.nir import from_nir, Network, NoRecipeError, to_nir
-
-
-def read(graph: Any, **said: Any) -> Any:
-    return from_nir(graph, **said)
-
-
-def written(net: Any, **options: Any) -> Any:
-    return to_nir(step, net, net.init_state(), jnp.zeros(INPUTS), **options)
+from eqx_etrace.nir import NoRecipeError, to_nir
 
 
 @pytest.fixture
@@ -325,211 +331,3 @@ def test_lanes():
     both = run(model, model.init_state(2), lanes)
     np.testing.assert_array_equal(both[:, 0], run(model, model.init_state()))
     np.testing.assert_array_equal(both[:, 1], run(model, model.init_state(), XS[:, ::-1]))
-
-
-# What cannot be said
-
-LIF, STATE = nn.LIF(reset="hard"), nn.LIF().init_state(UNITS)
-W = drawn(0, UNITS, INPUTS)
-
-
-def says(text: str, step: Any, state: Any = STATE, x: Any = XS[0], **options: Any) -> Any:
-    return pytest.param(step, state, x, options, text, id=text)
-
-
-def _unheard(m: Any, s: Any, x: Any) -> Any:
-    z, one = LIF(m @ x, s[0])
-    return z, (one, LIF(z, s[1])[1])
-
-
-def _two_biases(m: Any, s: Any, x: Any) -> Any:
-    soft = nn.LIF(leaky_reset=False)
-    z, one = soft(m @ x, s[0])
-    y, two = soft(z + 0.1, s[1])
-    return y, (one, two)
-
-
-@pytest.mark.parametrize(
-    "step, state, x, options, text",
-    [
-        says("goes through `tanh`.*no affine map", lambda m, s, x: LIF(jnp.tanh(W @ x), s)),
-        says("goes through `mul`", lambda m, s, x: LIF((W @ x) * (W @ x), s)),
-        says("hears the membrane", lambda m, s, x: LIF(W @ x + s.V, s)),
-        says("calls no layer", lambda m, s, x: (s.V, nn.NeuronState(0.9 * s.V + W @ x))),
-        says("changed before the layer", lambda m, s, x: LIF(W @ x, nn.NeuronState(0.5 * s.V))),
-        says("changed after the layer", lambda m, s, x: (W @ x, nn.NeuronState(2 * LIF(W @ x, s)[1].V))),
-        says("an ALIF: its threshold adapts", lambda m, s, x: nn.ALIF()(W @ x, s), nn.ALIF().init_state(UNITS)),
-        says("a GIF: its threshold", lambda m, s, x: nn.GIF()(W @ x, s), nn.GIF().init_state(UNITS)),
-        says(
-            "a Refractory: NIR has no refractory",
-            lambda m, s, x: nn.Refractory(LIF, 5.0)(W @ x, s),
-            nn.Refractory(LIF, 5.0).init_state(UNITS),
-        ),
-        says("an Alpha: NIR has no synapse", lambda m, s, x: nn.Alpha()(W @ x, s), nn.Alpha().init_state(UNITS)),
-        says("subtracts its threshold.*soft_reset=True", lambda m, s, x: nn.LIF()(W @ x, s)),
-        says("`for_target` is 'nest'", lambda m, s, x: LIF(W @ x, s), for_target="nest"),
-        says("lava-nc 0.10.0 reads no NIR", lambda m, s, x: LIF(W @ x, s), for_target="lava"),
-        says("hears the membrane", lambda m, s, x: (s.V, LIF(W @ x, s)[1])),
-        says("not finite", lambda m, s, x: LIF(m * jnp.inf @ x, s)),
-        says("(?s)`tau` of `lif` is .*longer than zero", lambda m, s, x: nn.LIF(tau=m[:, 0] - 9.0)(m @ x, s)),
-        says("`unit` is 0", lambda m, s, x: LIF(m @ x, s), unit=0),
-        says("a bias, and is not the first", _two_biases, (STATE, STATE), for_target="spyx"),
-        says("hears `lif_2`. A graph has one output", _unheard, (STATE, STATE)),
-        says("its output has 2 arrays", lambda m, s, x: ((x, x), LIF(W @ x, s)[1])),
-        says("runs in lanes", lambda m, s, x: jax.vmap(LIF)(x @ W.T, s), LIF.init_state((2, UNITS)), XS[:2]),
-        says("has the shape", lambda m, s, x: LIF(x @ W.T, s), LIF.init_state((2, UNITS)), XS[:2]),
-        says(
-            "must be a chain",
-            lambda m, s, x: (lambda z, s: (z + W @ x, s))(*LIF(W @ x, s)),
-            for_target="norse",
-        ),
-    ],
-)  # fmt: skip
-def test_what_cannot_be_said(step, state, x, options, text):
-    with pytest.raises(ValueError, match=text):
-        to_nir(step, W, state, x, **options)
-
-
-def test_spikes_of_the_same_step_on_two_ways_are_added():
-    def step(rec, state, x):
-        lif, z = state
-        current = W @ x + rec @ z + 2 * (rec @ LIF.spike(lif))
-        z, lif = LIF(current, lif)
-        return z, (lif, z)
-
-    rec = drawn(2, UNITS, UNITS)
-    model = read(to_nir(step, rec, (STATE, jnp.zeros(UNITS)), XS[0]))
-    np.testing.assert_allclose(model.heard["lif"].wires[1].weight, 3 * rec, rtol=1e-12)
-
-
-def test_spikes_that_another_neuron_reads():
-    def step(w, state, x):
-        return LIF(w @ x + 0.1 * nn.LIF(reset="hard", V_th=0.5).spike(state), state)
-
-    with pytest.raises(ValueError, match="`spike` of one neuron reads the state of `lif`, which is another"):
-        to_nir(step, W, STATE, XS[0])
-
-
-def test_a_state_of_ones_own():
-    def step(m, state, x):
-        lif, mean = state
-        z, lif = LIF(W @ x, lif)
-        mean = 0.9 * mean + z
-        return mean, (lif, mean)
-
-    with pytest.raises(ValueError, match=r"`output` hears `1` of the state, which is no layer's"):
-        to_nir(step, W, (STATE, jnp.zeros(UNITS)), XS[0])
-
-
-def test_one_length_of_a_step():
-    def step(m, state, x):
-        lif, syn = state
-        z, lif = LIF(W @ x, lif)
-        y, syn = nn.Expon(dt=0.5)(z, syn)
-        return y, (lif, syn)
-
-    with pytest.raises(ValueError, match=r"one and the same `dt`; found `lif` 1\.0, `expon` 0\.5"):
-        to_nir(step, W, (STATE, nn.Expon().init_state(UNITS)), XS[0])
-
-
-# Graphs of others
-
-
-def one(node: Any) -> Any:
-    return nir.NIRGraph.from_list(nir.Affine(np.eye(2), np.zeros(2)), node)
-
-
-def lif(tau: float, r: float, **fields: Any) -> Any:
-    full = lambda value: np.full(2, value)  # noqa: E731
-    return nir.LIF(full(tau), full(r), full(0.0), full(1.0), full(fields.get("v_reset", 0.0)))
-
-
-def test_v_reset_is_read():
-    model = read(one(lif(0.02, 1.0, v_reset=-0.5)), dt=1.0, reset="hard", integrator="euler")
-    assert float(model.layers["lif"].V_reset) == -0.5
-
-
-@pytest.mark.parametrize("integrator, kept", [("euler", 0.95), ("exponential", np.exp(-0.05))])
-def test_how_a_step_is_made(integrator, kept):
-    model = read(one(lif(0.02, 3.0)), dt=1.0, reset="hard", integrator=integrator)
-    _, state = model(jnp.array([0.1, 0.2]), model.init_state())
-    np.testing.assert_allclose(state["lif"].V, (1 - kept) * 3.0 * np.array([0.1, 0.2]), rtol=1e-12)
-    _, state = model(jnp.zeros(2), state)
-    np.testing.assert_allclose(state["lif"].V, kept * (1 - kept) * 3.0 * np.array([0.1, 0.2]), rtol=1e-12)
-
-
-@pytest.mark.parametrize(
-    "graph, options, text",
-    [
-        (one(lif(0.02, 1.0)), {}, "`dt` is needed for the node `lif`"),
-        (one(lif(0.02, 1.0)), {"dt": 1.0}, "`integrator` is needed"),
-        (one(lif(0.02, 1.0)), {"integrator": "euler", "dt": 1.0}, "`reset` is needed"),
-        (one(lif(0.02, 1.0)), {"integrator": "euler", "dt": 30.0, "reset": "soft"}, "keeps -0.5 of its potential"),
-        (one(lif(0.02, 1.0)), {"dt": -1.0}, "`dt` is -1.0"),
-        (one(nir.Threshold(np.ones(2))), {"dt": 1.0}, "`threshold` is a `Threshold`, and no layer"),
-    ],
-)
-def test_what_is_asked_for(graph, options, text):
-    with pytest.raises(ValueError, match=text):
-        read(graph, **options)
-
-
-def test_what_contradicts_the_file():
-    with pytest.raises(ValueError, match="written with reset='hard', and you ask for 'soft'"):
-        read(written(network(nn.LIF(reset="hard"))), reset="soft")
-
-
-def test_a_model_that_is_traced():
-    with pytest.raises(TypeError, match=r"outside `jax\.jit`"):
-        jax.jit(lambda w: to_nir(lambda w, s, x: LIF(w @ x, s), w, STATE, XS[0]))(W)
-
-
-def test_a_model_with_units():
-    saiunit = pytest.importorskip("saiunit")
-    neuron = nn.LIF(reset="hard", tau=20.0 * saiunit.ms, dt=1.0 * saiunit.ms)
-    with pytest.raises(TypeError, match=r"`tau` of `lif` is 20.* which has a unit"):
-        to_nir(lambda w, s, x: neuron(w @ x, s), W, STATE, XS[0])
-
-
-def test_lanes_that_differ_from_those_of_the_state():
-    model = read(written(network(nn.LIF(reset="hard"))))
-    with pytest.raises(ValueError, match=r"make that by `init_state\(\(4,\)\)`"):
-        model(jnp.zeros((4, INPUTS)), model.init_state())
-
-
-def test_no_graph():
-    with pytest.raises(TypeError, match=r"`nir.read\(path\)` gives one"):
-        read("network.nir")
-
-
-@pytest.mark.parametrize(
-    "node, writer",
-    [
-        (lif(0.02, 0.02 / 1e-4), "snnTorch"),
-        (lif(1e-5, 1.0), "norse"),
-        (lif(0.02, 0.02 * np.exp(-0.05) / 1e-3), "rockpool"),
-        (lif(0.02, 0.95), "spyx"),
-    ],
-)
-def test_marks_of_other_writers(node, writer):
-    with pytest.warns(UserWarning, match=f"as written by {writer}"):
-        read(one(node), dt=1.0, reset="soft", integrator="exponential")
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        read(one(lif(0.02, 1.0)), dt=1.0, reset="soft", integrator="exponential")
-
-
-def test_a_graph_in_a_graph():
-    inner = nir.NIRGraph(
-        {"input": nir.Input({"input": np.array([2])}), "cell": lif(0.02, 1.0), "rec": nir.Linear(np.ones((2, 2))),
-         "output": nir.Output({"output": np.array([2])})},
-        [("input", "cell"), ("cell", "rec"), ("rec", "cell"), ("cell", "output")],
-    )  # fmt: skip
-    outer = nir.NIRGraph(
-        {"input": nir.Input({"input": np.array([2])}), "layer": inner, "output": nir.Output({"output": np.array([2])})},
-        [("input", "layer"), ("layer", "output")],
-    )
-    model = read(outer, dt=1.0, reset="hard", integrator="euler")
-    assert isinstance(model, Network)
-    (wire,) = [wire for wire in model.heard["layer.cell"].wires if wire.is_late]
-    assert wire.source == "layer.cell"

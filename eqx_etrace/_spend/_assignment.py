@@ -176,7 +176,8 @@ def _by_site(analysis: Analysis, choose: Callable[[ParamRelation], AbstractRule]
         try:
             rule = choose(relation)
         except Exception as error:
-            paths = ", ".join(str(path) for path in dict.fromkeys(r.path for r in analysis.relations))
+            named = dict.fromkeys(relation.path for relation in analysis.relations)
+            paths = ", ".join(map(str, named))
             error.add_note(
                 f"This happened while the rule function was asked for the rule of {shown(relation.path)}. It is "
                 f"called with one `ParamRelation`, whose `relation.path` is one of {paths}; it returns a rule for each."

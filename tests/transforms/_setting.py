@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from every_rule import every_rule
 
 import eqx_etrace as etr
 
@@ -19,22 +20,7 @@ MODEL = {
 MODEL = jax.tree.map(jnp.asarray, MODEL)
 H = jnp.asarray([0.1, -0.2, 0.3])
 XS = jax.random.normal(KEYS[2], (STEPS, INPUTS), jnp.float64)
-RULES = {
-    "DRTRL": etr.DRTRL(),
-    "RTRL": etr.RTRL(),
-    "SnAp(1)": etr.SnAp(1),
-    "SnAp(2)": etr.SnAp(2),
-    "OSTL": etr.OSTL(),
-    "PPProp": etr.PPProp(0.9),
-    "EProp": etr.EProp(),
-    "RFLO": etr.RFLO(0.8),
-    "OTTT": etr.OTTT(0.8),
-    "OTPE": etr.OTPE(0.8),
-    "NoTrace": etr.NoTrace(),
-    "UORO": etr.UORO(KEYS[3]),
-    "KFRTRL": etr.KFRTRL(KEYS[3]),
-    "OK": etr.OK(2, KEYS[3]),
-}
+RULES = every_rule(KEYS[3])
 WITH_KEY = {"UORO": etr.UORO, "KFRTRL": etr.KFRTRL, "OK": lambda key: etr.OK(2, key)}
 WITH_DECAY = {
     "PPProp": etr.PPProp,
