@@ -8,9 +8,11 @@
 
 The rules are `DRTRL`, `EProp`, `RFLO`, `OTTT`, `OTPE`, `PPProp` by position, `RTRL`, `SnAp`, `OSTL` on blocks of the
 state, `UORO`, `KFRTRL`, `OK` at random, and `NoTrace`. `nn` holds neurons, synapses and cells, `encode` and `events`
-make spikes, `losses` has losses for them, `plot` draws, and `extend` is what a rule of your own is made of.
+make spikes, `connectome` has who is connected to whom, `losses` has losses for spikes, `plot` draws, and `extend` is
+what a rule of your own is made of.
 """
 
+from . import connectome as connectome
 from . import encode as encode
 from . import events as events
 from . import extend as extend

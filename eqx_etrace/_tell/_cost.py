@@ -6,7 +6,7 @@ from collections.abc import Hashable, Sequence
 from typing import NamedTuple
 
 from .._carry import AbstractKeeper, AbstractRule, Layouts, ProductLayout
-from .._read import Analysis, Cut, Path
+from .._read import Analysis, Cut, Path, Program
 from .._spend import assign, Assignment, Part, places
 
 
@@ -197,3 +197,28 @@ def passes_of(assignment: Assignment) -> int:
     colours = 1 + int(analysis.structure.colours.max(initial=-1)) if len(sources) > len(products) else 0
     tails = map(analysis.tail, sorted({site.group for site in sites}))
     return colours + 2 * len(products) + sum(len(tail.group.leaves) + len(tail.read) for tail in tails)
+
+
+def held_without_traces(analysis: Analysis) -> int:
+    """Bytes of the model, the state, the inputs, a gradient for every parameter, and what the step has at once."""
+    step = analysis.step
+    given = (*step.model_rest, *step.states, *step.states_rest, *step.inputs_inexact, *step.inputs_rest)
+    return sum(_bytes(step.program, var) for var in (*step.parameters, *step.parameters, *given)) + _at_once(step.program)
+
+
+def _at_once(program: Program) -> int:
+    """The most bytes that wait at one time to be read by an equation, as the equations stand."""
+    last = {var: i for i, eqn in enumerate(program.equations) for var in eqn.inputs}
+    made, now, most = set[int](), 0, 0
+    for i, eqn in enumerate(program.equations):
+        made.update(eqn.outputs)
+        now += sum(_bytes(program, var) for var in eqn.outputs)
+        most = max(most, now)
+        read = {var for var in (*eqn.inputs, *eqn.outputs) if last.get(var, i) == i}
+        now -= sum(_bytes(program, var) for var in read & made)
+    return most
+
+
+def _bytes(program: Program, var: int) -> int:
+    aval = program.avals[var]
+    return aval.size * aval.dtype.itemsize

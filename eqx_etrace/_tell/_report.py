@@ -9,7 +9,7 @@ from typing import Any
 from .._carry import AbstractRule, DRTRL, NoTrace, OSTL, PPProp, RTRL, shown, SnAp
 from .._read import Cut, Path, PatternTooLargeError, UNUSED
 from .._spend import assign, RuleOrChoice
-from ._cost import all_rows, Cost, cost_of, Ledger, passes_of, Row
+from ._cost import all_rows, Cost, cost_of, held_without_traces, Ledger, passes_of, Row
 
 _WHOLE = RTRL()
 _ALTERNATIVES: tuple[AbstractRule, ...] = NoTrace(), PPProp(0.95), DRTRL(), SnAp(1), OSTL(), SnAp(2), _WHOLE
@@ -36,6 +36,10 @@ class Report:
     rows: tuple[Row, ...]
     trace_bytes: int
     """The memory of all traces together."""
+    held_bytes: int
+    """About what a call takes at most, if its new state and trace take the place of the old: model, state, inputs,
+    traces, a gradient for every parameter, and what the step itself has in between. XLA may keep less of the last, and
+    a reverse pass more."""
     work: int
     """Multiply-adds of one step on all traces, to advance and to contract them; without the reverse passes."""
     passes: int
@@ -189,7 +193,8 @@ def make_report(ledger: Ledger, rule: RuleOrChoice, count: Callable[[], tuple[Co
     assignment = assign(ledger.layouts, rule)
     rows = all_rows(assignment, ledger)
     size, work = sum(row.trace_bytes for row in rows), sum(row.work for row in rows)
-    return Report(rows, size, work, passes_of(assignment), assignment.refusal, count)
+    held = size + held_without_traces(assignment.analysis)
+    return Report(rows, size, held, work, passes_of(assignment), assignment.refusal, count)
 
 
 def count_alternatives(ledger: Ledger) -> tuple[Cost, ...]:

@@ -35,6 +35,7 @@ from ._refractory import Refractory as Refractory
 from ._refractory import RefractoryState as RefractoryState
 from ._short_term_plasticity import ShortTermPlasticity as ShortTermPlasticity
 from ._short_term_plasticity import ShortTermPlasticityState as ShortTermPlasticityState
+from ._sparse_projection import SparseProjection as SparseProjection
 from ._surrogate import AbstractSurrogate as AbstractSurrogate
 from ._surrogate import Arctan as Arctan
 from ._surrogate import Boxcar as Boxcar

@@ -127,6 +127,8 @@ def _scattered(program: Program, eqn: Equation, operand: int, output: int) -> Li
 def entered(program: Program, eqn: Equation, index: Any) -> Int[Array, "..."]:
     """By element of the updates of a scatter, the element of the output that it enters; NONE if it is dropped."""
     numbers, operand = eqn.params["dimension_numbers"], program.shape(eqn.inputs[0])
+    if not numbers.update_window_dims and not numbers.operand_batching_dims:
+        return _named_by(jnp.asarray(index), operand, numbers.scatter_dims_to_operand_dims, eqn.params["mode"])
     hidden = (*numbers.inserted_window_dims, *numbers.operand_batching_dims)
     windows = iter(program.shape(eqn.inputs[2])[d] for d in sorted(numbers.update_window_dims))
     return jax.lax.gather(
@@ -143,6 +145,16 @@ def entered(program: Program, eqn: Equation, index: Any) -> Int[Array, "..."]:
         mode=eqn.params["mode"],
         fill_value=NONE,
     )
+
+
+def _named_by(index: Array, shape: tuple[int, ...], axes: Sequence[int], mode: Any) -> Int[Array, "..."]:
+    """The number of the element that each index names: what a gather of all numbers gives, without reading one."""
+    sizes = np.asarray([shape[axis] for axis in axes], index.dtype)
+    if mode == jax.lax.GatherScatterMode.CLIP:
+        index = jnp.clip(index, 0, sizes - 1)
+    strides = np.asarray([math.prod(shape[axis + 1 :]) for axis in axes], np.int32)
+    number = (index.astype(np.int32) * strides).sum(-1, dtype=np.int32)
+    return jnp.where(((index >= 0) & (index < sizes)).all(-1), number, np.int32(NONE))
 
 
 def _contracted(program: Program, eqn: Equation, operand: int, output: int) -> Link:
