@@ -23,7 +23,7 @@ def answers():
     path = os.pathsep.join([str(TESTS), str(TESTS.parent)])
     env = {**os.environ, "PYTHONPATH": path, "MPLBACKEND": "agg", "JAX_ENABLE_X64": "0"}
     run = [sys.executable, "-m", "misuse"]
-    done = subprocess.run(run, cwd=TESTS.parent, env=env, capture_output=True, text=True)
+    done = subprocess.run(run, cwd=TESTS.parent, env=env, capture_output=True, text=True, timeout=500)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 

@@ -99,6 +99,6 @@ def test_on_another_number_of_devices(tmp_path):
     script = pathlib.Path(__file__).parent / "resumed.py"
     for devices in ("write", "1", "4"):
         command = [sys.executable, str(script), devices, str(tmp_path)]
-        done = subprocess.run(command, capture_output=True, text=True)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=200)
         assert done.returncode == 0, done.stderr[-2000:]
         assert len(done.stdout.split()) == 13

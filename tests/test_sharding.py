@@ -11,6 +11,14 @@ ALL = (*("DRTRL", "RTRL", "SnAp", "OSTL", "PPProp", "NoTrace", "EProp"), *("RFLO
 RANDOM = ("UORO", "KFRTRL", "OK")
 
 
+def output_of(script, *arguments):
+    """The lines of a program of its own: devices must be there before JAX is."""
+    command = [sys.executable, str(pathlib.Path(__file__).parent / script), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=500)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout.splitlines()
+
+
 @pytest.mark.parametrize(
     ("axes", "rules"),
     [
@@ -24,10 +32,14 @@ RANDOM = ("UORO", "KFRTRL", "OK")
 )
 def test_on_a_mesh_gradients_are_those_of_one_device_and_no_trace_is_gathered(axes, rules):
     """These rules, by calls and by windows, over axes of every kind."""
-    script = pathlib.Path(__file__).parent / "sharded.py"
-    done = subprocess.run([sys.executable, str(script), axes, *rules], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-2000:]
-    assert len(done.stdout.splitlines()) == len(rules)
+    assert len(output_of("sharded.py", axes, *rules)) == len(rules)
+
+
+@pytest.mark.outside_sample
+@pytest.mark.parametrize("what", ["collectives", "tools"])
+def test_inside_shard_map(what):
+    """Over eight devices: a step that reads others by the name of the axis, and what else is offered."""
+    assert output_of("inside_shard_map.py", what) == [what]
 
 
 @pytest.mark.outside_sample
@@ -40,7 +52,7 @@ def test_two_processes_share_the_lanes():
     command = [[sys.executable, str(script), number, port] for number in "01"]
     several = [subprocess.Popen(one, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for one in command]
     for done in several:
-        out, error = done.communicate(timeout=300)
+        out, error = done.communicate(timeout=200)
         assert done.returncode == 0, error[-2000:]
         processes, off, held = out.splitlines()[-1].split()
         assert processes == "2"

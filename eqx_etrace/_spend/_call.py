@@ -65,7 +65,7 @@ class Call:
         is_same, step = plan.check(trace), plan.analysis.step
         parameters, model_rest = step.model.split(model)
         carry, given = Carry(*step.state.split(state)), Inputs(*step.inputs.split(inputs))
-        values = prologue(plan, [varying_as(p, plan.varies) for p in parameters], model_rest)
+        values = prologue(plan, parameters, model_rest)
         fixed = {**values, **plan.analysis.body.copies(values)}
         return cls(
             plan=plan,
@@ -132,7 +132,7 @@ class Call:
         credited = [i for i, weight in enumerate(body.weights) if weight in body.credited]
 
         def made(parameters: Arrays) -> Arrays:
-            values = prologue(self.plan, [varying_as(p, self.plan.varies) for p in parameters], self.model_rest)
+            values = prologue(self.plan, parameters, self.model_rest)
             return [jnp.asarray(values[body.weights[i]]) for i in credited]
 
         return or_nan(self.is_same, jax.vjp(made, self.parameters)[1]([on_weights[i] for i in credited])[0])
@@ -147,10 +147,10 @@ def _bound(keeper: AbstractKeeper, values: Env) -> AbstractKeeper:
 
 
 def prologue(plan: Plan, parameters: Arrays, model_rest: Arrays) -> dict[Any, Any]:
-    """The values that depend on the model alone."""
+    """The values that depend on the model alone; its arrays are of the type that they were staged with."""
     step, fixed = plan.analysis.step, plan.analysis.fixed
     values = {**step.program.constants, **step.read_as_data}
-    values.update(zip(step.parameters, parameters, strict=True))
-    values.update(zip(step.model_rest, model_rest, strict=True))
+    for variables, arrays in ((step.parameters, parameters), (step.model_rest, model_rest)):
+        values.update(zip(variables, [varying_as(array, plan.varies) for array in arrays], strict=True))
     evaluate((eqn for eqn in step.program.equations if eqn.outputs and fixed.issuperset(eqn.outputs)), values)
     return values

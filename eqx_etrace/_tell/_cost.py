@@ -203,7 +203,9 @@ def held_without_traces(analysis: Analysis) -> int:
     """Bytes of the model, the state, the inputs, a gradient for every parameter, and what the step has at once."""
     step = analysis.step
     given = (*step.model_rest, *step.states, *step.states_rest, *step.inputs_inexact, *step.inputs_rest)
-    return sum(_bytes(step.program, var) for var in (*step.parameters, *step.parameters, *given)) + _at_once(step.program)
+    return sum(_bytes(step.program, var) for var in (*step.parameters, *step.parameters, *given)) + _at_once(
+        step.program
+    )
 
 
 def _at_once(program: Program) -> int:

@@ -21,7 +21,7 @@ class Connectome(NamedTuple):
     """Where each connection comes from."""
     target: Int32[np.ndarray, " connections"]
     """Where it goes to."""
-    count: Int32[np.ndarray, " connections"]
+    synapses: Int32[np.ndarray, " connections"]
     """How many synapses it has."""
     sign: Int8[np.ndarray, " units"]
     """What a unit does to its targets: 1 or -1."""
@@ -45,8 +45,8 @@ class Connectome(NamedTuple):
         Source: the normalisation that whole-brain models of the fly use, where a target's size does not matter.
         """
         check_number("gain", gain, "the input of a unit all of whose sources spike")
-        received = np.bincount(self.target, self.count, self.units)
-        return np.float32(gain * self.sign[self.source] * self.count / received[self.target])
+        received = np.bincount(self.target, self.synapses, self.units)
+        return (gain * self.sign[self.source] * self.synapses / received[self.target]).astype(np.float32)
 
 
 def from_pairs(
@@ -88,7 +88,7 @@ def from_pairs(
     return Connectome(
         source=(pair % len(units)).astype(np.int32),
         target=(pair // len(units)).astype(np.int32),
-        count=total.astype(np.int32),
+        synapses=total.astype(np.int32),
         sign=_signs(column, weight, transmitter, len(units)),
         ids=units,
     )

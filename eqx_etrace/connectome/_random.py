@@ -7,7 +7,7 @@ from .._given import check_number, check_size
 from ._connectome import Connectome
 
 FLYWIRE = (139_255, 15_091_983)
-"""Units and connections of FlyWire's version 783, a female brain. Connections of one synapse count."""
+"""Units and connections of FlyWire's version 783, a female brain. Connections of one synapse are among them."""
 MALE_CNS = (166_700, 25_582_938)
 """Units and connections of MaleCNS 1.0, a male brain with its nerve cord."""
 
@@ -18,7 +18,7 @@ _COUNT_MEAN, _COUNT_SPREAD = 0.0358, 1.469
 def random(
     seed: int, units: int, connections: int, *, spread: float = 1.0, alike: float = 0.5, inhibitory: float = 0.4
 ) -> Connectome:
-    r"""A network with as many units and connections, whose degrees and counts are spread as in the fly's brain.
+    r"""A network with as many units and connections, whose degrees and numbers of synapses are spread as in the fly's brain.
 
     How many connections a unit has, in and out, is lognormal; so is how many synapses a connection has, which is what
     FlyWire's totals say: 3.6 in the mean, and five or more in 18 of 100. Who is connected to whom is otherwise chance:
@@ -49,11 +49,11 @@ def random(
     first, second = rng.standard_normal((2, units))
     gives, gets = np.exp(spread * first), np.exp(spread * (alike * first + np.sqrt(1 - alike**2) * second))
     pair = _pairs(rng, gives, gets, connections)
-    count = np.ceil(rng.lognormal(_COUNT_MEAN, _COUNT_SPREAD, connections))
+    synapses = np.ceil(rng.lognormal(_COUNT_MEAN, _COUNT_SPREAD, connections))
     return Connectome(
         source=(pair % units).astype(np.int32),
         target=(pair // units).astype(np.int32),
-        count=count.astype(np.int32),
+        synapses=synapses.astype(np.int32),
         sign=np.where(rng.random(units) < inhibitory, -1, 1).astype(np.int8),
         ids=np.arange(units, dtype=np.int64),
     )
@@ -66,7 +66,8 @@ def _pairs(rng: np.random.Generator, gives: np.ndarray, gets: np.ndarray, wanted
         many = int(1.1 * (wanted - len(found))) + 16
         target = np.repeat(np.arange(units), rng.multinomial(many, gets / gets.sum()))
         source = rng.permutation(np.repeat(np.arange(units), rng.multinomial(many, gives / gives.sum())))
-        found = np.union1d(found, (target * units + source)[target != source])
+        both = np.sort(np.concatenate([found, (target * units + source)[target != source]]))
+        found = both[np.diff(both, prepend=-1) > 0]
     keep = np.ones(len(found), bool)
     keep[rng.choice(len(found), len(found) - wanted, replace=False)] = False
     return found[keep]

@@ -94,12 +94,12 @@ class _ArrowTable:
                 "its columns to `connectome.from_pairs`."
             )
         try:
-            from pyarrow import feather, parquet
+            from pyarrow import dataset
         except ImportError as error:
             raise ImportError(f"To read `{path.name}` install pyarrow: `pip install pyarrow`.") from error
-        self._read = feather.read_table if path.suffix == ".feather" else parquet.read_table
-        self.path, self.names = path, self._read(path, columns=[]).schema.names
+        self._table = dataset.dataset(path, format=path.suffix[1:])
+        self.names = self._table.schema.names
 
     def read(self, columns: dict[str, str]) -> dict[str, Any]:
-        table = self._read(self.path, columns=list(columns.values()))
+        table = self._table.to_table(columns=list(columns.values()))
         return {part: table[name].to_numpy() for part, name in columns.items()}

@@ -27,7 +27,7 @@ class SparseProjection(eqx.Module):
     - `out_size`: how many outputs; as many as inputs if None.
 
     **Raises** `ValueError` for an index that is no input or output: JAX would leave such a synapse out, or read another
-    input. `TypeError` for indices that are no integers.
+    input. `TypeError` for indices that are no integers, and weights that are.
     """
 
     weight: Float[Array, " synapses"]
@@ -49,6 +49,8 @@ class SparseProjection(eqx.Module):
         self.source = _index("source", source, self.in_size, "inputs")
         self.target = _index("target", target, self.out_size, "outputs")
         self.weight = jnp.asarray(weight)
+        if not jnp.issubdtype(self.weight.dtype, jnp.inexact):
+            raise TypeError(f"`weight` is {in_words(self.weight)}; it must be floats, as integers are not trained.")
         if not self.weight.shape == self.source.shape == self.target.shape:
             found = ", ".join(f"`{name}` {in_words(getattr(self, name))}" for name in ("source", "target", "weight"))
             raise ValueError(f"Each synapse has one source, target and weight; found {found}.")

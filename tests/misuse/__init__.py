@@ -1,6 +1,7 @@
 """Wrong uses, each with what its answer must say. `python -m misuse` prints the answers, as a user gets them."""
 
 from . import arguments as arguments
+from . import connectomes as connectomes
 from . import numbers as numbers
 from . import sequences as sequences
 from . import sizes as sizes
