@@ -281,3 +281,13 @@ def test_the_page_of_pictures(executed, tmp_path, capsys):
     executed("plots.md")
     assert "True" in capsys.readouterr().out.splitlines()  # signal times trace
     assert all((tmp_path / f"{n}.svg").stat().st_size > 10_000 for n in ("raster", "traces", "fidelity", "rules"))
+
+
+@pytest.mark.outside_sample
+def test_the_pages_of_many_devices_and_of_a_brain(executed, capsys):
+    """On as many as there are; on eight these are tests of their own."""
+    executed("devices.md")
+    assert capsys.readouterr().out.splitlines() == ["True", "True"]
+    executed("fly.md")
+    lines = capsys.readouterr().out.splitlines()
+    assert lines == ["700 20000 3.7", "((20000,),) 80000 574000", "(50,)"]

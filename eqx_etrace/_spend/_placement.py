@@ -97,7 +97,9 @@ def _specs(plan: Plan, model: PyTree, state: PyTree) -> ETrace:
         return jax.tree.map(lambda array: _spec(array.shape, keeper.layout, cuts, weight), arrays)
 
     values = tuple(specs(keeper, arrays) for keeper, arrays in zip(plan.keepers, like.values, strict=True))
-    return jax.tree.map(lambda _: P(), like).holding(values)
+    leaves, structure = jtu.tree_flatten(like)  # the values come first
+    of_values = jtu.tree_leaves(values, is_leaf=_is_spec)
+    return jtu.tree_unflatten(structure, [*of_values, *[P()] * (len(leaves) - len(of_values))])
 
 
 def _inexact_leaves(tree: PyTree) -> list[Any]:

@@ -18,7 +18,7 @@ _COUNT_MEAN, _COUNT_SPREAD = 0.0358, 1.469
 def random(
     seed: int, units: int, connections: int, *, spread: float = 1.0, alike: float = 0.5, inhibitory: float = 0.4
 ) -> Connectome:
-    r"""A network with as many units and connections, whose degrees and numbers of synapses are spread as in the fly's brain.
+    r"""A network of this size, whose degrees and numbers of synapses are spread as in the fly's brain.
 
     How many connections a unit has, in and out, is lognormal; so is how many synapses a connection has, which is what
     FlyWire's totals say: 3.6 in the mean, and five or more in 18 of 100. Who is connected to whom is otherwise chance:
