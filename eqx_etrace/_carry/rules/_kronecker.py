@@ -18,6 +18,7 @@ from ..._read import Cut
 from .._transition import Signal, Transition, Transitions
 from ..on_blocks import BlockLayout, entered_rows, in_order, on_slots
 from ..xla import take_rows
+from ._decompositions import orthogonal, svd
 from ._random import balanced, estimated, first_key, KeyData, next_key, signs, squared_norm
 from ._rule import AbstractKeeper, AbstractRule
 from ._weight import Weight
@@ -134,20 +135,20 @@ class OK(AbstractKroneckerRule):
         a = jnp.concatenate([pushed, response[None]]).reshape(self.rank + 1, -1)
         drawn = signs(key, (self.rank + 1,), jnp.finfo(u.dtype).dtype)
         new_u, new_a = _fewer(drawn, jnp.concatenate([u, x[None]]), a)
-        return new_u[:, : u.shape[1]], new_a[:, : a.shape[1]].reshape(pushed.shape)
+        return new_u, new_a.reshape(pushed.shape)
 
 
 @jax.custom_jvp
 def _fewer(
     draw: Inexact[Array, " i"], u: U, a: Inexact[Array, "i q"]
-) -> tuple[Inexact[Array, "r k2"], Inexact[Array, "r q2"]]:
+) -> tuple[Inexact[Array, "r k"], Inexact[Array, "r q"]]:
     """One product less, right in the mean over signs, from as many numbers."""
-    (of_u, in_u), (of_a, in_a) = _orthogonal(u), _orthogonal(a)
-    left, values, right = jnp.linalg.svd(in_u @ in_a.T)
+    (of_u, in_u), (of_a, in_a) = (orthogonal(rows.astype(_wide(rows))) for rows in (u, a))
+    left, values, right = svd(in_u @ in_a.T)
     # What is rounding beside the largest is nothing: mixed with it, it would be noise of the root of its size.
     values = jnp.where(values > values.shape[0] * jnp.finfo(values.dtype).eps * values[0], values, 0)
     mixed = least_variance(draw, values).astype(in_u.dtype)
-    return (of_u @ left @ mixed).T, (of_a @ right.T @ mixed).T
+    return (left @ mixed).T @ of_u, (right.T @ mixed).T @ of_a
 
 
 @_fewer.defjvp
@@ -158,11 +159,9 @@ def _(primals: Any, tangents: Any) -> Any:
     )
 
 
-def _orthogonal(rows: Inexact[Array, "i k"]) -> tuple[Inexact[Array, "k2 i"], Inexact[Array, "i i"]]:
-    """Q and R of the rows as columns; with zeros below them, if they are shorter than there are rows."""
-    short = max(0, rows.shape[0] - rows.shape[1])
-    wide = rows.dtype if jnp.finfo(rows.dtype).bits >= 32 else jnp.float32  # LAPACK knows no half precision
-    return jnp.linalg.qr(jnp.pad(rows, ((0, 0), (0, short))).T.astype(wide))
+def _wide(rows: Inexact[Array, "i k"]) -> Any:
+    """Half precision would mix rounding into what is kept."""
+    return rows.dtype if jnp.finfo(rows.dtype).bits >= 32 else jnp.float32
 
 
 def least_variance(drawn: Inexact[Array, " i"], values: Inexact[Array, " i"]) -> Inexact[Array, "i r"]:
