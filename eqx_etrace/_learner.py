@@ -77,17 +77,8 @@ class OnlineLearner(eqx.Module):
                 "`optimiser` must have `init` and `update`, as `optax.adam(1e-3)` has; found "
                 f"{in_words(self.optimiser)}.{advice}"
             )
-        if self.every is None:
-            return
-        if isinstance(self.every, bool) or not isinstance(self.every, int):
-            raise TypeError(f"`every` is {self.every!r}; it counts steps and must be an integer, or None.")
-        if self.every < 1:
-            raise ValueError(f"`every` is {self.every}; an update needs at least 1 step.")
-        if self.every == 1 and self.online.window > 1:
-            raise ValueError(
-                f"The transform has `window={self.online.window}`, but with `every=1` parameters change at every step. "
-                f"Pass `every={self.online.window}` or more, or make the transform with `window=1`."
-            )
+        if self.every is not None:
+            _check_every(self.every, self.online.window)
 
     def init(self, model: PyTree, state: PyTree, *inputs: Any) -> Learning:
         """Before the first step: traces that are empty, an optimiser that has seen nothing. Inputs are of one step."""
@@ -211,6 +202,18 @@ class OnlineLearner(eqx.Module):
         self._check_moments(params, learning.moments)
         updates, moments = self.optimiser.update(grads, learning.moments, params)
         return Learning(eqx.combine(jax.tree.map(_moved, params, updates), fixed), state, trace, moments)
+
+
+def _check_every(every: Any, window: int) -> None:
+    if isinstance(every, bool) or not isinstance(every, int):
+        raise TypeError(f"`every` is {every!r}; it counts steps and must be an integer, or None.")
+    if every < 1:
+        raise ValueError(f"`every` is {every}; an update needs at least 1 step.")
+    if every == 1 and window > 1:
+        raise ValueError(
+            f"The transform has `window={window}`, but with `every=1` parameters change at every step. "
+            f"Pass `every={window}` or more, or make the transform with `window=1`."
+        )
 
 
 def _check_learning(given: Any) -> None:

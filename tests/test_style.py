@@ -1,10 +1,12 @@
-"""Abstract or final; no private JAX; no bare type-ignores; types are checked in every test."""
+"""Abstract or final; no private JAX; no bare type-ignores; functions of few ways; types are checked in every test."""
 
+import ast
 import importlib
 import inspect
 import pathlib
 import pkgutil
 import re
+from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -63,6 +65,50 @@ def test_source_has_none_of(what):
         if re.search(FORBIDDEN[what], line)
     ]
     assert not found
+
+
+FUNCTION = ast.FunctionDef | ast.AsyncFunctionDef
+COMPREHENSION = ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp
+MOST_WAYS = 12
+"""Through one function: its cyclomatic complexity."""
+
+
+def nodes_of(kind: Any) -> list[tuple[str, Any]]:
+    """Of the whole package, each with where it stands."""
+    trees = {path: ast.parse(path.read_text()) for path in FILES}
+    nodes: list[tuple[pathlib.Path, Any]] = [(path, node) for path, tree in trees.items() for node in ast.walk(tree)]
+    return [(f"{path.relative_to(ROOT)}:{node.lineno}", node) for path, node in nodes if isinstance(node, kind)]
+
+
+def ways_more(node):
+    """How many more ways there are through a function by one node of it."""
+    match node:
+        case ast.If() | ast.IfExp() | ast.Assert() | ast.ExceptHandler() | ast.match_case():
+            return 1
+        case ast.For() | ast.AsyncFor() | ast.While():
+            return 1 + bool(node.orelse)
+        case ast.Try():
+            return int(bool(node.orelse))
+        case ast.BoolOp():
+            return len(node.values) - 1
+        case ast.comprehension():
+            return 1 + len(node.ifs)
+    return 0
+
+
+def complexity(function):
+    """As radon has it, and more: it counts functions inside by themselves, and nothing within an assert."""
+    return 1 + sum(ways_more(node) for statement in function.body for node in ast.walk(statement))
+
+
+def test_no_function_has_too_many_ways_through_it():
+    counted = [(f"{at} {node.name}", complexity(node)) for at, node in nodes_of(FUNCTION)]
+    assert [(name, ways) for name, ways in counted if ways > MOST_WAYS] == []
+
+
+def test_no_comprehension_is_inside_another():
+    inside = [(at, [one for one in ast.walk(node) if one is not node]) for at, node in nodes_of(COMPREHENSION)]
+    assert [at for at, others in inside if any(isinstance(one, COMPREHENSION) for one in others)] == []
 
 
 def test_exports_are_explicit():

@@ -17,6 +17,7 @@ import jax
 import numpy as np
 
 from ._analysis import Analysis
+from .by_position import Tail
 from .primitives import Flow
 from .program import Equation, propagate, union
 from .step import Step
@@ -33,26 +34,38 @@ class ClosedOver(NamedTuple):
 
 def closed_over(analysis: Analysis) -> ClosedOver:
     """Those of one step."""
-    step, bits, fixed = analysis.step, analysis.bits, analysis.fixed
+    step = analysis.step
     arrays = [var for var, value in step.program.constants.items() if _is_array(value)]
     if not arrays:
         return ClosedOver((), ())
-    tails = *analysis.tails, *analysis.filtered.tails
     alone = _made_of(step, arrays)
-    where, decisive, within = 0, 0, dict(alone)
-    for eqn in step.program.equations:
-        where |= union(alone, _indices(step, eqn))
-        if fixed.issuperset(eqn.outputs):
-            within |= dict.fromkeys(eqn.outputs, union(within, eqn.inputs))
-            decisive |= union(within, eqn.outputs) if union(bits, eqn.outputs) else 0
+    where = union(alone, [var for eqn in step.program.equations for var in _indices(step, eqn)])
+    within, decisive = _in_weights(analysis, alone)
     numbers = sum(1 << i for i, var in enumerate(arrays) if np.size(step.program.constants[var]) == 1)
-    met = union(within, [site.weight for tail in tails for site in tail.sites if site.output is not None])
-    met |= union(
-        within, itertools.chain.from_iterable(one.entrance.equation.inputs for t in tails for one in t.filters)
-    )
+    met = union(within, _meeting_data((*analysis.tails, *analysis.filtered.tails)))
     may_be_data = (decisive | where & numbers) & ~met
-    every = tuple(var for i, var in enumerate(arrays) if (decisive | where | met) >> i & 1)
-    return ClosedOver(every, tuple(var for i, var in enumerate(arrays) if may_be_data >> i & 1))
+    return ClosedOver(_those(arrays, decisive | where | met), _those(arrays, may_be_data))
+
+
+def _those(arrays: Sequence[int], bits: int) -> tuple[int, ...]:
+    return tuple(var for i, var in enumerate(arrays) if bits >> i & 1)
+
+
+def _in_weights(analysis: Analysis, alone: Mapping[int, int]) -> tuple[dict[int, int], int]:
+    """Of what depends on the model alone, the arrays within it; and those that are within what parameters make."""
+    within, decisive = dict(alone), 0
+    for eqn in analysis.step.program.equations:
+        if analysis.fixed.issuperset(eqn.outputs):
+            within |= dict.fromkeys(eqn.outputs, union(within, eqn.inputs))
+            decisive |= union(within, eqn.outputs) if union(analysis.bits, eqn.outputs) else 0
+    return within, decisive
+
+
+def _meeting_data(tails: Sequence[Tail]) -> list[int]:
+    """The weights that still meet data, and what the maps into filters are made of."""
+    weights = [site.weight for tail in tails for site in tail.sites if site.output is not None]
+    entrances = [one.entrance.equation for tail in tails for one in tail.filters]
+    return [*weights, *itertools.chain.from_iterable(eqn.inputs for eqn in entrances)]
 
 
 def _is_array(value: Any) -> bool:

@@ -55,9 +55,7 @@ class _Lanes:
     def write(self, eqn: Equation, copied: Sequence[int]) -> None:
         """An equation as it is, or, where what a head makes is copied, from its lanes."""
         axes = [_axes(self.before, eqn, i) for i in range(len(eqn.inputs))]
-        is_passed = self.is_simple(eqn) or any(of is not None for of in axes)
-        if self.weight_of(eqn) is not None or (is_passed and not self.made_by_heads.isdisjoint(eqn.inputs)):
-            self.made_by_heads.update(v for v in eqn.outputs if v not in self.fixed and self.is_credited(v))
+        self.follow(eqn, axes)
         lifted = {i for i in copied if axes[i] is not None and eqn.inputs[i] in self.made_by_heads}
         if not lifted:
             self.build.keep(eqn)
@@ -69,6 +67,12 @@ class _Lanes:
         dtype = self.before.avals[eqn.outputs[0]].dtype
         (result,) = self.build.compute(lambda *each: functools.reduce(operator.mul, each).astype(dtype), factors, eqn)
         self.build.name(eqn.outputs[0], result)
+
+    def follow(self, eqn: Equation, axes: Sequence[_Axes | None]) -> None:
+        """Take notice of what heads make, from the head on."""
+        is_passed = self.is_simple(eqn) or any(of is not None for of in axes)
+        if self.weight_of(eqn) is not None or (is_passed and not self.made_by_heads.isdisjoint(eqn.inputs)):
+            self.made_by_heads.update(v for v in eqn.outputs if v not in self.fixed and self.is_credited(v))
 
     def copies(self, eqn: Equation, var: int, axes: _Axes, shape: Sequence[int], is_lifted: bool) -> int:
         """An operand in the shape of the output."""

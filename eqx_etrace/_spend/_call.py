@@ -113,6 +113,11 @@ class Call:
         still = self.step.still
         return [jax.lax.stop_gradient(s) if leaf in still else s for leaf, s in enumerate(state)]
 
+    def new_without_still(self, values: Mapping[int, Array]) -> dict[int, Array]:
+        """The same of new states, by variable."""
+        still = {self.plan.analysis.read_out.states[leaf].variable for leaf in self.step.still}
+        return {v: jax.lax.stop_gradient(x) if v in still else x for v, x in values.items()}
+
     def env(self, weights: Arrays, state: Carry, inputs: Inputs) -> dict[Any, Any]:
         """The values that a step starts from."""
         step, body = self.step, self.plan.analysis.body

@@ -78,10 +78,9 @@ def _read_out(call: Call, new_state: Arrays, aside: Aside) -> tuple[Arrays, Grad
     """The output, its gradient at a fixed new state, and its derivative by every new state, all others fixed."""
     step, body, read_out = call.step, call.plan.analysis.body, call.plan.analysis.read_out
     avals = step.program.avals
-    still = {read_out.states[leaf].variable for leaf in step.still}
 
     def outputs(weights: Arrays, given: Mapping[int, Array], shifts: Mapping[int, Array]) -> Arrays:
-        given = {v: jax.lax.stop_gradient(x) if v in still else x for v, x in given.items()}
+        given = call.new_without_still(given)
         values = {**call.env(weights, call.state, call.inputs), **given}
         for eqn in read_out.equations:
             evaluate([eqn], values)

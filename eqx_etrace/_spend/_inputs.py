@@ -10,6 +10,10 @@ from .._read import Layout, without_address
 from .._source import definition_line
 
 Shape = tuple[int, ...]
+_FIXED_SHAPES = (
+    "A trace is for inputs of fixed shapes, the size of the batch included: pass inputs of those shapes, or make a "
+    "trace for these with `.init(model, state, *inputs)`."
+)
 
 
 def arrays_of(layout: Layout) -> list[str]:
@@ -46,24 +50,24 @@ def check_inputs(made_for: Sequence[str], inputs: tuple[Any, ...], step: Any, le
 
 
 def _advice(made: Sequence[str], now: Sequence[str], inputs: tuple[Any, ...], length: int | None) -> str:
-    general = (
-        "A trace is for inputs of fixed shapes, the size of the batch included: pass inputs of those shapes, or make a "
-        "trace for these with `.init(model, state, *inputs)`."
-    )
+    if len(made) == len(now):
+        return _on_axes([(_shape(was), _shape(here)) for was, here in zip(made, now, strict=True)], length)
     listed = [i for i, given in enumerate(inputs) if isinstance(given, list | tuple) and _are_alike(given)]
-    if listed and len(made) != len(now):
-        given = inputs[listed[0]]
-        return f"inputs[{listed[0]}] is a `{type(given).__name__}` of {len(given)} arrays: stack it, `jnp.stack(xs)`."
-    if len(made) != len(now):
-        return general
-    pairs = [(_shape(was), _shape(here)) for was, here in zip(made, now, strict=True)]
+    if not listed:
+        return _FIXED_SHAPES
+    given = inputs[listed[0]]
+    return f"inputs[{listed[0]}] is a `{type(given).__name__}` of {len(given)} arrays: stack it, `jnp.stack(xs)`."
+
+
+def _on_axes(pairs: Sequence[tuple[Shape, Shape]], length: int | None) -> str:
+    """Of shapes that were and are, what to do about an axis too many, too few, or at the wrong place."""
     if all(here[1:] == was and here for was, here in pairs):
         return _too_long(length)
     if length is not None and all(here == was[1:] and was for was, here in pairs):
         return "One time axis is missing: pass the inputs of one step to the transform itself, or add one, `x[None]`."
     if length is not None and all(was[:1] == (length,) and here[1:] == was[1:] for was, here in pairs):
-        return f"They look like [batch, time], and time comes first: `jnp.swapaxes(x, 0, 1)`. {general}"
-    return general
+        return f"They look like [batch, time], and time comes first: `jnp.swapaxes(x, 0, 1)`. {_FIXED_SHAPES}"
+    return _FIXED_SHAPES
 
 
 def _too_long(length: int | None) -> str:

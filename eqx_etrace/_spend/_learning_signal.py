@@ -51,10 +51,9 @@ def _pulled(call: Call, new_state: Arrays, passes: list[Pass]) -> Callable[[Arra
     """By these passes over the step."""
     body, read_out = call.plan.analysis.body, call.plan.analysis.read_out
     values = read_out.given(call.step, new_state)
-    still = {read_out.states[leaf].variable for leaf in call.step.still}
 
     def outputs(shifts: dict[int, Array], held: frozenset[int]) -> tuple[Arrays, Arrays]:
-        shifts = {v: jax.lax.stop_gradient(x) if v in still else x for v, x in shifts.items()}
+        shifts = call.new_without_still(shifts)
 
         def edit(var: int, value: Any) -> Any:
             return (values[var] if var in held else value) + shifts[var] if var in shifts else value

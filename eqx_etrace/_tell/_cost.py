@@ -94,10 +94,14 @@ class Account:
         sites = [site.group for part in parts for site in part.weight.sites]
         groups = sorted(set(sites).union(*(keeper.groups for keeper in keepers)))
         dropped = self._dropped(p, weights)
-        exact = not dropped, not dropped and not any(keeper.is_missed_at_window_0 for keeper in keepers)
+        exact = self._exactness(keepers, dropped)
+        return [self._row(p, group, parts, exact, dropped) for group in groups or [None]]
+
+    def _exactness(self, keepers: Sequence[AbstractKeeper], dropped: tuple[Cut, ...]) -> tuple[bool, bool, bool]:
+        """Is it exact, and at window 0, and is credit missed there?"""
+        at_window_0 = not dropped and not any(keeper.is_missed_at_window_0 for keeper in keepers)
         past = {leaf for keeper in keepers for leaf in keeper.layout.followed if self.analysis.past_new >> leaf & 1}
-        is_missed = bool(past) if dropped else not exact[1]
-        return [self._row(p, group, parts, (*exact, is_missed), dropped) for group in groups or [None]]
+        return not dropped, at_window_0, bool(past) if dropped else not at_window_0
 
     def _row(
         self, p: int, group: int | None, parts: Sequence[Part], exact: tuple[bool, bool, bool], dropped: tuple[Cut, ...]

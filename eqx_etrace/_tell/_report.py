@@ -9,7 +9,7 @@ from typing import Any
 from .._carry import AbstractRule, DRTRL, NoTrace, OSTL, PPProp, RTRL, shown, SnAp
 from .._read import Cut, Path, PatternTooLargeError, UNUSED
 from .._spend import assign, RuleOrChoice
-from ._cost import all_rows, Cost, cost_of, held_without_traces, Ledger, passes_of, Row
+from ._cost import all_rows, Cost, cost_of, held_without_traces, Ledger, passes_of, Price, Row
 
 _WHOLE = RTRL()
 _ALTERNATIVES: tuple[AbstractRule, ...] = NoTrace(), PPProp(0.95), DRTRL(), SnAp(1), OSTL(), SnAp(2), _WHOLE
@@ -142,9 +142,8 @@ class Report:
 
     def _price_lines(self) -> list[str]:
         """What `RTRL` would take for each parameter that it would make exact, alone."""
-        lost = {row.path for row in self.rows if not row.exact and row.zero is None}
-        whole = next((cost for cost in self.alternatives if lost and cost.rule == str(_WHOLE)), None)
-        prices = [price for price in whole.prices if price.exact and price.path in lost] if whole else []
+        whole = next((cost for cost in self.alternatives if cost.rule == str(_WHOLE)), None)
+        prices = [] if whole is None else self._gained(whole)
         if whole is None or not prices:
             return []
         listed = [
@@ -154,6 +153,11 @@ class Report:
         more = [f"   and {len(prices) - _MOST_PRICES} more"] if len(prices) > _MOST_PRICES else []
         passes = f"{whole.passes} reverse pass{'' if whole.passes == 1 else 'es'}"
         return ["", f"`{_WHOLE}` would keep it, beside {passes}. Each of these alone would take:", *listed, *more]
+
+    def _gained(self, whole: Cost) -> list[Price]:
+        """Those that are exact there, and are not here."""
+        lost = {row.path for row in self.rows if not row.exact and row.zero is None}
+        return [price for price in whole.prices if price.exact and price.path in lost]
 
 
 def _is_followed(cut: Cut) -> bool:

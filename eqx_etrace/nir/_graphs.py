@@ -201,14 +201,10 @@ def _flattened(graph: Any) -> Any:
 
 
 def _inserted(nodes: dict[str, Any], edges: list[Any], name: str, inner: Any) -> tuple[dict[str, Any], list[Any]]:
-    for kind in (nir.Input, nir.Output):
-        _only(inner.nodes, kind)
+    front, back = _only(inner.nodes, nir.Input), _only(inner.nodes, nir.Output)
     called = {key: free(f"{name}.{key}", nodes) for key in inner.nodes}
     within = {called[key]: node for key, node in inner.nodes.items()}
-    front, back = [called[key] for key in inner.inputs], [called[key] for key in inner.outputs]
-    through = {
-        key: nir.Scale(np.ones(node.output_type["output"])) for key, node in within.items() if key in front + back
-    }
-    moved = [(back[0] if a == name else a, front[0] if b == name else b) for a, b in edges]
+    through = {called[key]: nir.Scale(np.ones(inner.nodes[key].output_type["output"])) for key in (front, back)}
+    moved = [(called[back] if a == name else a, called[front] if b == name else b) for a, b in edges]
     kept = {key: node for key, node in nodes.items() if key != name}
     return {**kept, **within, **through}, [*moved, *((called[a], called[b]) for a, b in inner.edges)]

@@ -60,15 +60,10 @@ def numbers_of(name: str, layer: Layer, size: int) -> Numbers:
     **Raises** `NoRecipeError` for a neuron that rests elsewhere than it resets to: readers know neither.
     """
     full = lambda value: np.broadcast_to(value, size).astype(np.float64)  # noqa: E731
-    tau, dt, r = number(layer, "tau"), number(layer, "dt"), number(layer, "R") if hasattr(layer, "R") else np.ones(())
+    kept, gain = _kept_and_gain(layer)
     zero = np.zeros(())
     rest = number(layer, "V_rest") if hasattr(layer, "V_rest") else zero
-    if isinstance(layer, IF):
-        kept, gain = np.ones(()), dt / tau * r
-    else:
-        kept = np.exp(-dt / tau)
-        gain = np.ones(()) if isinstance(layer, Expon) else -np.expm1(-dt / tau) * r
-    held = full(np.exp(-dt / number(layer, "tau_syn"))) if isinstance(layer, CuBaLIF) else None
+    held = full(np.exp(-number(layer, "dt") / number(layer, "tau_syn"))) if isinstance(layer, CuBaLIF) else None
     if not isinstance(layer, AbstractNeuron):
         if (rest != 0).any():
             raise NoRecipeError(f"`{name}` has a resting potential, and no reader knows one. Add it behind the layer.")
@@ -82,6 +77,14 @@ def numbers_of(name: str, layer: Layer, size: int) -> Numbers:
         raise NoRecipeError(f"`{name}` rests at its threshold or above it; readers of NIR start at rest, and silent.")
     after = "" if layer.leaky_reset or (isinstance(layer, IF) and layer.reset == "soft") else " after"
     return Numbers(full(kept), held, full(gain), full(number(layer, "V_th") - rest), layer.reset + after)
+
+
+def _kept_and_gain(layer: Layer) -> tuple[Any, Any]:
+    """a and the gain, by the equation of the layer."""
+    tau, dt, r = number(layer, "tau"), number(layer, "dt"), number(layer, "R") if hasattr(layer, "R") else np.ones(())
+    if isinstance(layer, IF):
+        return np.ones(()), dt / tau * r
+    return np.exp(-dt / tau), np.ones(()) if isinstance(layer, Expon) else -np.expm1(-dt / tau) * r
 
 
 Written = tuple[Any, np.ndarray]

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..nn import CuBaLIF, Delay, Expon, LIF
-from ._network import before, INPUT, Network, OUTPUT, Sum, targets_of, Wire
+from ._network import before, INPUT, Layer, Network, OUTPUT, Sum, targets_of, Wire
 from ._package import nir
 
 _SHARED = ("V_th", "V_reset", "V_rest", "R", "dt", "surrogate", "reset", "leaky_reset", "reset_gradient")
@@ -85,14 +85,18 @@ def _same(one: Any, other: Any) -> bool:
 
 
 def _joined(network: Network, synapse: str, neuron: str) -> Network:
-    lif, expon = network.layers[neuron], network.layers[synapse]
-    assert isinstance(lif, LIF) and isinstance(expon, Expon)
-    shared = {name: getattr(lif, name) for name in (*_SHARED, "recurrent_gradient")}
-    joined = CuBaLIF(tau=lif.tau, tau_syn=expon.tau, **shared)
+    joined = _with_current(network.layers[neuron], network.layers[synapse])
     layers = {name: joined if name == neuron else layer for name, layer in network.layers.items() if name != synapse}
     heard = {name: network.heard[synapse if name == neuron else name] for name in (*layers, OUTPUT)}
     sizes = {name: size for name, size in network.sizes.items() if name != synapse}
     return Network(layers, heard, tuple(n for n in network.order if n != synapse), sizes)
+
+
+def _with_current(lif: Layer, expon: Layer) -> CuBaLIF:
+    """A neuron and its synapse as one layer."""
+    assert isinstance(lif, LIF) and isinstance(expon, Expon)
+    shared = {name: getattr(lif, name) for name in (*_SHARED, "recurrent_gradient")}
+    return CuBaLIF(tau=lif.tau, tau_syn=expon.tau, **shared)
 
 
 def with_delays(network: Network) -> Network:

@@ -24,19 +24,7 @@ def rules(reports: Mapping[str, Report], *, axes: Any = None) -> tuple[Any, Any]
 
     **Raises** `ValueError` without a report; `ImportError` without the extra `eqx_etrace[plot]`.
     """
-    if not isinstance(reports, Mapping) or not all(isinstance(report, Report) for report in reports.values()):
-        held = (
-            [value for value in reports.values() if not isinstance(value, Report)]
-            if isinstance(reports, Mapping)
-            else []
-        )
-        found = f"holds {in_words(held[0])}" if held else f"is {in_words(reports)}"
-        raise TypeError(
-            f"`reports` {found}; it must go from names to reports: "
-            "`{str(rule): graph.report(rule) for rule in rules}`."
-        )
-    if not reports:
-        raise ValueError("`reports` is empty; there must be at least one.")
+    _check_reports(reports)
     memory, work = axes_for(axes, 1, 2, (7.0, 0.9 + 0.5 * len(reports)), sharey=True)
     whole = [_exact_of(report)[0] == _exact_of(report)[1] for report in reports.values()]
     _dots(memory, [report.trace_bytes for report in reports.values()], whole, _bytes)
@@ -47,6 +35,18 @@ def rules(reports: Mapping[str, Report], *, axes: Any = None) -> tuple[Any, Any]
     memory.set_ylim(len(reports) - 0.5, -0.5)
     work.set_ylim(len(reports) - 0.5, -0.5)
     return memory, work
+
+
+def _check_reports(reports: Any) -> None:
+    held = [v for v in reports.values() if not isinstance(v, Report)] if isinstance(reports, Mapping) else [reports]
+    if held:
+        found = f"{'holds' if isinstance(reports, Mapping) else 'is'} {in_words(held[0])}"
+        raise TypeError(
+            f"`reports` {found}; it must go from names to reports: "
+            "`{str(rule): graph.report(rule) for rule in rules}`."
+        )
+    if not reports:
+        raise ValueError("`reports` is empty; there must be at least one.")
 
 
 def _exact_of(report: Report) -> tuple[int, int]:

@@ -93,7 +93,6 @@ def _row(
 
 def compose_steps(steps: Drive) -> Drive:
     """What the steps of a window do as one, from them stacked along time, by their own D, row by row."""
-    size = range(len(steps.decay))
     reach = reachable(steps.decay)
     like = next(rows for rows in steps.response if rows is not None)[0]
     known = next((d for row in steps.decay for d in row if d is not None), like)
@@ -103,20 +102,20 @@ def compose_steps(steps: Drive) -> Drive:
 
     def before(onward: Matrix, now: Matrix) -> tuple[Matrix, Matrix]:
         def dot(s: int, c: int) -> Array:
-            pairs = [(onward[s][r], now[r][c]) for r in size]
-            terms = [times(p, d) for p, d in pairs if p is not None and d is not None]
-            return sum(terms[1:], terms[0]) if terms else identity(0, 1)
+            product = _dot(onward[s], [row[c] for row in now])
+            return identity(0, 1) if product is None else product
 
         return matrix_of(dot, reach), onward
 
     whole, onward = scan(before, matrix_of(identity, reach), steps.decay, reverse=True)
 
-    def carried(s: int) -> Array | None:
-        pairs = zip(onward[s], steps.response, strict=True)
-        terms = [times(p, d) for p, d in pairs if p is not None and d is not None]
-        return sum(terms[1:], terms[0]) if terms else None
+    return Drive(whole, tuple(_dot(row, steps.response) for row in onward), steps.x)
 
-    return Drive(whole, tuple(map(carried, size)), steps.x)
+
+def _dot(row: Sequence[Array | None], column: Sequence[Array | None]) -> Array | None:
+    """None where it is zero by structure."""
+    terms = [times(p, d) for p, d in zip(row, column, strict=True) if p is not None and d is not None]
+    return sum(terms[1:], terms[0]) if terms else None
 
 
 def next_status(status: Value, drive: Drive) -> Value:

@@ -71,12 +71,24 @@ def _either(first: Positions, second: Positions) -> Positions:
 
 def lie_along(step: Step, stops: Set[int], filled: Filled, leaf: int, axis: int) -> Axis:
     """Follow the step backward from one new state. What makes these variables is not passed."""
-    program, new = step.program, step.new_states[leaf]
-    shape = program.shape(new)
+    new = step.new_states[leaf]
+    shape = step.program.shape(new)
     length = shape[axis]
     place = np.arange(length).reshape([-1 if a == axis else 1 for a in range(len(shape))])
     ways: dict[int, Ways] = {}
     _add(ways, new, np.broadcast_to(place, shape))
+    runs, joints = _follow(step.program, stops, filled, ways, length)
+    given = {v: ways[v] for v in step.inputs_inexact if v in ways}
+    runs |= {v: _run_across(of, filled[v]) for v, of in given.items()}
+    candidates = (1 << length) - 2 if length <= MOST else joints
+    old = {v: ways[v] for v in step.states if v in ways}
+    return Axis(leaf, axis, length, runs, old, candidates if candidates.bit_count() < MOST else 0)
+
+
+def _follow(
+    program: Program, stops: Set[int], filled: Filled, ways: dict[int, Ways], length: int
+) -> tuple[dict[int, Boundaries], Boundaries]:
+    """The boundaries that what is made runs across, and the joints. In `ways` is left what is not made."""
     runs: dict[int, Boundaries] = {}
     joints: Boundaries = 0
     for eqn in reversed(program.equations):
@@ -86,11 +98,7 @@ def lie_along(step: Step, stops: Set[int], filled: Filled, leaf: int, axis: int)
         for v, places in fallen:
             _add(ways, v, places)
         joints |= _joints(eqn, [places for _, places in fallen], length)
-    given = {v: ways[v] for v in step.inputs_inexact if v in ways}
-    runs |= {v: _run_across(of, filled[v]) for v, of in given.items()}
-    candidates = (1 << length) - 2 if length <= MOST else joints
-    old = {v: ways[v] for v in step.states if v in ways}
-    return Axis(leaf, axis, length, runs, old, candidates if candidates.bit_count() < MOST else 0)
+    return runs, joints
 
 
 def _add(ways: dict[int, Ways], var: int, places: Places) -> None:

@@ -62,18 +62,23 @@ def groups_with(step: Step, arrivals: Arrivals, read: Sequence[int]) -> list[tup
     What no state reaches aligned is a group without states.
     """
     targets = {**dict(enumerate(step.new_states)), **{~i: var for i, var in enumerate(read)}}
-    shapes = {n: step.program.shape(step.states[n] if n >= 0 else var) for n, var in targets.items()}
-    members = {n: {n: indices(shape)} for n, shape in shapes.items()}
-    home = {n: n for n in members}
-    for target, var in targets.items():
-        for start, labels in _reaching(step, arrivals, target, var).items():
+    own = {n: indices(step.program.shape(step.states[n] if n >= 0 else var)) for n, var in targets.items()}
+    reaching = {n: _reaching(step, arrivals, n, var) for n, var in targets.items()}
+    return [(_as_group(step, of), _read_in(of, read)) for of in _connected(own, reaching)]
+
+
+def _connected(own: Mapping[int, Positions], reaching: Arrivals) -> list[dict[int, Positions]]:
+    """The connected components of what reaches what aligned, each with the positions that its members share."""
+    members = {n: {n: positions} for n, positions in own.items()}
+    home = {n: n for n in own}
+    for target, arriving in reaching.items():
+        for start, labels in arriving.items():
             gone, kept = home[start], home[target]
             if gone != kept and _is_unique(labels):
                 renamed = _rename(labels, members[kept][target], members[gone], start, _extent(members[kept]))
                 members[kept] |= renamed
                 home = {n: kept if h == gone else h for n, h in home.items()}
-    whole = [members[h] for h in dict.fromkeys(home.values())]
-    return [(_as_group(step, of), _read_in(of, read)) for of in whole]
+    return [members[h] for h in dict.fromkeys(home.values())]
 
 
 def _read_in(members: Mapping[int, Positions], read: Sequence[int]) -> dict[int, Positions]:

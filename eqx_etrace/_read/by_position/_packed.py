@@ -36,15 +36,19 @@ def find_places(
 
 def _may_be_packed(step: Step, fixed: frozenset[int], bits: Mapping[int, int], tails: Sequence[Tail]) -> bool:
     """Is anything cut but what weights mix, or are states joined? And has any array an axis that could be theirs?"""
-    producer = step.program.producer
-    is_joined = any(eqn.traits.flow is Flow.JOINED for eqn in step.program.equations)
-    lengths = [n for var in step.states for n in step.program.shape(var)]
-    if not is_joined and all(n == 1 or n > MOST for n in lengths):
+    if not _has_axis_of_states(step):
         return False
     edges = [cut.edge for tail in tails for cut in tail.cuts if cut.edge is not None]
-    by_weights = [is_weighing(producer[first], fixed, bits) for first, _ in edges]
+    by_weights = [is_weighing(step.program.producer[first], fixed, bits) for first, _ in edges]
     made = [_before_moves(step, var) for var in step.new_states]
     return not all(by_weights) or any(eqn.traits.flow is Flow.JOINED for eqn in made)
+
+
+def _has_axis_of_states(step: Step) -> bool:
+    """Has any array an axis that is short, or may have been joined?"""
+    lengths = [n for var in step.states for n in step.program.shape(var)]
+    is_short = any(n != 1 and n <= MOST for n in lengths)
+    return is_short or any(eqn.traits.flow is Flow.JOINED for eqn in step.program.equations)
 
 
 def is_weighing(eqn: Equation, fixed: frozenset[int], bits: Mapping[int, int]) -> bool:

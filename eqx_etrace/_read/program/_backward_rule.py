@@ -48,7 +48,13 @@ def find_rule(program: Program, eqn: Equation, operands: list[int], table: MakeT
         staged = _stage_backward(program, eqn, operands, outputs)
     except Exception:  # whatever a stranger's rule does; what has no derivative says so when it is run
         return unknown
-    backward = flatten(staged, table, by_value=True)
+    return _read_rule(program, eqn, operands, outputs, flatten(staged, table, by_value=True))
+
+
+def _read_rule(
+    program: Program, eqn: Equation, operands: list[int], outputs: list[int], backward: Program
+) -> BackwardRule:
+    """What a staged rule does with the cotangents of these outputs."""
     kinds = _kinds(program, eqn, operands, backward)
     is_linear = {Kind.ZERO, Kind.LINEAR}.issuperset(kinds)
     links: dict[tuple[int, int], Link] = {}

@@ -44,15 +44,15 @@ def _meets_other_data_each_round(eqn: Any, is_fixed: Sequence[bool]) -> bool:
     inner = flatten(eqn.params["jaxpr"])
     held = _jax.scan_sizes(eqn.params)[0]
     own = {v: _ROUND if i >= held else _HELD for i, v in enumerate(inner.inputs) if i >= held or not is_fixed[i]}
-
-    def transfer(one: Equation, operands: Sequence[int | None]) -> list[int | None]:
-        bits = functools.reduce(operator.or_, [of or 0 for of in operands], 0)
-        return [bits or None for _ in one.outputs]
-
-    comes = propagate(inner.equations, own, transfer, operator.or_)
+    comes = propagate(inner.equations, own, _from_any_operand, operator.or_)
     products = [(one, i) for one in inner.equations for i in one.traits.weights]
     met = [(comes.get(one.inputs[i], 0), comes.get(one.inputs[1 - i], 0)) for one, i in products]
     return any(weight == _HELD and data & _ROUND for weight, data in met)
+
+
+def _from_any_operand(eqn: Equation, operands: Sequence[int | None]) -> list[int | None]:
+    bits = functools.reduce(operator.or_, [of or 0 for of in operands], 0)
+    return [bits or None for _ in eqn.outputs]
 
 
 def _row(t: int, rows: Array) -> Array:

@@ -7,7 +7,8 @@ what is said of the line holds whatever the index turns out to be.
 
 import dataclasses
 import math
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -105,50 +106,90 @@ def slices_of(program: Program, eqn: Equation) -> Slices | None:
     """Of an equation that reads or writes at an index; None if its slices are longer, or more is done to them."""
     if eqn.traits.flow not in (Flow.INDEXED, Flow.SCATTERED) or eqn.primitive is None:
         return None
-    shape, params = program.shape(eqn.inputs[0]), eqn.params
-    if "dimension_numbers" not in params:
-        is_read = "slice_sizes" in params
-        out, starts = program.shape(eqn.outputs[0] if is_read else eqn.inputs[1]), eqn.inputs[1 if is_read else 2 :]
-        decided = [a for a, (size, whole) in enumerate(zip(out, shape, strict=True)) if size != whole]
-        if any(out[a] != 1 for a in decided):
-            return None
-        kept = {a: a for a in range(len(shape)) if a not in decided}
-        index = starts[decided[0]] if len(decided) == 1 else None
-        return _checked(Slices(shape, out, tuple(decided), kept, tuple(decided), _Mode.CLIP, index, False))
-    numbers = params["dimension_numbers"]
-    if hasattr(numbers, "offset_dims"):
-        out, offsets, hidden = program.shape(eqn.outputs[0]), numbers.offset_dims, numbers.collapsed_slice_dims
-        named, of_index = numbers.start_index_map, numbers.start_indices_batching_dims
-    else:
-        out, offsets, hidden = program.shape(eqn.inputs[2]), numbers.update_window_dims, numbers.inserted_window_dims
-        named, of_index = numbers.scatter_dims_to_operand_dims, numbers.scatter_indices_batching_dims
-    batching = numbers.operand_batching_dims
-    shown = [a for a in range(len(shape)) if a not in (*hidden, *batching)]
-    lead = [d for d in range(len(out)) if d not in offsets]
-    along = dict(zip(shown, sorted(offsets), strict=True))
+    return _gathered(program, eqn) if "dimension_numbers" in eqn.params else _dynamic_slice(program, eqn)
+
+
+def _dynamic_slice(program: Program, eqn: Equation) -> Slices | None:
+    """One slice, of which every axis has a start of its own: `dynamic_slice`, `dynamic_update_slice`."""
+    shape, is_read = program.shape(eqn.inputs[0]), "slice_sizes" in eqn.params
+    out, starts = program.shape(eqn.outputs[0] if is_read else eqn.inputs[1]), eqn.inputs[1 if is_read else 2 :]
+    decided = [a for a, (size, whole) in enumerate(zip(out, shape, strict=True)) if size != whole]
+    if any(out[a] != 1 for a in decided):
+        return None
+    kept = {a: a for a in range(len(shape)) if a not in decided}
+    index = starts[decided[0]] if len(decided) == 1 else None
+    return _checked(Slices(shape, out, tuple(decided), kept, tuple(decided), _Mode.CLIP, index, False))
+
+
+class _Windows(NamedTuple):
+    """What the dimension numbers of a gather and those of a scatter call by different names."""
+
+    out: tuple[int, ...]
+    """The shape of the slices together."""
+    offsets: Sequence[int]
+    """The axes of the slices that are axes of the array."""
+    hidden: Sequence[int]
+    """The axes of the array that the slices do not have."""
+    named: tuple[int, ...]
+    """For each component of the index, the axis of the array."""
+    batching: dict[int, int]
+    """By axis of the array: the axis of the index that it is paired with."""
+
+    @classmethod
+    def of(cls, program: Program, eqn: Equation) -> "_Windows":
+        numbers = eqn.params["dimension_numbers"]
+        if hasattr(numbers, "offset_dims"):
+            slices, offsets, hidden = eqn.outputs[0], numbers.offset_dims, numbers.collapsed_slice_dims
+            named, of_index = numbers.start_index_map, numbers.start_indices_batching_dims
+        else:
+            slices, offsets, hidden = eqn.inputs[2], numbers.update_window_dims, numbers.inserted_window_dims
+            named, of_index = numbers.scatter_dims_to_operand_dims, numbers.scatter_indices_batching_dims
+        batching = dict(zip(map(int, numbers.operand_batching_dims), map(int, of_index), strict=True))
+        return cls(program.shape(slices), offsets, hidden, tuple(map(int, named)), batching)
+
+    @property
+    def lead(self) -> list[int]:
+        """The axes of the slices that are axes of the index."""
+        return [d for d in range(len(self.out)) if d not in self.offsets]
+
+    def along(self, rank: int) -> dict[int, int]:
+        """By axis of the array, which has so many, the axis of the slices."""
+        shown = [a for a in range(rank) if a not in (*self.hidden, *self.batching)]
+        return dict(zip(shown, sorted(map(int, self.offsets)), strict=True))
+
+
+def _gathered(program: Program, eqn: Equation) -> Slices | None:
+    """A slice for each place that an index names: a gather or a scatter."""
+    shape, windows, index = program.shape(eqn.inputs[0]), _Windows.of(program, eqn), eqn.inputs[1]
+    out, named, lead, along = windows.out, windows.named, windows.lead, windows.along(len(shape))
     kept = {a: d for a, d in along.items() if out[d] == shape[a]}
     if any(out[d] != 1 for a, d in along.items() if a not in kept):
         return None
-    kept |= {a: lead[i] for a, i in zip(batching, of_index, strict=True)}
-    named = tuple(map(int, named))
-    counted = {a: lead[i] for a, i in _counted(program, eqn.inputs[1], named, shape).items() if a in hidden}
+    kept |= {a: lead[i] for a, i in windows.batching.items()}
+    counted = {a: lead[i] for a, i in _counted(program, index, named, shape).items() if a in windows.hidden}
     kept |= counted
     decided = tuple(a for a in named if a not in kept)
-    is_batched = bool(batching) or bool(counted)
-    return _checked(Slices(shape, out, decided, kept, named, params["mode"], eqn.inputs[1], is_batched, (*counted,)))
+    is_batched = bool(windows.batching) or bool(counted)
+    return _checked(Slices(shape, out, decided, kept, named, eqn.params["mode"], index, is_batched, (*counted,)))
+
+
+def _components(program: Program, index: int) -> list[int]:
+    """The variables that an index is joined of, one component each; none where it is made in another way."""
+    eqn, last = program.producer.get(index), len(program.shape(index)) - 1
+    if eqn is None or eqn.traits.flow is not Flow.JOINED or eqn.params.get("dimension") != last:
+        return []
+    return list(eqn.inputs) if all(program.shape(v)[last] == 1 for v in eqn.inputs) else []
 
 
 def _counted(program: Program, index: int, named: tuple[int, ...], shape: tuple[int, ...]) -> dict[int, int]:
     """By axis that a component of the index names: the axis of the index along which it counts all of its places."""
-    eqn = program.producer.get(index)
+    components = _components(program, index)
+    if not components:
+        return {}
     last = len(program.shape(index)) - 1
-    if eqn is None or eqn.traits.flow is not Flow.JOINED or eqn.params.get("dimension") != last:
-        return {}
-    if any(program.shape(v)[last] != 1 for v in eqn.inputs):
-        return {}
-    values = {a: constant_value(program, v) for a, v in zip(named, eqn.inputs, strict=True)}
     found: dict[int, int] = {}
-    for axis, value in values.items():
+    for axis, component in zip(named, components, strict=True):
+        value = constant_value(program, component)
         along = [] if value is None else [i for i in range(last) if _counts(value[..., 0], i, shape[axis])]
         if along and along[0] not in found.values():
             found[axis] = along[0]
