@@ -1,6 +1,7 @@
 """The decompositions that `OK` is made of, beside NumPy's: spread, deficient, tiny, real and complex."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -29,9 +30,9 @@ def drawn(kind, dtype, n, m, seed):
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("n", [2, 5, 13])
 def test_svd(n, kind, dtype):
-    several = np.stack([drawn(kind, dtype, n, n, seed)[0] for seed in range(3)])
+    several = jnp.stack([drawn(kind, dtype, n, n, seed)[0] for seed in range(3)])
     accuracy = drawn(kind, dtype, n, n, 0)[1]
-    for matrix, *found in zip(several, *jax.vmap(svd)(several), strict=True):
+    for matrix, *found in zip(np.asarray(several), *jax.vmap(svd)(several), strict=True):
         left, values, right = map(np.asarray, found)
         size = max(np.abs(matrix).max(), np.finfo(np.float32).tiny)
         wanted = np.linalg.svd(matrix.astype(np.result_type(dtype, np.float64)), compute_uv=False)
