@@ -103,7 +103,10 @@ def test_names_may_be_said(tmp_path):
             lambda: connectome.from_pairs(SOURCE, TARGET, transmitter=SOURCE.astype(str)),
             "known names are acetylcholine",
         ),
+        (lambda: connectome.from_pairs(SOURCE, TARGET, COUNT, least=10), "with `least=10`; the most .* are 9"),
+        (lambda: connectome.from_pairs(SOURCE[:0], TARGET[:0]), "No connection is left of 0 rows"),
         (lambda: connectome.random(0, 4, 7), "over a half"),
+        (lambda: connectome.random(0, 40, 70).weights(float("nan")), "`gain` is nan"),
         (lambda: connectome.random(0, 0, 7), "there must be at least 1"),
         (lambda: connectome.read("brain.h5"), "`connectome.from_pairs`"),
     ],
@@ -121,7 +124,10 @@ def test_files_that_are_wrong_are_said(tmp_path):
     with pytest.raises(ValueError, match="has no column 'who'"):
         connectome.read(path, source="who")
     path.write_text(text([*ROWS, (BASE, "1.5e3", "AL", 1, "ACH")]))
-    with pytest.raises(ValueError, match=r"`connections\.csv` has a row that is none"):
+    with pytest.raises(
+        ValueError,
+        match=r"`connections\.csv` has a row that cannot be read: could not convert string '1.5e3' .* must be integers",
+    ):
         connectome.read(path)
 
 
@@ -196,6 +202,7 @@ def test_one_number_of_trace_for_each_synapse(batch, rule, key):
     [
         (([0, 12], [0, 1]), "`source` has 12, and there are 12 inputs"),
         (([0, -1], [0, 1]), "`source` has -1"),
+        (([2**32 + 1, 0], [0, 1]), "`source` has 4294967297, .* `connectome.from_pairs`"),  # 1 in 32 bits
         (([0, 1], [0, 9]), "`target` has 9, and there are 9 outputs"),
         (([0.0, 1.0], [0, 1]), "must be integers"),
     ],

@@ -290,4 +290,4 @@ def test_the_pages_of_many_devices_and_of_a_brain(executed, capsys):
     assert capsys.readouterr().out.splitlines() == ["True", "True"]
     executed("fly.md")
     lines = capsys.readouterr().out.splitlines()
-    assert lines == ["700 20000 3.7", "((20000,),) 80000 574000", "(50,)"]
+    assert lines == ["700 20000 3.7", "((20000,),) 80000 574000", "True"]

@@ -174,3 +174,8 @@ def _rows(layout: AnyLayout, cut: Cut) -> Iterator[Numbers]:
         for number, elements in here:
             if number < len(cut.shards):
                 yield np.where(elements < 0, -1, cut.shards[number].ravel()[elements])
+    else:  # an index says which unit each row is about, but lanes lead both
+        for number in (layout.leaves[s] for s in layout.states if layout.leaves[s] < len(cut.shards)):
+            of_state = cut.shards[number]
+            if of_state.ndim > 1 and cut.along(of_state) == 0:
+                yield of_state.reshape(len(of_state), -1)[:, 0]

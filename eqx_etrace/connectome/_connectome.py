@@ -2,10 +2,11 @@
 
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 from jaxtyping import Float32, Int, Int8, Int32, Int64, Shaped
 
-from .._given import check_number, in_words
+from .._given import check_number, check_size, in_words
 
 INHIBITORY = frozenset({"gaba", "glut", "glutamate", "histamine", "his"})
 EXCITATORY = frozenset(
@@ -45,6 +46,8 @@ class Connectome(NamedTuple):
         Source: the normalisation that whole-brain models of the fly use, where a target's size does not matter.
         """
         check_number("gain", gain, "the input of a unit all of whose sources spike")
+        if not np.isfinite(gain):
+            raise ValueError(f"`gain` is {gain}; it must be a number: the input of a unit all of whose sources spike.")
         received = np.bincount(self.target, self.synapses, self.units)
         return (gain * self.sign[self.source] * self.synapses / received[self.target]).astype(np.float32)
 
@@ -65,15 +68,16 @@ def from_pairs(
     - `source`, `target`: the numbers of the two neurons of a row.
     - `count`: how many synapses it stands for; one if None.
     - `transmitter`: names, in any case. GABA, glutamate and histamine make a source inhibitory, as in the fly. What a
-      neuron is, most of its synapses say; without names all are excitatory.
+      neuron is, most of its synapses say; without names, where they are blank and where there are as many of both, it
+      is excitatory.
     - `ids`: all neurons, for those that have no connection; else the units are those of the rows.
     - `least`: connections with fewer synapses are left out, after rows are added up. Their units stay.
 
     **Returns** a `Connectome`. Units are numbered in the order of `ids`, or of their numbers.
 
-    **Raises** `ValueError` for columns of different lengths, numbers that are not in `ids` or stand there twice, counts
-    below zero, and names of no transmitter; `TypeError` for numbers that are no integers: a float does not hold the 18
-    digits that neurons of FlyWire have.
+    **Raises** `ValueError` if no connection is left, for columns of different lengths, numbers that are not in `ids` or
+    stand there twice, counts below zero, and names of no transmitter; `TypeError` for numbers that are no integers of
+    NumPy: a float does not hold the 18 digits that neurons of FlyWire have, nor do the 32 bits of JAX.
     """
     source, target = _numbers("source", source), _numbers("target", target)
     weight = np.ones(len(source), np.int64) if count is None else _numbers("count", count)
@@ -84,7 +88,11 @@ def from_pairs(
     row, column = _places("target", target, units), _places("source", source, units)
     pair, where = np.unique(row * len(units) + column, return_inverse=True)
     total = np.bincount(where, weight, len(pair)).astype(np.int64)
-    pair, total = pair[total >= max(least, 1)], total[total >= max(least, 1)]
+    is_kept = total >= check_size("least", least)
+    if not is_kept.any():
+        most = f"; the most synapses that a pair has are {total.max()}" if len(total) else ""
+        raise ValueError(f"No connection is left of {len(source)} rows with `least={least}`{most}.")
+    pair, total = pair[is_kept], total[is_kept]
     return Connectome(
         source=(pair % len(units)).astype(np.int32),
         target=(pair // len(units)).astype(np.int32),
@@ -95,6 +103,10 @@ def from_pairs(
 
 
 def _numbers(name: str, column: Any) -> Int64[np.ndarray, " rows"]:
+    if isinstance(column, jax.Array):
+        raise TypeError(
+            f"`{name}` is an array of JAX, which cuts numbers to 32 bits where x64 is off; pass one of NumPy."
+        )
     column = np.asarray(column)
     if not np.issubdtype(column.dtype, np.integer):
         raise TypeError(

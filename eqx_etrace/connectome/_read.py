@@ -80,7 +80,11 @@ class _CsvTable:
         try:
             rows = np.loadtxt(self.path, usecols=at, dtype=kinds, **options)
         except ValueError as error:
-            raise ValueError(f"`{self.path.name}` has a row that is none: {error}.") from error
+            wanted = ", ".join(f"`{name}`" for part, name in columns.items() if part != "transmitter")
+            raise ValueError(
+                f"`{self.path.name}` has a row that cannot be read: {str(error).rstrip('.')}. (Rows and columns count "
+                f"from 0, without the line of names.) {wanted} must be integers: as floats they have lost digits."
+            ) from error
         return {part: rows[part] for part in columns}
 
 

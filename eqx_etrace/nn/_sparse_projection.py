@@ -3,7 +3,9 @@
 from typing import Any
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Float, Int, Shaped
 
@@ -68,12 +70,15 @@ class SparseProjection(eqx.Module):
 
 
 def _index(name: str, index: Any, size: int, what: str) -> Int[Array, " synapses"]:
-    """As an array, and known to be in range where its values are known."""
-    index = jnp.asarray(index)
+    """As an array, and known to be in range where its values are known: before JAX makes 32 bits of it."""
+    index = index if isinstance(index, jax.Array) else np.asarray(index)
     if not jnp.issubdtype(index.dtype, jnp.integer) or index.ndim != 1:
         raise TypeError(f"`{name}` is {in_words(index)}; it must be integers [synapses].")
     if not isinstance(index, Tracer) and index.size:
         least, most = int(index.min()), int(index.max())
         if least < 0 or most >= size:
-            raise ValueError(f"`{name}` has {least if least < 0 else most}, and there are {size} {what}, from 0 on.")
-    return index
+            raise ValueError(
+                f"`{name}` has {least if least < 0 else most}, and there are {size} {what}, from 0 on. For numbers of "
+                "neurons see `connectome.from_pairs`, which numbers units from 0 on."
+            )
+    return jnp.asarray(index)

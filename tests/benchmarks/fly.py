@@ -43,7 +43,7 @@ def loss_step(brain: Brain, v: jax.Array, x: jax.Array) -> Any:
     """What a researcher writes."""
     z = spike(v - 1)
     v = LEAK * v - jax.lax.stop_gradient(z) + brain.synapses(z) + x
-    return jnp.mean((spike(v - 1) - RATE) ** 2), v
+    return (jnp.mean(spike(v - 1)) - RATE) ** 2, v
 
 
 def slope(v: jax.Array) -> jax.Array:
@@ -56,7 +56,7 @@ def by_hand(brain: Brain, v: jax.Array, e: jax.Array, x: jax.Array) -> Any:
     z = (v >= 1).astype(v.dtype)
     sent = z.at[source].get(wrap_negative_indices=False)
     new = LEAK * v - z + jax.ops.segment_sum(w * sent, target, v.size) + x
-    signal = 2 * ((new >= 1) - RATE) / v.size * slope(new)
+    signal = 2 * (jnp.mean(new >= 1) - RATE) / v.size * slope(new)
     arrived = signal.at[target].get(wrap_negative_indices=False)
     before = LEAK * signal + slope(v) * jax.ops.segment_sum(w * arrived, source, v.size)
     return arrived * sent + before.at[target].get(wrap_negative_indices=False) * e, new, LEAK * e + sent

@@ -16,6 +16,26 @@ def neurons_as_floats():
     return etr.connectome.from_pairs(IDS.astype(float), IDS)
 
 
+@wrong(SYNAPSES, TypeError, found="`source` is an array of JAX", why="32 bits", do="NumPy")
+def neurons_as_an_array_of_jax():
+    return etr.connectome.from_pairs(jnp.asarray(ONE), jnp.asarray(ONE))
+
+
+@wrong(SYNAPSES, ValueError, found="No connection is left of 2 rows", why="`least=3`", do="the most synapses")
+def a_threshold_above_all():
+    return etr.connectome.from_pairs(IDS, IDS[::-1], least=3)
+
+
+@wrong(SYNAPSES, TypeError, found="'5'", do="integer")
+def a_threshold_of_text():
+    return etr.connectome.from_pairs(IDS, IDS[::-1], least="5")
+
+
+@wrong(SYNAPSES, ValueError, found="has 720575940600000002", do="connectome.from_pairs")
+def numbers_of_neurons_as_indices():
+    return etr.nn.SparseProjection(IDS, IDS, jnp.ones(2), 2)
+
+
 @wrong(SYNAPSES, ValueError, found="`source` 1, `target` 2", do="one entry per row")
 def columns_of_different_lengths():
     return etr.connectome.from_pairs(IDS[:1], IDS)

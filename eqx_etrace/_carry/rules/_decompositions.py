@@ -11,8 +11,8 @@ from jaxtyping import Array, Float, Inexact, Int
 
 from ..._sharding import varying_as
 
-_SWEEPS = 10
-"""Jacobi's rotations converge quadratically: double precision takes five to seven sweeps."""
+_SWEEPS = 7
+"""Jacobi's rotations converge quadratically: double precision takes four to six sweeps."""
 
 
 def orthogonal(rows: Inexact[Array, "i k"]) -> tuple[Inexact[Array, "i k"], Inexact[Array, "i i"]]:
@@ -26,14 +26,18 @@ def orthogonal(rows: Inexact[Array, "i k"]) -> tuple[Inexact[Array, "i k"], Inex
     count, eps = len(rows), jnp.finfo(rows.dtype).eps
     scale = _or_one(jnp.abs(rows).max()).astype(rows.dtype)
     rows = rows / scale
-    q = varying_as(jnp.zeros_like(rows), rows)
-    for j in range(count):
-        once = rows[j] - (q.conj() @ rows[j]) @ q
+
+    def add(j: Int[Array, ""], q: Array) -> Array:
+        row = jax.lax.dynamic_index_in_dim(rows, j, keepdims=False)
+        once = row - (q.conj() @ row) @ q
         twice = once - (q.conj() @ once) @ q
         norm = jnp.linalg.norm(twice)
         # What the second time takes away was rounding of the first.
-        adds = norm > jnp.maximum(jnp.linalg.norm(once) / 2, eps * jnp.linalg.norm(rows[j]))
-        q = q.at[j].set(jnp.where(adds, twice / _or_one(norm).astype(rows.dtype), 0))
+        adds = norm > jnp.maximum(jnp.linalg.norm(once) / 2, eps * jnp.linalg.norm(row))
+        new = jnp.where(adds, twice / _or_one(norm).astype(rows.dtype), 0)
+        return jax.lax.dynamic_update_index_in_dim(q, new, j, 0)
+
+    q = jax.lax.fori_loop(0, count, add, varying_as(jnp.zeros_like(rows), rows))
     return q, q.conj() @ rows.T * scale
 
 

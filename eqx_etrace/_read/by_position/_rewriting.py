@@ -11,6 +11,13 @@ from ..step import Step
 from ._along import MOST
 from ._hidden_group import HiddenGroup
 
+_COLLECTIVES = frozenset(
+    [
+        *("psum", "psum_invariant", "pmax", "pmin", "ppermute", "pgather"),
+        *("all_gather", "all_gather_invariant", "all_to_all", "reduce_scatter"),
+    ]
+)
+
 
 class At(NamedTuple):
     """One use of a variable by one equation, in the tail of a group."""
@@ -108,6 +115,11 @@ def _is_number_in_a_rule(at: At) -> bool:
     return at.eqn.is_custom and at.var in at.fixed and not shape(at.var) and any(shape(v) for v in at.eqn.outputs)
 
 
+def _is_between_lanes(at: At) -> bool:
+    """A collective, by the name of an axis."""
+    return at.eqn.name in _COLLECTIVES
+
+
 def _is_unknown(at: At) -> bool:
     return at.eqn.primitive is UNKNOWN and not at.eqn.is_custom
 
@@ -138,6 +150,7 @@ _FORMS: tuple[tuple[Callable[[At], bool], str], ...] = (
     ),
     (_is_number_in_a_rule, "give each unit its own copy before the call: `jnp.broadcast_to(a, v.shape)`"),
     (_is_long_buffer, f"a buffer is told apart up to {MOST} slots"),
+    (_is_between_lanes, "what lanes of another device, or of a `vmap` around the step, did is not followed"),
     (
         _is_unknown,
         "nothing is known of this operation: write it with JAX's own, such as a sparse product with "
