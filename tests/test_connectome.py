@@ -105,6 +105,8 @@ def test_names_may_be_said(tmp_path):
         ),
         (lambda: connectome.from_pairs(SOURCE, TARGET, COUNT, least=10), "with `least=10`; the most .* are 9"),
         (lambda: connectome.from_pairs(SOURCE[:0], TARGET[:0]), "No connection is left of 0 rows"),
+        (lambda: connectome.from_pairs(SOURCE[[0, 0]], TARGET[[0, 0]], np.asarray([2**31, 1])), "31 bits"),
+        (lambda: connectome.from_pairs(SOURCE.astype(np.uint64) + np.uint64(2**63), TARGET), "more than 63 bits"),
         (lambda: connectome.random(0, 4, 7), "over a half"),
         (lambda: connectome.random(0, 40, 70).weights(float("nan")), "`gain` is nan"),
         (lambda: connectome.random(0, 0, 7), "there must be at least 1"),

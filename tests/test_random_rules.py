@@ -1,5 +1,6 @@
 """UORO, KF-RTRL and OK: the mean over many keys is the gradient of RTRL, the variance what their papers say."""
 
+import dataclasses
 import functools
 
 import equinox as eqx
@@ -316,3 +317,31 @@ def test_the_mean_is_that_of_bptt_on_other_steps(name, rule):
                 assert squared_z(part, value) < 3, path
             else:
                 np.testing.assert_allclose(part.mean(0), value, atol=1e-9 * np.abs(exact).max())
+
+
+@pytest.mark.parametrize("window", [0, 1])
+def test_rounding_does_not_change_what_a_key_draws(window):
+    """Vectors of a decomposition have no sign of their own: devices that round otherwise would draw otherwise."""
+    net = short("rate")
+    for rank in (1, 2, 4):
+        rule = etr.OK(rank, jax.random.key(1))
+        one = gradient(net, rule, window)[0].ravel()
+        other = gradient(dataclasses.replace(net, xs=net.xs * (1 + 1e-15)), rule, window)[0].ravel()
+        assert relative(other, one) < 1e-10
+
+
+def test_factors_that_are_far_apart():
+    """A tiny input, and a response that makes up for it."""
+
+    def step(w, h, x):
+        x, gain = x
+        h = 0.5 * h + gain * (w @ x)
+        return jnp.sum(h**2), h
+
+    xs = jnp.asarray([[1, 0], [0, 1e-20], [0, 0]], jnp.float32), jnp.asarray([1, 1e20, 1], jnp.float32)
+    w, h = jnp.ones((2, 2), jnp.float32), jnp.zeros(2, jnp.float32)
+    found, wanted = (
+        online.scan(w, h, online.init(w, h, (xs[0][0], xs[1][0])), xs)[0]
+        for online in (etr.etrace_grad(step, rule) for rule in (etr.OK(2, jax.random.key(0)), etr.RTRL()))
+    )
+    np.testing.assert_allclose(found, wanted, rtol=1e-5)

@@ -93,6 +93,8 @@ def from_pairs(
         most = f"; the most synapses that a pair has are {total.max()}" if len(total) else ""
         raise ValueError(f"No connection is left of {len(source)} rows with `least={least}`{most}.")
     pair, total = pair[is_kept], total[is_kept]
+    if total.max() > np.iinfo(np.int32).max:
+        raise ValueError(f"A connection has {total.max()} synapses, more than 31 bits hold. Is `count` what it says?")
     return Connectome(
         source=(pair % len(units)).astype(np.int32),
         target=(pair // len(units)).astype(np.int32),
@@ -113,6 +115,8 @@ def _numbers(name: str, column: Any) -> Int64[np.ndarray, " rows"]:
             f"`{name}` is {in_words(column)}; it must be integers. A float holds 15 digits, and numbers of neurons "
             "have up to 18: read them as int64."
         )
+    if column.size and column.max() > np.iinfo(np.int64).max:
+        raise ValueError(f"`{name}` has {column.max()}, which has more than 63 bits.")
     return column.astype(np.int64)
 
 

@@ -148,7 +148,9 @@ def _fewer(
     # What is rounding beside the largest is nothing: mixed with it, it would be noise of the root of its size.
     values = jnp.where(values > values.shape[0] * jnp.finfo(values.dtype).eps * values[0], values, 0)
     mixed = least_variance(draw, values).astype(in_u.dtype)
-    return (left @ mixed).T @ of_u, (right.T @ mixed).T @ of_a
+    first, second = left.T @ of_u, right @ of_a
+    phase = _phase(first)
+    return mixed.T @ (first * phase.conj()), mixed.T @ (second * phase)
 
 
 @_fewer.defjvp
@@ -157,6 +159,18 @@ def _(primals: Any, tangents: Any) -> Any:
         "`OK` decomposes its products at every step, and that has no derivative where some are alike or zero. To "
         "differentiate through an online update use `KFRTRL`, `UORO` or a rule that is not random."
     )
+
+
+def _phase(rows: Inexact[Array, "i k"]) -> Inexact[Array, "i 1"]:
+    """The sign, or the phase, of the largest entry of each: without it the decompositions', which is rounding.
+
+    A pair of vectors has two signs or none, and random signs meet them: the same key would give another draw on another
+    device. Of entries that are alike it is the last one's.
+    """
+    among = jnp.abs(rows) * np.linspace(1, 1.01, rows.shape[1], dtype=jnp.finfo(rows.dtype).dtype)
+    largest = jnp.take_along_axis(rows, among.argmax(1, keepdims=True), 1)
+    length = jnp.abs(largest)
+    return jnp.where(length > 0, largest / jnp.where(length > 0, length, 1).astype(rows.dtype), 1)
 
 
 def _wide(rows: Inexact[Array, "i k"]) -> Any:

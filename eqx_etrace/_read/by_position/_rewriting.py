@@ -120,6 +120,10 @@ def _is_between_lanes(at: At) -> bool:
     return at.eqn.name in _COLLECTIVES
 
 
+def _comes_to_vary(at: At) -> bool:
+    return at.eqn.name == "pvary"
+
+
 def _is_unknown(at: At) -> bool:
     return at.eqn.primitive is UNKNOWN and not at.eqn.is_custom
 
@@ -150,6 +154,11 @@ _FORMS: tuple[tuple[Callable[[At], bool], str], ...] = (
     ),
     (_is_number_in_a_rule, "give each unit its own copy before the call: `jnp.broadcast_to(a, v.shape)`"),
     (_is_long_buffer, f"a buffer is told apart up to {MOST} slots"),
+    (
+        _comes_to_vary,
+        "a state that is the same on all devices comes to vary over them: begin with one that varies, "
+        "`jax.lax.pcast(state, axis, to='varying')`",
+    ),
     (_is_between_lanes, "what lanes of another device, or of a `vmap` around the step, did is not followed"),
     (
         _is_unknown,

@@ -149,6 +149,7 @@ def entered(program: Program, eqn: Equation, index: Any) -> Int[Array, "..."]:
 
 def _named_by(index: Array, shape: tuple[int, ...], axes: Sequence[int], mode: Any) -> Int[Array, "..."]:
     """The number of the element that each index names: what a gather of all numbers gives, without reading one."""
+    index = index.astype(np.int32) if index.dtype.itemsize < 4 else index  # which may not hold a size
     sizes = np.asarray([shape[axis] for axis in axes], index.dtype)
     if mode == jax.lax.GatherScatterMode.CLIP:
         index = jnp.clip(index, 0, sizes - 1)

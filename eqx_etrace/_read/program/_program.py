@@ -15,6 +15,7 @@ from typing import Any, Protocol, runtime_checkable
 import jax.numpy as jnp
 
 from ... import _jax, _source
+from ..._sharding import Varying, varying_as
 from ..primitives import IDENTITY, is_accounted_for, TABLE, Traits, traits_of
 from ._link import Link
 
@@ -87,6 +88,8 @@ class Equation:
         """Run it; an error names the user's line."""
         if self.jaxpr_eqn is None:
             return list(operands)
+        if self.name == "pvary":  # a state that is the same on all devices comes to vary with the model
+            return [varying_as(operand, Varying(frozenset(self.params["axes"]))) for operand in operands]
         try:
             return _jax.bind(self.jaxpr_eqn, operands)
         except NotImplementedError as error:
