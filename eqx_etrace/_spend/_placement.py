@@ -174,8 +174,13 @@ def _rows(layout: AnyLayout, cut: Cut) -> Iterator[Numbers]:
         for number, elements in here:
             if number < len(cut.shards):
                 yield np.where(elements < 0, -1, cut.shards[number].ravel()[elements])
-    else:  # an index says which unit each row is about, but lanes lead both
-        for number in (layout.leaves[s] for s in layout.states if layout.leaves[s] < len(cut.shards)):
-            of_state = cut.shards[number]
-            if of_state.ndim > 1 and cut.along(of_state) == 0:
-                yield of_state.reshape(len(of_state), -1)[:, 0]
+    else:
+        yield from _leading_lanes(layout, cut)
+
+
+def _leading_lanes(layout: TraceLayout, cut: Cut) -> Iterator[Numbers]:
+    """Where an index says which unit each row is about: lanes lead the states, and so the rows."""
+    numbers = [layout.leaves[s] for s in layout.states]
+    for of_state in (cut.shards[number] for number in numbers if number < len(cut.shards)):
+        if of_state.ndim > 1 and cut.along(of_state) == 0:
+            yield of_state.reshape(len(of_state), -1)[:, 0]

@@ -82,19 +82,9 @@ def from_pairs(
     source, target = _numbers("source", source), _numbers("target", target)
     weight = np.ones(len(source), np.int64) if count is None else _numbers("count", count)
     _check_lengths(source=source, target=target, count=weight, transmitter=transmitter)
-    if weight.size and weight.min() < 0:
-        raise ValueError(f"`count` has {weight.min()}; a row stands for no synapse or more.")
     units = _units(source, target, ids)
     row, column = _places("target", target, units), _places("source", source, units)
-    pair, where = np.unique(row * len(units) + column, return_inverse=True)
-    total = np.bincount(where, weight, len(pair)).astype(np.int64)
-    is_kept = total >= check_size("least", least)
-    if not is_kept.any():
-        most = f"; the most synapses that a pair has are {total.max()}" if len(total) else ""
-        raise ValueError(f"No connection is left of {len(source)} rows with `least={least}`{most}.")
-    pair, total = pair[is_kept], total[is_kept]
-    if total.max() > np.iinfo(np.int32).max:
-        raise ValueError(f"A connection has {total.max()} synapses, more than 31 bits hold. Is `count` what it says?")
+    pair, total = _added_up(row * len(units) + column, weight, check_size("least", least))
     return Connectome(
         source=(pair % len(units)).astype(np.int32),
         target=(pair // len(units)).astype(np.int32),
@@ -102,6 +92,21 @@ def from_pairs(
         sign=_signs(column, weight, transmitter, len(units)),
         ids=units,
     )
+
+
+def _added_up(pair: Int64[np.ndarray, " rows"], weight: Int64[np.ndarray, " rows"], least: int) -> tuple[Any, Any]:
+    """Each pair once, in order, and the synapses of all of its rows; of pairs with as many as asked for."""
+    if weight.size and weight.min() < 0:
+        raise ValueError(f"`count` has {weight.min()}; a row stands for no synapse or more.")
+    pairs, where = np.unique(pair, return_inverse=True)
+    total = np.bincount(where, weight, len(pairs)).astype(np.int64)
+    is_kept = total >= least
+    if not is_kept.any():
+        most = f"; the most synapses that a pair has are {total.max()}" if len(total) else ""
+        raise ValueError(f"No connection is left of {len(pair)} rows with `least={least}`{most}.")
+    if total.max() > np.iinfo(np.int32).max:
+        raise ValueError(f"A connection has {total.max()} synapses, more than 31 bits hold. Is `count` what it says?")
+    return pairs[is_kept], total[is_kept]
 
 
 def _numbers(name: str, column: Any) -> Int64[np.ndarray, " rows"]:

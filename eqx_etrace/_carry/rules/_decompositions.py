@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, Inexact, Int
 from ..._sharding import varying_as
 
 _SWEEPS = 10
-"""Jacobi's rotations converge quadratically: double precision takes five to seven sweeps, and more where rows are far apart in size."""
+"""Jacobi's rotations converge quadratically: double precision takes five to seven, more for rows far apart in size."""
 
 
 def orthogonal(rows: Inexact[Array, "i k"]) -> tuple[Inexact[Array, "i k"], Inexact[Array, "i i"]]:
