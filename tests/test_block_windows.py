@@ -191,6 +191,7 @@ def with_a_key(draw):
     return step, model, (state, jax.random.key(2)), lead
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize("case", [dense, with_a_key])
 def test_derivatives_through_chunks_are_those_through_steps(case):
     """Of what an online gradient is, by the model: through the trace, and through what is done on rare occasions."""
@@ -215,6 +216,7 @@ def test_derivatives_through_chunks_are_those_through_steps(case):
     close(jax.grad(chunked)(model), jax.grad(stepped)(model), 1e-10)
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16])
 def test_a_state_of_few_bits_goes_step_by_step(dtype):
     """Cotangents would be rounded to it at every step."""

@@ -27,6 +27,7 @@ def outputs(m, h, x):
     return {"y": jnp.sin(h), "count": jnp.int32(1)}, h
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize("window", [0, 1])
 @pytest.mark.parametrize("rule", [etr.DRTRL(), etr.PPProp(0.9), etr.RTRL()], ids=str)
 def test_a_pullback_leaves_jit(rule, window):
@@ -84,6 +85,7 @@ def renamed(m, h, x):
     return loss_step({"R": m["S"], "W": m["W"]}, h, x)
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize(
     ("rule", "other"),
     [(etr.RTRL(), etr.SnAp(2)), (etr.PPProp(0.9), etr.PPProp(0.5)), (etr.PPProp((0.9, 0.5)), etr.PPProp((0.5, 0.9)))],
@@ -131,6 +133,7 @@ def gradient(decay):
     return online.scan(MODEL, jnp.ones(N), online.init(MODEL, jnp.ones(N), XS[0]), XS)[0]["R"]
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize(
     "decay", [np.float64(0.9), np.asarray(0.9), jnp.asarray(0.9), [0.9, 0.9], (jnp.asarray(0.9), 0.9)]
 )
@@ -153,6 +156,7 @@ def test_decays_are_mapped_over_and_differentiated_by():
         assert abs(slope) > 1e-4
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize(
     ("decay", "error", "words"),
     [

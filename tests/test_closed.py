@@ -131,6 +131,7 @@ def setup(step):
     return model, state, jax.random.normal(next(keys), (T, F))
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize("step", STEPS, ids=lambda step: step.__name__)
 def test_the_gradient_is_that_of_bptt(step):
     model, state, xs = setup(step)
@@ -149,6 +150,7 @@ def test_the_gradient_is_that_of_bptt(step):
                     assert np.abs(wanted[name] - found[name]).max() <= bound * np.abs(wanted[name]).max(), name
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize("rule", [etr.PPProp(0.9), etr.DRTRL(jnp.bfloat16), etr.NoTrace()], ids=str)
 def test_a_rule_that_approximates_is_not_closed(rule):
     model, state, xs = setup(keeps_two_coupled)

@@ -43,6 +43,7 @@ STEPS = {
 }
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize("rule", RULES, ids=str)
 @pytest.mark.parametrize("name", STEPS)
 def test_a_step_may_close_over_its_input(name, rule):
@@ -114,6 +115,7 @@ NUMBERED = {
 """Is the trace good for the next step?"""
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize("rule", [*RULES, etr.SnAp(2)], ids=str)
 @pytest.mark.parametrize("step", NUMBERED)
 def test_what_stands_in_a_step_may_change_unless_weights_are_made_of_it(step, rule):
@@ -302,6 +304,7 @@ VALUES = [
 ]
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize("value", VALUES, ids=lambda v: f"{v.dtype}{list(v.shape)}")
 def test_numpy_and_jax_make_the_same_number(value):
     assert int(fingerprint([value, value])) == int(jax.jit(lambda v: fingerprint([v, v]))(value))

@@ -24,6 +24,7 @@ def test_the_halves_of_a_state_are_named_as_attributes():
     assert set(group.paths) == {("v",), ("z", "real"), ("z", "imag")}
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize("rule", [etr.DRTRL(), etr.RTRL(), etr.SnAp(2)], ids=str)
 @pytest.mark.parametrize("name", ["linear_recurrent_unit", "complex_weights_in_a_batch"])
 def test_window_0_reads_the_whole_new_state(name, rule):
@@ -50,6 +51,7 @@ def test_window_0_of_a_state_that_is_laid_out_anew():
     assert_close(found, bptt(loss_step, model, h, xs), 1e-11)
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize("rule", [etr.DRTRL(), etr.RTRL(), etr.SnAp(8)], ids=str)
 def test_a_cotangent_of_a_complex_state(rule):
     loss_step, model, state, inputs, first = build("resonators_that_drive_rate_units")
@@ -108,6 +110,7 @@ def test_pp_prop_equals_the_recursion():
     np.testing.assert_allclose(found, wanted, rtol=1e-11)
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize(
     ("rule", "half"),
     [(etr.DRTRL(), etr.DRTRL(jnp.bfloat16)), (etr.PPProp(0.9), etr.PPProp(0.9, jnp.bfloat16))],
@@ -153,6 +156,7 @@ def _parts_apart(m, z, v, x):
     return lax.complex(jnp.tanh(z.real), jnp.tanh(z.imag)), jnp.tanh(m["r"] * v)
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize(
     "cell, folds",
     [

@@ -12,6 +12,8 @@ from test_examples import networks
 
 import eqx_etrace as etr
 
+pytestmark = pytest.mark.outside_sample  # what is tested hardly depends on the version of JAX
+
 NETWORKS = {
     "single_layer": networks.single_layer,
     "gif_layers": networks.gif_layers,

@@ -15,7 +15,7 @@ from misuse.page import page
 
 TESTS = pathlib.Path(__file__).parent
 PAGE = TESTS.parent / "docs" / "errors.md"
-pytestmark = pytest.mark.xdist_group("misuse")
+pytestmark = [pytest.mark.xdist_group("misuse"), pytest.mark.outside_sample]
 
 
 @pytest.fixture(scope="module")
