@@ -66,7 +66,7 @@ def a_weight_more_than_synapses():
     return etr.nn.SparseProjection(ONE, ONE, jnp.ones(3), 2)
 
 
-@wrong(SYNAPSES, TypeError, found="int32[2, 1]", do="integers [synapses]")
+@wrong(SYNAPSES, TypeError, found="int64[2, 1]", do="integers [synapses]")
 def sources_with_an_axis_more():
     return etr.nn.SparseProjection(ONE[:, None], ONE, jnp.ones(2), 2)
 
