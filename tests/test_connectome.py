@@ -100,7 +100,7 @@ def test_names_may_be_said(tmp_path):
         (lambda: connectome.from_pairs(SOURCE, TARGET, ids=SOURCE), "more than once"),
         (lambda: connectome.from_pairs(SOURCE, TARGET, ids=SOURCE[:1]), "which is not in `ids`"),
         (lambda: connectome.from_pairs(SOURCE, TARGET, ids=SOURCE[:0]), "which is not in `ids`"),
-        (lambda: connectome.from_pairs(SOURCE, TARGET, -COUNT), "no synapse or more"),
+        (lambda: connectome.from_pairs(SOURCE, TARGET, np.negative(COUNT)), "no synapse or more"),
         (
             lambda: connectome.from_pairs(SOURCE, TARGET, transmitter=SOURCE.astype(str)),
             "known names are acetylcholine",
