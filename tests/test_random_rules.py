@@ -340,8 +340,10 @@ def test_factors_that_are_far_apart():
 
     xs = jnp.asarray([[1, 0], [0, 1e-20], [0, 0]], jnp.float32), jnp.asarray([1, 1e20, 1], jnp.float32)
     w, h = jnp.ones((2, 2), jnp.float32), jnp.zeros(2, jnp.float32)
-    found, wanted = (
-        online.scan(w, h, online.init(w, h, (xs[0][0], xs[1][0])), xs)[0]
-        for online in (etr.etrace_grad(step, rule) for rule in (etr.OK(2, jax.random.key(0)), etr.RTRL()))
-    )
+
+    def scanned(rule):
+        online = etr.etrace_grad(step, rule)
+        return online.scan(w, h, online.init(w, h, (xs[0][0], xs[1][0])), xs)[0]
+
+    found, wanted = scanned(etr.OK(2, jax.random.key(0))), scanned(etr.RTRL())
     np.testing.assert_allclose(found, wanted, rtol=1e-5)
