@@ -89,6 +89,7 @@ DECLARED = {
 }
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize("name", DECLARED)
 @pytest.mark.parametrize(
     "run", [jax.jit(gradient), loop, eqx.filter_jit(loop)], ids=["jit", "scan", "filter_jit(scan)"]
@@ -111,6 +112,7 @@ def test_a_number_that_became_an_array(name, run):
     assert SCAN not in "".join(getattr(info.value, "__notes__", []))
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize("name", DECLARED)
 def test_what_the_error_advises(name):
     """`filter_jit`; arrays alone in the carry; an array with a dtype: the gradients of the weights agree."""
@@ -131,6 +133,7 @@ LEGITIMATE = {
 }
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize("name", LEGITIMATE)
 def test_arrays_are_trained_under_every_transform(name):
     model = LEGITIMATE[name]
@@ -201,6 +204,7 @@ def test_a_batch_is_answered_with_vmap():
     jax.vmap(online, (None, 0, 0, 0))(model, states, traces, inputs)
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize(
     ("state", "inputs"),
     [

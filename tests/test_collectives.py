@@ -42,6 +42,7 @@ def setup(key):
 SHAPES = (N,), (N,), (B, N), (T, B, N)
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize("rule", [etr.RTRL(), etr.SnAp(9), etr.DRTRL()], ids=str)
 @pytest.mark.parametrize("read", [mean, neighbour, gathered, in_a_loop], ids=lambda read: read.__name__)
 def test_what_other_lanes_did_is_reported(read, rule, key):

@@ -68,6 +68,7 @@ def gradients(cell, key):
 SHAPES = (N,), (N, N), (N,), (T, N)
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize("name", LINEAR)
 def test_a_linear_rule_is_followed(name, key):
     call = ruled(LINEAR[name])
@@ -76,6 +77,7 @@ def test_a_linear_rule_is_followed(name, key):
     assert_close(found, wanted)
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize("name", NONLINEAR)
 def test_a_rule_that_is_not_linear_is_said(name, key):
     call = ruled(NONLINEAR[name])
@@ -105,6 +107,7 @@ LATER_OUTPUTS = {
 }
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize("name", LATER_OUTPUTS)
 def test_a_rule_whose_first_output_is_not_what_goes_on(name, key):
     call = LATER_OUTPUTS[name]
@@ -128,6 +131,7 @@ def pull_wave(v, ct):
 wave.defvjp(lambda v: (wave(v.value), v.value), pull_wave, symbolic_zeros=True)
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize("reads_both", [False, True])
 def test_a_rule_that_acts_otherwise_where_an_output_is_not_read(reads_both, key):
     def read(v):
@@ -139,6 +143,7 @@ def test_a_rule_that_acts_otherwise_where_an_output_is_not_read(reads_both, key)
     assert (max(relative(found[k], wanted[k]) for k in wanted) < 1e-9) == reads_both
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize("rule", [squashed, jnp.tanh])
 def test_a_rule_inside_a_linear_solve(key, rule):
     def cell(m, h, x):
@@ -285,6 +290,7 @@ def leak_whose_rule_is_itself(m, h, x):
     return m["a"] * scaled.bind(h) + m["w"] @ x
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize(("cell", "is_exact"), [(reset_by_a_spike, True), (reset_by_that_of_another, False)])
 def test_a_primitive_of_somebody_else_is_followed_by_its_rule(key, cell, is_exact):
     """A surrogate spike that is a primitive, as those of braintools are; and one whose rule mixes."""
@@ -310,6 +316,7 @@ def test_a_rule_that_is_the_primitive_again_is_not_called_exact(key):
     assert not is_exact and max(relative(found[k], wanted[k]) for k in wanted) > 1e-6
 
 
+@pytest.mark.sweep(2)
 @pytest.mark.parametrize("name", HIDDEN)
 def test_a_transpose_that_is_not_linear_where_no_rule_is_seen(name, key):
     """In what takes functions and is no rule of its own: of the state, and of a weight alone."""
