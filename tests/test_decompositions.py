@@ -1,4 +1,6 @@
-"""The decompositions that `OK` is made of, beside NumPy's: spread, deficient, tiny, real and complex."""
+"""The decompositions that `OK` is made of, beside NumPy's: spread, deficient, tiny, real and complex. Its mixing."""
+
+import itertools
 
 import jax
 import jax.numpy as jnp
@@ -6,6 +8,7 @@ import numpy as np
 import pytest
 
 from eqx_etrace._carry.rules._decompositions import orthogonal, svd
+from eqx_etrace._carry.rules._kronecker import _fewer, least_variance
 
 pytestmark = pytest.mark.outside_sample  # what is tested hardly depends on the version of JAX
 
@@ -60,3 +63,32 @@ def test_orthogonal(size, kind, dtype):
     if kind in ("plain", "zero rows", "zero", "tiny"):
         assert (each > 0).sum() == min({"zero rows": 2, "zero": 0}.get(kind, 5), size)
     np.testing.assert_allclose(q @ q.conj().T, np.diag(each), atol=accuracy)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [[3, 2, 1], [5, 1, 1, 1], [1, 1, 1], [4, 1, 0], [4, 0, 0, 0], [0, 0], [2, 1], [9, 4, 2, 2], [7, 1, 1e-15]],
+    ids=str,
+)
+def test_what_is_mixed_is_right_in_the_mean(values):
+    draws = jnp.asarray(list(itertools.product([-1.0, 1], repeat=len(values))))
+    mixed = np.asarray(jax.vmap(least_variance, (0, None))(draws, jnp.asarray(values, float)))
+    mean = (mixed @ mixed.mT).mean(0)
+    np.testing.assert_allclose(mean, np.diag(values), atol=1e-14 * max(*values, 1))
+
+
+@pytest.mark.parametrize("shape", [(1, 2, 2), (1, 3, 6), (2, 3, 3), (3, 3, 5), (3, 6, 12), (4, 2, 6)], ids=str)
+def test_rounding_does_not_choose_what_is_mixed(shape):
+    """Also where products depend on each other: then one less is exact, and is found with one sign."""
+    rank, features, entries = shape
+    fewer, rng = jax.jit(_fewer), np.random.default_rng(0)
+    for i in range(10):
+        u, a = rng.normal(size=(rank + 1, features)), rng.normal(size=(rank + 1, entries))
+        u[:, 0] *= i % 2
+        a *= 10.0 ** rng.uniform(-3, 3, (rank + 1, 1))
+        draw = jnp.asarray(rng.choice([-1.0, 1.0], size=rank + 1))
+        one = fewer(draw, u, a)
+        for _ in range(4):
+            other = fewer(draw, *(x * (1 + 2.3e-16 * rng.integers(-1, 2, x.shape)) for x in (u, a)))
+            for x, y in zip(one, other, strict=True):
+                np.testing.assert_allclose(y, x, atol=1e-11 * np.abs(x).max())

@@ -182,22 +182,24 @@ def least_variance(drawn: Inexact[Array, " i"], values: Inexact[Array, " i"]) ->
     """From random signs, L of i rows and i - 1 columns with E[L L^T] = diag(values), descending, of least variance.
 
     Values before the k-th are kept as they are. The others, whose sum is s, are mixed: the rows of an orthonormal basis
-    of what is orthogonal to z, z_i^2 = 1 - values_i (r - k) / s, with a random sign each. A reflection that takes the
-    last axis to z makes the basis.
+    of what is orthogonal to z, z_i^2 = 1 - values_i (r - k) / s, with a random sign each. The rotation that takes the
+    last axis to z makes the basis. Unlike a reflection it is near to nothing where z is near to that axis: what is
+    rounding does not choose a sign.
     """
-    count = values.shape[0]
+    count, eps = values.shape[0], jnp.finfo(values.dtype).eps
     r, index, rest = count - 1, np.arange(count), jnp.cumsum(values[::-1])[::-1]
     k = jnp.argmin(values * np.asarray(r - index, values.dtype) > rest)
     is_mixed = index >= k
     share = jnp.where(rest[k] > 0, (r - k).astype(values.dtype) / jnp.where(rest[k] > 0, rest[k], 1), 0)
-    z = jnp.sqrt(jnp.where(is_mixed, jnp.maximum(0, 1 - values * share), 0))
+    left_out = 1 - values * share
+    left_out = jnp.where(is_mixed & (left_out > count * eps), left_out, 0)  # the root of rounding would be no rounding
+    z = jnp.sqrt(left_out)
     z = z / jnp.maximum(jnp.linalg.norm(z), jnp.finfo(values.dtype).tiny)
-    v = z - jnp.eye(count, dtype=values.dtype)[r]
-    square = v @ v
-    reflection = jnp.eye(count, dtype=values.dtype) - jnp.outer(v, v) * jnp.where(square > 0, 2 / square, 0)
+    last = jnp.eye(count, dtype=values.dtype)[r]
+    rotation = jnp.eye(count, dtype=values.dtype)[:, :r] - jnp.outer(z + last, z[:r]) / (1 + z[r])
     kept = jnp.sqrt(jnp.where(is_mixed, 0, values))
     scale = jnp.where(is_mixed, jnp.where(share > 0, 1 / jnp.sqrt(jnp.where(share > 0, share, 1)), 0), kept)
-    return drawn.astype(values.dtype)[:, None] * reflection[:, :r] * scale[None, :r]
+    return drawn.astype(values.dtype)[:, None] * rotation * scale[None, :r]
 
 
 class Sum(NamedTuple):
