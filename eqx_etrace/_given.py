@@ -59,6 +59,24 @@ def check_flag(name: str, value: Any) -> bool:
     return value
 
 
+def check_one_flag(name: str, value: Any) -> None:
+    """One flag, which may be traced: several would be spread along whatever axis is as long."""
+    if isinstance(value, bool):
+        return
+    dtype, shape = getattr(value, "dtype", None), getattr(value, "shape", None)
+    is_flag = dtype is not None and jnp.issubdtype(dtype, jnp.bool_)
+    if is_flag and shape == ():
+        return
+    what = f"`{name}` is {in_words(value)}; it must be one flag: a bool, or a bool array of shape []."
+    if shape:
+        raise ValueError(
+            f"{what} For a flag per lane map over the lanes, `jax.vmap`, outside the transform; or begin anew inside "
+            f"the step, `state = jnp.where({name}[:, None], fresh, state)`."
+        )
+    is_number = dtype is not None or isinstance(value, int | float)
+    raise TypeError(f"{what} Write `{name} != 0`." if is_number else what)
+
+
 def check_size(name: str, size: Any) -> int:
     """How many there are of something."""
     if isinstance(size, bool) or not hasattr(size, "__index__"):

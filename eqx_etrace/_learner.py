@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, PyTree
 
-from ._given import in_words
+from ._given import check_one_flag, in_words
 from ._grad import ETraceGrad
 from ._sharding import scan
 from ._spend import check_inputs, ETrace, time_steps
@@ -41,10 +41,10 @@ class OnlineLearner(eqx.Module):
         online = etrace_value_and_grad(loss_step, DRTRL())
         learner = OnlineLearner(online, optax.adam(1e-3))
         learning = learner.init(model, state, xs[0], ys[0])
-        learning, losses = eqx.filter_jit(learner.scan)(learning, xs, ys)      # an update at every step
+        learning, losses = eqx.filter_jit(learner.scan)(learning, xs, ys)  # an update at every step
 
         for learning, losses in tqdm(learner.chunks(learning, xs, ys, steps=1000)):
-            ...                                              # look, log, save, stop: `learning.model` is the latest
+            ...  # look, log, save, stop: `learning.model` is the latest
 
     Everything but `chunks` is pure, and may be inside `jax.jit`, `jax.vmap` over seeds, and `jax.grad`.
 
@@ -97,8 +97,10 @@ class OnlineLearner(eqx.Module):
           scan, and under `jax.vmap` for learners side by side.
 
         **Raises** `ValueError` for a state of another structure or other shapes: a trace is of a fixed batch.
+        `TypeError` or `ValueError` for a `where` that is not one flag.
         """
         _check_learning(learning)
+        check_one_flag("where", where)
         if _shapes(state) != _shapes(learning.state):
             raise ValueError(
                 f"The state has {_shown(state)}, the one before {_shown(learning.state)}. A trace is for states of one "

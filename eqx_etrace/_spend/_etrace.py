@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, PyTree, UInt32
 
 from .._carry import NoTrace
-from .._given import in_words
+from .._given import check_one_flag, in_words
 from .._read import Step
 from ._inputs import arrays_of, values_of
 
@@ -48,7 +48,10 @@ class ETrace(eqx.Module):
 
         Random keys, which are the arrays of uint32, go on: every sequence has signs of its own. Of lanes that were made
         by `jax.vmap` around the transform, `jax.vmap(ETrace.emptied)(traces, done)` empties those that are done.
+
+        **Raises** `TypeError` or `ValueError` for a `where` that is not one flag.
         """
+        check_one_flag("where", where)
 
         def one(e: Array) -> Array:
             return e if e.dtype == jnp.uint32 else jnp.where(where, jnp.zeros_like(e), e)

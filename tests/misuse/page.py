@@ -1,6 +1,7 @@
 """The page of answers, `docs/errors.md`, made of what is said."""
 
 import re
+import textwrap
 from collections.abc import Mapping
 
 from .case import Case, CASES
@@ -24,11 +25,15 @@ The table and the answers are written by `PYTHONPATH=tests python -m misuse.writ
 is said.
 """
 
+_LINES = textwrap.TextWrapper(104, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False)
+
 
 def _example(case: Case, says: str) -> str:
     plain = re.sub(r"\n-{20}\n[^\n]*", "", says).strip()
+    said = f"{case.error.__name__ if case.error else ''}: {plain}"
+    lines = "\n".join(_LINES.fill(line) for line in said.splitlines())
     title = f"**{case.kind[:1].upper()}{case.kind[1:]}**: {case.name}."
-    return f"{title}\n\n```text\n{case.error.__name__ if case.error else ''}: {plain}\n```\n"
+    return f"{title}\n\n```text\n{lines}\n```\n"
 
 
 def page(answers: Mapping[str, Mapping[str, str]]) -> str:

@@ -121,6 +121,22 @@ def restarted_with_a_batch():
     return one.restart(one.init(weights(), H, X), jnp.zeros((B, N)))
 
 
+@wrong(KIND, ValueError, found="bool[3]", do="jax.vmap", why="one flag")
+def restarted_by_a_flag_for_each_unit():
+    one = etr.OnlineLearner(ONLINE, optax.sgd(0.1))
+    return one.restart(one.init(weights(), H, X), H, jnp.asarray([True] * N))
+
+
+@wrong(KIND, ValueError, found="bool[4]", do="jax.vmap", why="one flag")
+def emptied_by_a_flag_for_each_lane():
+    return trace().emptied(jnp.asarray([True] * B))
+
+
+@wrong(KIND, TypeError, found="float32[]", do="where != 0", why="one flag")
+def emptied_by_a_float():
+    return trace().emptied(jnp.asarray(1.0))
+
+
 @accepted(KIND)
 def a_sequence_of_one_step():
     (losses, _), state, _ = ONLINE.scan(weights(), H, trace(), XS[:1])
