@@ -27,7 +27,7 @@ def outputs(m, h, x):
     return {"y": jnp.sin(h), "count": jnp.int32(1)}, h
 
 
-@pytest.mark.sweep(2)
+@pytest.mark.sweep(3)
 @pytest.mark.parametrize("window", [0, 1])
 @pytest.mark.parametrize("rule", [etr.DRTRL(), etr.PPProp(0.9), etr.RTRL()], ids=str)
 def test_a_pullback_leaves_jit(rule, window):
@@ -85,7 +85,7 @@ def renamed(m, h, x):
     return loss_step({"R": m["S"], "W": m["W"]}, h, x)
 
 
-@pytest.mark.sweep(2)
+@pytest.mark.sweep(3)
 @pytest.mark.parametrize(
     ("rule", "other"),
     [(etr.RTRL(), etr.SnAp(2)), (etr.PPProp(0.9), etr.PPProp(0.5)), (etr.PPProp((0.9, 0.5)), etr.PPProp((0.5, 0.9)))],

@@ -43,7 +43,7 @@ STEPS = {
 }
 
 
-@pytest.mark.sweep(2)
+@pytest.mark.sweep(3)
 @pytest.mark.parametrize("rule", RULES, ids=str)
 @pytest.mark.parametrize("name", STEPS)
 def test_a_step_may_close_over_its_input(name, rule):
@@ -115,7 +115,7 @@ NUMBERED = {
 """Is the trace good for the next step?"""
 
 
-@pytest.mark.sweep(2)
+@pytest.mark.sweep(3)
 @pytest.mark.parametrize("rule", [*RULES, etr.SnAp(2)], ids=str)
 @pytest.mark.parametrize("step", NUMBERED)
 def test_what_stands_in_a_step_may_change_unless_weights_are_made_of_it(step, rule):
