@@ -51,7 +51,8 @@ class OnlineLearner(eqx.Module):
     **Arguments**
 
     - `online`: what `etrace_value_and_grad` returns.
-    - `optimiser`: of Optax, or any pair of `init(params)` and `update(grads, moments, params)`.
+    - `optimiser`: of Optax, or any pair of `init(params)` and `update(grads, moments, params)`. Gradients of complex
+      parameters are conjugated for it, as Optax asks: steps against them go down.
     - `every`: how many steps make an update, by the gradient of the sum of their losses. 1 is online learning. None
       is one update for each call of `scan`, as for a batch of sequences. How many of them are differentiated exactly
       is another question: that is the window of `online`, 1 if it was not told.
@@ -202,7 +203,8 @@ class OnlineLearner(eqx.Module):
     def _updated(self, learning: Learning, grads: PyTree, state: PyTree, trace: ETrace) -> Learning:
         params, fixed = eqx.partition(learning.model, eqx.is_inexact_array)
         self._check_moments(params, learning.moments)
-        updates, moments = self.optimiser.update(grads, learning.moments, params)
+        downwards = jax.tree.map(jnp.conj, grads)  # JAX's gradient of a complex number is the conjugate of the way up
+        updates, moments = self.optimiser.update(downwards, learning.moments, params)
         return Learning(eqx.combine(jax.tree.map(_moved, params, updates), fixed), state, trace, moments)
 
 

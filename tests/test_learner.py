@@ -5,6 +5,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 import pytest
 
@@ -108,6 +109,31 @@ def test_metrics_come_along(setting):
         _, (losses, metrics) = learner.scan(learner.init(model, state, xs[0], ys[0]), xs, ys)
         assert losses.shape == metrics["error"].shape == (T,)
         assert same(metrics["error"], jnp.sqrt(losses))
+
+
+@pytest.mark.parametrize("every", [1, 3])
+def test_complex_parameters_go_down(every):
+    """As their real and imaginary parts do."""
+
+    def of_complex(m, h, x):
+        h = m["a"] * h + m["b"] * x
+        return jnp.abs(h - (1 + 2j) * x) ** 2, h
+
+    def of_parts(m, h, x):
+        return of_complex({name: jax.lax.complex(*part) for name, part in m.items()}, h, x)
+
+    model = {"a": jnp.asarray(0.1 + 0.1j), "b": jnp.asarray(0.3 - 0.2j)}
+    parts = {name: (value.real, value.imag) for name, value in model.items()}
+    xs, learned, lost = jnp.linspace(1.0, 0.5, T).astype(complex), [], []
+    for step, m in ((of_complex, model), (of_parts, parts)):
+        learner = etr.OnlineLearner(etr.etrace_value_and_grad(step, etr.DRTRL()), optax.sgd(0.05), every)
+        learning, losses = learner.scan(learner.init(m, jnp.zeros((), complex), xs[0]), xs)
+        learned.append(learning.model)
+        lost.append(losses)
+    for name, value in learned[0].items():
+        np.testing.assert_allclose(value, jax.lax.complex(*learned[1][name]), rtol=1e-12)
+    np.testing.assert_allclose(*lost, rtol=1e-12)
+    assert lost[0][-1] < lost[0][0] / 2
 
 
 def test_a_restart_keeps_what_was_learned_alone(setting, key):
