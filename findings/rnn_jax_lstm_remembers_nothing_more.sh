@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# rnn-jax 0.0.2 (equinox 0.13.8, jax 0.10.2, Python 3.12): `LongShortTermMemory` sets the bias of the candidate to 1, not
+# rnn-jax 0.0.2 (equinox 0.13.8, jax 0.10.2, Python 3.13): `LongShortTermMemory` sets the bias of the candidate to 1, not
 # that of the forget gate.
 #
 # Input: `LongShortTermMemory(2, 3)`; its bias; a cell state of 1 with weights of 0.
@@ -15,7 +15,8 @@
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
-"${PYTHON:-python3.12}" -m venv "$folder/env"
+python=${PYTHON:-$(ls "$HOME"/.pyenv/versions/3.1[23].*/bin/python 2>/dev/null | tail -n 1 || true)} # 3.11 is not enough
+"${python:-python3.13}" -m venv "$folder/env"
 "$folder/env/bin/pip" install --quiet "jax==0.10.2" "jaxlib==0.10.2" "equinox==0.13.8" "einops==0.8.2" "numpy==2.4.6"
 "$folder/env/bin/pip" install --quiet --no-deps "rnn-jax==0.0.2"
 "$folder/env/bin/python" -W ignore - <<'PYTHON'

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# rnn-jax 0.0.2 (jax 0.10.2, Python 3.12): `CoupledOscillatoryRNNCell` multiplies stiffness and damping by no time step,
+# rnn-jax 0.0.2 (jax 0.10.2, Python 3.13): `CoupledOscillatoryRNNCell` multiplies stiffness and damping by no time step,
 # and draws the damping from the range of the stiffness.
 #
 # Input: gamma = 1, eps = 1, dt = 0.01, no weights, from h = 1 and z = 0, one step; and `heterogeneous=True` with gamma
@@ -16,7 +16,8 @@
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
-"${PYTHON:-python3.12}" -m venv "$folder/env"
+python=${PYTHON:-$(ls "$HOME"/.pyenv/versions/3.1[23].*/bin/python 2>/dev/null | tail -n 1 || true)} # 3.11 is not enough
+"${python:-python3.13}" -m venv "$folder/env"
 "$folder/env/bin/pip" install --quiet "jax==0.10.2" "jaxlib==0.10.2" "equinox==0.13.8" "einops==0.8.2" "numpy==2.4.6"
 "$folder/env/bin/pip" install --quiet --no-deps "rnn-jax==0.0.2"
 "$folder/env/bin/python" -W ignore - <<'PYTHON'

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# rnn-jax 0.0.2 (jax 0.10.2, Python 3.12): `LinearRecurrentUnit` and `SimplifiedStateSpaceLayer` take an initial state
+# rnn-jax 0.0.2 (jax 0.10.2, Python 3.13): `LinearRecurrentUnit` and `SimplifiedStateSpaceLayer` take an initial state
 # `h0` and do not use it.
 #
 # Input: a sequence of 10 steps without a start, and with `h0` of 100 in all states.
@@ -13,7 +13,8 @@
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
-"${PYTHON:-python3.12}" -m venv "$folder/env"
+python=${PYTHON:-$(ls "$HOME"/.pyenv/versions/3.1[23].*/bin/python 2>/dev/null | tail -n 1 || true)} # 3.11 is not enough
+"${python:-python3.13}" -m venv "$folder/env"
 "$folder/env/bin/pip" install --quiet "jax==0.10.2" "jaxlib==0.10.2" "equinox==0.13.8" "einops==0.8.2" "numpy==2.4.6"
 "$folder/env/bin/pip" install --quiet --no-deps "rnn-jax==0.0.2"
 "$folder/env/bin/python" -W ignore - <<'PYTHON'
