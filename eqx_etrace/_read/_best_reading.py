@@ -5,13 +5,14 @@ states of a unit are taken apart. What a step closes over is data. Each is a pro
 """
 
 import dataclasses
+from collections.abc import Iterable
 
 from ._analysis import Analysis, read_as_written
 from ._closed_over import closed_over
 from ._lanes import with_lanes
 from ._repeats import without_repeats
 from .by_position import find_places, places_along_short_axes
-from .step import check_pure, Step, taken_apart
+from .step import check_pure, Places, Step, taken_apart
 
 
 def analyse(step: Step) -> Analysis:
@@ -63,8 +64,12 @@ def _taken_apart(step: Step, whole: Analysis) -> Analysis:
         best, places = (apart, places) if _drops_less(apart, whole) else (whole, ((),) * len(places))
     if all(_are_exact(best)):
         return best
-    ways = places_along_short_axes(*told, places)
-    tried = (read_as_written(taken_apart(step, more)) for more in ways)
+    return _made_exact(step, places_along_short_axes(*told, places), best)
+
+
+def _made_exact(step: Step, ways: Iterable[tuple[Places, ...]], best: Analysis) -> Analysis:
+    """With arrays taken apart in the first of these ways that makes more exact; as it is if there is none."""
+    tried = (read_as_written(taken_apart(step, places)) for places in ways)
     return next((apart for apart in tried if _makes_exact(apart, best)), best)
 
 

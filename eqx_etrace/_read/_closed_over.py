@@ -8,7 +8,6 @@ All others are watched: a trace holds a fingerprint of them.
 """
 
 import functools
-import itertools
 import operator
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -41,10 +40,14 @@ def closed_over(analysis: Analysis) -> ClosedOver:
     alone = _made_of(step, arrays)
     where = union(alone, [var for eqn in step.program.equations for var in _indices(step, eqn)])
     within, decisive = _in_weights(analysis, alone)
-    numbers = sum(1 << i for i, var in enumerate(arrays) if np.size(step.program.constants[var]) == 1)
     met = union(within, _meeting_data((*analysis.tails, *analysis.filtered.tails)))
-    may_be_data = (decisive | where & numbers) & ~met
+    may_be_data = (decisive | where & _numbers(step, arrays)) & ~met
     return ClosedOver(_those(arrays, decisive | where | met), _those(arrays, may_be_data))
+
+
+def _numbers(step: Step, arrays: Sequence[int]) -> int:
+    """Which of them are single numbers."""
+    return sum(1 << i for i, var in enumerate(arrays) if np.size(step.program.constants[var]) == 1)
 
 
 def _those(arrays: Sequence[int], bits: int) -> tuple[int, ...]:
@@ -64,8 +67,12 @@ def _in_weights(analysis: Analysis, alone: Mapping[int, int]) -> tuple[dict[int,
 def _meeting_data(tails: Sequence[Tail]) -> list[int]:
     """The weights that still meet data, and what the maps into filters are made of."""
     weights = [site.weight for tail in tails for site in tail.sites if site.output is not None]
-    entrances = [one.entrance.equation for tail in tails for one in tail.filters]
-    return [*weights, *itertools.chain.from_iterable(eqn.inputs for eqn in entrances)]
+    return [*weights, *_entering_filters(tails)]
+
+
+def _entering_filters(tails: Sequence[Tail]) -> list[int]:
+    """What the maps into filters are made of, and what they map."""
+    return [var for tail in tails for one in tail.filters for var in one.entrance.equation.inputs]
 
 
 def _is_array(value: Any) -> bool:

@@ -125,11 +125,10 @@ def find_fixed(step: Step) -> frozenset[int]:
 
 def find_body(step: Step, bits: Mapping[int, int], fixed: frozenset[int]) -> Body:
     """Take the body of a step apart. `bits` says what each variable depends on, the parameters first."""
-    equations = tuple(e for e in step.program.equations if not e.outputs or not fixed.issuperset(e.outputs))
-    parameters = union(bits, step.parameters)
+    equations = _but_for_the_prologue(step, fixed)
     ends = (*step.out_inexact, *step.new_states)
     read = {*ends}.union(*(eqn.inputs for eqn in equations))
-    weights = {v for v in read & fixed if bits.get(v, 0) & parameters}
+    weights = _made_of_parameters(step, bits, read & fixed)
     uses = _uses_with_credit(step, equations, ends)
     return Body(
         equations=equations,
@@ -137,6 +136,15 @@ def find_body(step: Step, bits: Mapping[int, int], fixed: frozenset[int]) -> Bod
         credited=frozenset(weights.intersection([*ends, *(eqn.inputs[i] for eqn, i in uses)])),
         heads=tuple(_find_use(step, bits, eqn, i) for eqn, i in uses if _is_head(eqn, i, weights, fixed)),
     )
+
+
+def _but_for_the_prologue(step: Step, fixed: frozenset[int]) -> tuple[Equation, ...]:
+    return tuple(e for e in step.program.equations if not e.outputs or not fixed.issuperset(e.outputs))
+
+
+def _made_of_parameters(step: Step, bits: Mapping[int, int], variables: Set[int]) -> set[int]:
+    parameters = union(bits, step.parameters)
+    return {v for v in variables if bits.get(v, 0) & parameters}
 
 
 def _is_head(eqn: Equation, operand: int, weights: Set[int], fixed: Set[int]) -> bool:
@@ -159,8 +167,8 @@ def _uses_with_credit(step: Step, equations: Sequence[Equation], ends: Sequence[
 def _find_use(step: Step, bits: Mapping[int, int], eqn: Equation, operand: int) -> Use:
     data, transposed = eqn.inputs[1 - operand], _before_transposes(step, eqn.inputs[operand])
     whole = Use(eqn, operand, pieces=(Piece(0, 0, (data,)),), axes=(0, 0), transposed=transposed)
-    joined = step.program.producer.get(data)
-    if joined is None or joined.primitive is not CONCATENATE or eqn.primitive is not DOT:
+    joined = _concatenation(step, data)
+    if joined is None or eqn.primitive is not DOT:
         return whole
     along = joined.params["dimension"]
     contraction = Contraction.of([step.program.shape(v) for v in eqn.inputs], eqn.params["dimension_numbers"])
@@ -169,6 +177,12 @@ def _find_use(step: Step, bits: Mapping[int, int], eqn: Equation, operand: int) 
     if axis is None or len(pieces) == 1:
         return whole
     return Use(eqn, operand, pieces=pieces, axes=(axis, along), transposed=transposed)
+
+
+def _concatenation(step: Step, var: int) -> Equation | None:
+    """That makes this variable; None if another operation does."""
+    made = step.program.producer.get(var)
+    return made if made is not None and made.primitive is CONCATENATE else None
 
 
 def _pieces(step: Step, bits: Mapping[int, int], joined: Equation) -> tuple[Piece, ...]:

@@ -19,9 +19,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from ._dead_ends import live_parts, with_later_states
 from ._effective_weights import Body
 from ._new_states import read_as_new
-from .by_position import Cut, Tail
+from .by_position import Cut, Edge, Tail
 from .on_blocks import unfollowed_edges
-from .program import Equation, has_no_derivative, is_collective, leading_to, union
+from .program import Equation, has_no_derivative, is_collective, leading_to, Program, union
 from .step import Step
 
 Bits = Mapping[int, int]
@@ -37,12 +37,17 @@ def find_dropped(step: Step, bits: Bits, tails: Sequence[Tail]) -> tuple[tuple[C
     parts = [tail.followed for tail in tails]
     live = live_parts(step, bits, union(bits, step.pulled), parts)
     cuts = [(cut.operand, cut) for i in live for cut in tails[i].cuts]
+    return tuple(_carried(bits, cuts, mine) for mine in _credit_with_traces(step, bits, tails))
+
+
+def _credit_with_traces(step: Step, bits: Bits, tails: Sequence[Tail]) -> list[int]:
+    """For each parameter, itself and the old states that it has a trace in, as bits."""
     credit = [1 << p for p in range(len(step.parameters))]
     for tail in tails:
         held = step.state_bits(tail.followed)
         for site in tail.sites:
             credit = [mine | held if bits[site.weight] >> p & 1 else mine for p, mine in enumerate(credit)]
-    return tuple(_carried(bits, cuts, mine) for mine in credit)
+    return credit
 
 
 def _carried(bits: Bits, cuts: Iterable[tuple[int, Cut]], credit: int) -> tuple[Cut, ...]:
@@ -71,13 +76,17 @@ def find_zero(step: Step, bits: Bits) -> tuple[str | None, ...]:
 
 def _why_zero(step: Step, bits: Bits, parameter: int, credit: int) -> str:
     """With the first operation that the credit ends at, such as the comparison of a spike without a surrogate."""
-    program = step.program
-    if parameter not in program.read:
+    if parameter not in step.program.read:
         return UNUSED
-    silent = (e for e in program.equations if not e.traits.stops_gradient and has_no_derivative(program, e))
-    first = next((eqn for eqn in silent if union(bits, eqn.inputs) & credit), None)
+    first = _first_silent(step.program, bits, credit)
     why = "reaches the output of no step by a path that has a derivative"
     return why if first is None else f"{why}; `{first.name}` at {first.source} has none"
+
+
+def _first_silent(program: Program, bits: Bits, credit: int) -> Equation | None:
+    """The first operation that this credit ends at, but for those by which somebody stops it."""
+    silent = (e for e in program.equations if not e.traits.stops_gradient and has_no_derivative(program, e))
+    return next((eqn for eqn in silent if union(bits, eqn.inputs) & credit), None)
 
 
 def find_unfollowed(step: Step, bits: Bits, body: Body) -> tuple[tuple[Cut, ...], ...]:
@@ -95,8 +104,7 @@ def find_unfollowed(step: Step, bits: Bits, body: Body) -> tuple[tuple[Cut, ...]
 def _unfollowed_cuts(step: Step, body: Body) -> list[tuple[int, Cut]]:
     """Of every such edge with a way into a new state, the operand, and what to say of it."""
     program, cut = step.program, unfollowed_edges(step, body)
-    solves = [eqn for eqn in body.equations if program.links.unproven(eqn)]
-    followed = [(eqn.outputs[0], i) for eqn in solves for i in range(len(eqn.inputs))]
+    followed = _edges_of_unproven(step, body)
     onward = leading_to(program, step.new_states) if cut or followed else frozenset()
     cuts: list[tuple[int, Cut]] = []
     for first, i in dict.fromkeys([*cut, *followed]):
@@ -104,6 +112,12 @@ def _unfollowed_cuts(step: Step, body: Body) -> list[tuple[int, Cut]]:
         if onward.intersection(eqn.outputs):
             cuts.append((eqn.inputs[i], _unfollowed_cut(eqn, (first, i) not in cut)))
     return cuts
+
+
+def _edges_of_unproven(step: Step, body: Body) -> list[Edge]:
+    """All that enters an equation that could not be shown to be linear backward."""
+    unproven = [eqn for eqn in body.equations if step.program.links.unproven(eqn)]
+    return [(eqn.outputs[0], i) for eqn in unproven for i in range(len(eqn.inputs))]
 
 
 def _unfollowed_cut(eqn: Equation, is_followed: bool) -> Cut:

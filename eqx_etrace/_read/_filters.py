@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ._dead_ends import live_parts, with_later_states
-from .by_position import Cut, Entrance, Filter, find_tail, groups_with, HiddenGroup, Knowledge, Pace, Tail
+from .by_position import Cut, Edge, Entrance, Filter, find_tail, groups_with, HiddenGroup, Knowledge, Pace, Tail
 from .program import elements, is_fixed_map, Positions, union
 from .step import Step
 
@@ -57,12 +57,15 @@ class _Search:
     def run(self) -> Filtered:
         while True:
             tails = self.tails()
-            every = [(tail, at) for tail in tails for at in tail.entrances if self.key(tail, at) not in self.decided]
+            every = self.undecided(tails)
             ready = [(tail, at) for tail, at in every if not self.waits(tail, at, every)]
             if not ready:
                 return self.result(tails)
             for tail, at in ready:
                 self.decide(tails, tail, at)
+
+    def undecided(self, tails: Sequence[Tail]) -> list[tuple[Tail, Entrance]]:
+        return [(tail, at) for tail in tails for at in tail.entrances if self.key(tail, at) not in self.decided]
 
     def tails(self) -> list[Tail]:
         """Of all groups with the filters found so far."""
@@ -124,17 +127,25 @@ class _Search:
     def is_loop(self, tail: Tail, at: Entrance) -> bool:
         return self.feeds(tail, at, at)
 
+    def is_left_alone(self, tail: Tail, reached: Sequence[int]) -> bool:
+        """Does all that enters the group come back to where it enters, or does nobody need what is reached?"""
+        is_only_fed_back = all(self.is_loop(tail, at) for at in tail.entrances)
+        return is_only_fed_back or self.live.isdisjoint(self.stands_for(reached))
+
+    def pace(self, tails: Sequence[Tail], tail: Tail) -> Pace:
+        if id(tail) not in self.paces:
+            self.paces[id(tail)] = Pace(self.step, tails, tail)
+        return self.paces[id(tail)]
+
     def decide(self, tails: Sequence[Tail], tail: Tail, at: Entrance) -> None:
         key, reached = self.key(tail, at), self.reached(tail, at)
         self.decided[key] = ""
-        is_alone = all(self.is_loop(tail, other) for other in tail.entrances)
-        if is_alone or self.live.isdisjoint(self.stands_for(reached)):
+        if self.is_left_alone(tail, reached):
             return
-        if id(tail) not in self.paces:
-            self.paces[id(tail)] = Pace(self.step, tails, tail)
-        lanes = self.paces[id(tail)].lanes(at, reached)
+        pace = self.pace(tails, tail)
+        lanes = pace.lanes(at, reached)
         if lanes is None:
-            self.decided[key] = _FACTORS if self.paces[id(tail)].is_one_rate(at, reached) else _RATES
+            self.decided[key] = _FACTORS if pace.is_one_rate(at, reached) else _RATES
         elif len(reached) > _MOST:
             self.decided[key] = _MANY
         elif self.is_loop(tail, at):
@@ -182,13 +193,13 @@ class _Search:
         """Without the cuts at which filters enter, and without the entrances at which none does."""
         why = {at.edge: self.decided[self.key(tail, at)] for at in tail.entrances}
         cuts = [cut for cut in tail.cuts if cut.edge not in why or why[cut.edge] is not None]
-        told = tuple(_told(cut, why.get(cut.edge) if cut.edge is not None else None) for cut in cuts)
-        return dataclasses.replace(tail, cuts=told)
+        return dataclasses.replace(tail, cuts=tuple(_told(cut, why) for cut in cuts))
 
 
-def _told(cut: Cut, why: str | None) -> Cut:
-    """With another way to write it, and why no filter enters."""
-    return cut if not why else dataclasses.replace(cut, why="; ".join(filter(None, (cut.why, why))))
+def _told(cut: Cut, why: Mapping[Edge, str | None]) -> Cut:
+    """With another way to write it, and why no filter enters, by edge."""
+    more = None if cut.edge is None else why.get(cut.edge)
+    return cut if not more else dataclasses.replace(cut, why="; ".join(filter(None, (cut.why, more))))
 
 
 def find_filtered(step: Step, known: Knowledge, groups: Sequence[HiddenGroup], tails: Sequence[Tail]) -> Filtered:

@@ -59,13 +59,17 @@ def _of_parts(step: Step, leaves: Sequence[int], taken: set[int]) -> list[NewSta
     states: list[NewState] = []
     for whole, half in itertools.groupby(leaves, key=step.wholes.__getitem__):
         parts = list(half)
-        if len(parts) > 1 and all(_is_sliced(step, step.new_states[leaf], whole) for leaf in parts):
+        if len(parts) > 1 and _are_sliced(step, parts, whole):
             together = [NewState(whole, step.state.order_of(leaf)) for leaf in parts]
             states += _before_copies(step, together, taken)
         else:
             for leaf in parts:
                 states += _before_copies(step, [_in_order(step, step.new_states[leaf])], taken)
     return states
+
+
+def _are_sliced(step: Step, leaves: Sequence[int], whole: int) -> bool:
+    return all(_is_sliced(step, step.new_states[leaf], whole) for leaf in leaves)
 
 
 def _is_sliced(step: Step, var: int, whole: int) -> bool:
@@ -223,14 +227,18 @@ def find_read_out(step: Step, fixed: Set[int], body: Body) -> ReadOut:
     equations = _leading_to_output(step, body, held)
     uses = {use.output: use for use in body.heads}
     past_new = dependence(step.program, step.states, held)
-    says_more = any(state.is_rounded for state in states) or any(eqn.has_effects for eqn in equations)
     return ReadOut(
         states=tuple(states),
         equations=tuple(uses.get(eqn.outputs[0], eqn) for eqn in equations),
         heads=frozenset(uses).intersection(eqn.outputs[0] for eqn in equations),
         past_new=past_new,
-        is_closed=not says_more and not union(past_new, step.out_inexact),
+        is_closed=not _says_more(states, equations) and not union(past_new, step.out_inexact),
     )
+
+
+def _says_more(states: Sequence[NewState], equations: Sequence[Equation]) -> bool:
+    """Is there more to the output than what the new state says as it is kept?"""
+    return any(state.is_rounded for state in states) or any(eqn.has_effects for eqn in equations)
 
 
 def _leading_to_output(step: Step, body: Body, held: Set[int]) -> list[Equation]:

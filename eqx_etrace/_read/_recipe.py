@@ -21,14 +21,19 @@ _NO_MATTER = frozenset(NO_MATTER.split())
 
 def recipes(step: Step, fixed: frozenset[int]) -> Mapping[int, str]:
     """Of every variable that depends on the model alone. Of arrays that the step closes over it has the shape."""
-    known = {var: _constant(value) for var, value in step.program.constants.items()}
-    known |= {var: f"parameter {i}" for i, var in enumerate(step.parameters)}
-    known |= {var: f"beside them {i}" for i, var in enumerate(step.model_rest)}
+    known = _given(step)
     for eqn in step.program.equations:
         if eqn.outputs and fixed.issuperset(eqn.outputs):
             made = recipe(eqn, known)
             known |= {v: f"{made} {j}" if j else made for j, v in enumerate(eqn.outputs)}
     return known
+
+
+def _given(step: Step) -> dict[int, str]:
+    """Of the constants and the model."""
+    known = {var: _constant(value) for var, value in step.program.constants.items()}
+    known |= {var: f"parameter {i}" for i, var in enumerate(step.parameters)}
+    return known | {var: f"beside them {i}" for i, var in enumerate(step.model_rest)}
 
 
 def _constant(value: Any) -> str:
@@ -41,10 +46,14 @@ def recipe(eqn: Equation, known: Mapping[int, str]) -> str:
     operands = [known.get(v, "data") for v in eqn.inputs]
     if eqn.jaxpr_eqn is None or (eqn.traits.copies and not eqn.traits.stops_gradient):
         return operands[0]
-    named = {} if eqn.is_custom else eqn.params
-    how = [f"{name}={without_address(value)}" for name, value in sorted(named.items()) if name not in _NO_MATTER]
-    text = "\n".join([eqn.name, *how, *operands])
+    text = "\n".join([eqn.name, *_how(eqn), *operands])
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+def _how(eqn: Equation) -> list[str]:
+    """The parameters that matter of an operation; a call with a rule of its own goes by its name."""
+    named = {} if eqn.is_custom else eqn.params
+    return [f"{name}={without_address(value)}" for name, value in sorted(named.items()) if name not in _NO_MATTER]
 
 
 def without_address(value: Any) -> str:

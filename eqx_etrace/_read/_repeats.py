@@ -17,14 +17,19 @@ from .step import Step
 
 def without_repeats(step: Step, tails: Sequence[Tail]) -> Step:
     """The same step, every head computed once."""
-    program, values = step.program, _values(step.program)
+    again = _again(step.program, tails)
+    return dataclasses.replace(step, program=_read_from(step.program, again)) if again else step
+
+
+def _again(program: Program, tails: Sequence[Tail]) -> dict[int, int]:
+    """By output of a head that is written again, that of the first."""
+    values = _values(program)
     first: dict[Hashable, int] = {}
     again: dict[int, int] = {}
     for output, positions in _heads(tails).items():
         if output not in program.outputs and _is_made_alone(program, output):
             again[output] = first.setdefault((values[output], positions), output)
-    again = {var: of for var, of in again.items() if var != of}
-    return dataclasses.replace(step, program=_read_from(program, again)) if again else step
+    return {var: of for var, of in again.items() if var != of}
 
 
 def _is_made_alone(program: Program, var: int) -> bool:

@@ -18,7 +18,7 @@ import numpy as np
 from ... import _jax
 from ._inline import flatten
 from ._linear import Kind, kinds_of_outputs
-from ._link import ALIGNED, indices, Link, MANY, merge, Merged, MIXING, Mixing, NONE, Positions
+from ._link import ALIGNED, indices, Link, MANY, merge, merged, MIXING, Mixing, Positions
 from ._program import Equation, MakeTable, Program
 from ._propagate import by_edge, propagate
 
@@ -38,10 +38,10 @@ def find_rule(program: Program, eqn: Equation, operands: list[int], table: MakeT
     Without a table nothing is known of it. An output that nothing reads has none: a rule with `symbolic_zeros` is told
     so, and may do something else.
     """
-    outputs = [j for j, v in enumerate(eqn.outputs) if program.is_inexact(v) and v in program.read]
+    outputs = _pulled(program, eqn)
     if not operands or not outputs:
         return BackwardRule(True, {})
-    unknown = BackwardRule(False, {(i, j): MIXING for i in operands for j in outputs})
+    unknown = _unknown(operands, outputs)
     if table is None:
         return unknown
     try:
@@ -49,6 +49,16 @@ def find_rule(program: Program, eqn: Equation, operands: list[int], table: MakeT
     except Exception:  # whatever a stranger's rule does; what has no derivative says so when it is run
         return unknown
     return _read_rule(program, eqn, operands, outputs, flatten(staged, table, by_value=True))
+
+
+def _pulled(program: Program, eqn: Equation) -> list[int]:
+    """The outputs that get a cotangent."""
+    return [j for j, v in enumerate(eqn.outputs) if program.is_inexact(v) and v in program.read]
+
+
+def _unknown(operands: list[int], outputs: list[int]) -> BackwardRule:
+    """A rule that may do anything."""
+    return BackwardRule(False, {(i, j): MIXING for i in operands for j in outputs})
 
 
 def _read_rule(
@@ -138,10 +148,7 @@ def _follow(program: Program, start: int) -> dict[int, Positions]:
 
 
 def _as_link(target: Positions, shape: tuple[int, ...]) -> Link:
-    if (target == MANY).any():
-        return MIXING
-    same = target.shape == shape and ((target == indices(shape)) | (target == NONE)).all()
-    return ALIGNED if same else Merged(target)
+    return MIXING if (target == MANY).any() else merged(target, shape)
 
 
 def _touched(program: Program, start: int) -> Mapping[int, bool]:

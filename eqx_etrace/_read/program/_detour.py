@@ -27,10 +27,15 @@ def without_detours(program: Program) -> Program:
     for eqn in program.equations:
         found = {v: _origin(program, eqn, j, origins) for j, v in enumerate(eqn.outputs)}
         origins |= {v: origin for v, origin in found.items() if origin is not None}
-        sources = {v: _source(program, v, origins) for v in eqn.outputs}
-        shorter = [_reshaped(program, eqn, v, source) for v, source in sources.items() if source is not None]
-        equations += shorter if len(shorter) == len(eqn.outputs) and shorter else [eqn]
+        equations += _from_sources(program, eqn, origins) or [eqn]
     return dataclasses.replace(program, equations=_read(equations, program.outputs))
+
+
+def _from_sources(program: Program, eqn: Equation, origins: Mapping[int, _Origin]) -> list[Equation]:
+    """The outputs of an equation, each read from where it was; nothing if one was nowhere as a whole."""
+    sources = {v: _source(program, v, origins) for v in eqn.outputs}
+    shorter = [_reshaped(program, eqn, v, source) for v, source in sources.items() if source is not None]
+    return shorter if len(shorter) == len(eqn.outputs) else []
 
 
 def _origin(program: Program, eqn: Equation, output: int, origins: Mapping[int, _Origin]) -> _Origin | None:
@@ -61,10 +66,16 @@ def _source(program: Program, var: int, origins: Mapping[int, _Origin]) -> int |
     """The variable that all of this one was moved from, in order; None if there is no one such."""
     if var not in origins or origins[var][0].size == 0:
         return None
-    variables, numbers = origins[var]
-    source, size = int(variables[0]), variables.size
-    is_all = source != NONE and (variables == source).all() and size == np.prod(program.shape(source))
-    return source if is_all and (numbers == np.arange(size)).all() else None
+    variables, _ = origins[var]
+    source = int(variables[0])
+    return source if source != NONE and _is_all_of(program, source, origins[var]) else None
+
+
+def _is_all_of(program: Program, source: int, origin: _Origin) -> bool:
+    """Is what has this origin all of one variable, in order?"""
+    variables, numbers = origin
+    is_all = (variables == source).all() and variables.size == np.prod(program.shape(source))
+    return bool(is_all and (numbers == np.arange(variables.size)).all())
 
 
 def _reshaped(program: Program, eqn: Equation, var: int, source: int) -> Equation:

@@ -16,7 +16,7 @@ from ..primitives import Contraction, Flow
 from ._constant import constant_value
 from ._link import ALIGNED, indices, Link, Merged, Mixed, MIXING, Moved, NONE, Positions
 from ._program import Equation, Program
-from ._slices import slices_of
+from ._slices import Slices, slices_of
 
 
 def link_of(program: Program, eqn: Equation, operand: int, output: int) -> Link | None:
@@ -83,6 +83,17 @@ def _indexed(program: Program, eqn: Equation, operand: int, output: int) -> Link
 
 
 def _at_known_indices(program: Program, eqn: Equation, operand: int) -> Link | None:
+    arrays = _with_known_indices(program, eqn, operand)
+    if arrays is None:
+        return None
+    fill = {"fill_value": NONE} if "fill_value" in eqn.params else {}
+    assert eqn.primitive is not None
+    with jax.ensure_compile_time_eval():
+        return Moved(np.asarray(eqn.primitive.bind(*map(jnp.asarray, arrays), **{**eqn.params, **fill})))
+
+
+def _with_known_indices(program: Program, eqn: Equation, operand: int) -> list[Any] | None:
+    """The indices, and the element numbers of the operand among arrays without any; None if an index is not known."""
     arrays: list[Any] = []
     for i, var in enumerate(eqn.inputs):
         is_index = not program.is_inexact(var)
@@ -90,10 +101,7 @@ def _at_known_indices(program: Program, eqn: Equation, operand: int) -> Link | N
         if array is None:
             return None
         arrays.append(array if is_index else array.astype(np.int32))
-    fill = {"fill_value": NONE} if "fill_value" in eqn.params else {}
-    assert eqn.primitive is not None
-    with jax.ensure_compile_time_eval():
-        return Moved(np.asarray(eqn.primitive.bind(*map(jnp.asarray, arrays), **{**eqn.params, **fill})))
+    return arrays
 
 
 def _at_an_index(program: Program, eqn: Equation, operand: int) -> Link:
@@ -105,9 +113,14 @@ def _at_an_index(program: Program, eqn: Equation, operand: int) -> Link:
     if slices is None:
         return MIXING
     if not slices.is_single:
-        array, out = Merged(slices.block), slices.block_of_slices
-        return Mixed(Merged(out), Moved(slices.block)) if is_written else Mixed(array, Moved(out))
+        return _between_blocks(slices, is_written)
     return Moved(slices.line) if is_written else Merged(slices.line)
+
+
+def _between_blocks(slices: Slices, is_written: bool) -> Link:
+    """Of an array and many slices of it, all elements that lie in one place along the whole axes mix."""
+    array, out = slices.block, slices.block_of_slices
+    return Mixed(Merged(out), Moved(array)) if is_written else Mixed(Merged(array), Moved(out))
 
 
 def _scattered(program: Program, eqn: Equation, operand: int, output: int) -> Link:
@@ -205,12 +218,8 @@ def _windowed(program: Program, eqn: Equation, operand: int, output: int) -> Lin
     """Where windows do not overlap, each element enters one; else the elements along the axes of the windows mix."""
     params, shape, out = eqn.params, program.shape(eqn.inputs[operand]), program.shape(eqn.outputs[output])
     lengths, strides = params["window_dimensions"], params["window_strides"]
-    is_apart = all(length <= stride for length, stride in zip(lengths, strides, strict=True))
-    if not is_apart or {1} != {*params["base_dilation"], *params["window_dilation"]}:
-        still = (1, 1, (0, 0), 1, 1)
-        padding, dilations = map(tuple, params["padding"]), (params["base_dilation"], params["window_dilation"])
-        along = zip(lengths, strides, padding, *dilations, strict=True)
-        moved = [d for d, what in enumerate(along) if what != still]
+    if not _are_apart(params):
+        moved = _windowed_axes(params)
         return Mixed(Merged(_rows(shape, moved)), Moved(_rows(out, moved)))
     along = [indices((n,)) + low for n, (low, _) in zip(shape, params["padding"], strict=True)]
     window = np.stack(np.meshgrid(*(at // by for at, by in zip(along, strides, strict=True)), indexing="ij"), -1)
@@ -218,6 +227,21 @@ def _windowed(program: Program, eqn: Equation, operand: int, output: int) -> Lin
     is_inside = ((within < lengths) & (window >= 0) & (window < out)).all(-1)
     number = np.ravel_multi_index(tuple(np.moveaxis(np.where(is_inside[..., None], window, 0), -1, 0)), out)
     return Merged(np.where(is_inside, number, NONE))
+
+
+def _are_apart(params: Mapping[str, Any]) -> bool:
+    """Does no window overlap another, and is nothing dilated?"""
+    sizes = zip(params["window_dimensions"], params["window_strides"], strict=True)
+    is_apart = all(length <= stride for length, stride in sizes)
+    return is_apart and {1} == {*params["base_dilation"], *params["window_dilation"]}
+
+
+def _windowed_axes(params: Mapping[str, Any]) -> list[int]:
+    """Those along which a window is more than the element itself."""
+    still = (1, 1, (0, 0), 1, 1)
+    padding, dilations = map(tuple, params["padding"]), (params["base_dilation"], params["window_dilation"])
+    along = zip(params["window_dimensions"], params["window_strides"], padding, *dilations, strict=True)
+    return [d for d, what in enumerate(along) if what != still]
 
 
 _BY_FLOW: Mapping[Flow, Callable[[Program, Equation, int, int], Link | None]] = {

@@ -30,10 +30,15 @@ _HELD, _ROUND = 1, 2
 
 def _is_short(eqn: Any) -> bool:
     """Is it a `scan` that is short when it is written out?"""
-    if not _jax.is_scan(eqn) or not eqn.params["length"] or eqn.effects or _jax.has_while(eqn):
+    if not _may_be_unrolled(eqn):
         return False
     rounds, count = eqn.params["length"], _jax.count_equations(eqn.params["jaxpr"])
     return rounds == 1 or (rounds <= _MOST_ROUNDS and rounds * count <= _MOST_EQUATIONS)
+
+
+def _may_be_unrolled(eqn: Any) -> bool:
+    """Is it a `scan` of one round or more, without effects, and with no loop inside that runs who knows how often?"""
+    return _jax.is_scan(eqn) and bool(eqn.params["length"]) and not eqn.effects and not _jax.has_while(eqn)
 
 
 def _meets_other_data_each_round(eqn: Any, is_fixed: Sequence[bool]) -> bool:
@@ -43,16 +48,26 @@ def _meets_other_data_each_round(eqn: Any, is_fixed: Sequence[bool]) -> bool:
     """
     inner = flatten(eqn.params["jaxpr"])
     held = _jax.scan_sizes(eqn.params)[0]
-    own = {v: _ROUND if i >= held else _HELD for i, v in enumerate(inner.inputs) if i >= held or not is_fixed[i]}
-    comes = propagate(inner.equations, own, _from_any_operand, operator.or_)
+    comes = propagate(inner.equations, _inputs_of_a_round(inner, held, is_fixed), _from_any_operand, operator.or_)
     products = [(one, i) for one in inner.equations for i in one.traits.weights]
     met = [(comes.get(one.inputs[i], 0), comes.get(one.inputs[1 - i], 0)) for one, i in products]
     return any(weight == _HELD and data & _ROUND for weight, data in met)
 
 
+def _inputs_of_a_round(inner: Program, held: int, is_fixed: Sequence[bool]) -> dict[int, int]:
+    """Where the inputs are from that are not fixed; the first of all are held."""
+    return {v: _ROUND if i >= held else _HELD for i, v in enumerate(inner.inputs) if i >= held or not is_fixed[i]}
+
+
 def _from_any_operand(eqn: Equation, operands: Sequence[int | None]) -> list[int | None]:
     bits = functools.reduce(operator.or_, [of or 0 for of in operands], 0)
     return [bits or None for _ in eqn.outputs]
+
+
+def _rounds(eqn: Any) -> range:
+    """Of a `scan`, in the order in which they run."""
+    rounds = range(eqn.params["length"])
+    return rounds[::-1] if eqn.params["reverse"] else rounds
 
 
 def _row(t: int, rows: Array) -> Array:
@@ -140,7 +155,7 @@ class Inliner:
         constants, carry, rows = operands[:held], operands[held : held + carried], operands[held + carried :]
         made: dict[int, tuple[int, ...]] = {}
         self._rounds = {} if outer is None else outer
-        for t in reversed(range(length)) if eqn.params["reverse"] else range(length):
+        for t in _rounds(eqn):
             here = [self._staged(eqn, functools.partial(_row, t), [var]) for var in rows]
             out = self.inline(*_jax.opened(eqn.params["jaxpr"]), [*constants, *carry, *here])
             carry, made[t] = out[:carried], out[carried:]
@@ -155,9 +170,12 @@ class Inliner:
         self._attribute(start, eqn)
         return result
 
+    def _is_inlined(self, eqn: Any) -> bool:
+        return eqn.primitive in _jax.INLINED or (self._by_value and eqn.primitive in _jax.CUSTOM_RULES)
+
     def _body(self, eqn: Any) -> tuple[Any, Sequence[Any]] | None:
         """What is written out instead of an equation; None if it stays."""
-        if eqn.primitive in _jax.INLINED or (self._by_value and eqn.primitive in _jax.CUSTOM_RULES):
+        if self._is_inlined(eqn):
             return _jax.body(eqn.params)
         staged = written_out(eqn)
         if staged is None and self._by_value and eqn.primitive not in TABLE:

@@ -12,7 +12,7 @@ import numpy as np
 from ... import _jax
 from ..primitives import Runs
 from ._inline import flatten
-from ._link import ALIGNED, indices, Link, MANY, merge, Merged, MIXING, Mixing, Moved, NONE, Positions
+from ._link import indices, Link, MANY, merge, merged, MIXING, Mixing, Moved, NONE, Positions
 from ._program import Equation, MakeTable, Program
 from ._propagate import by_edge, either, propagate
 
@@ -40,24 +40,34 @@ def _as_link(
 ) -> Link | None:
     if labels is None or (labels == NONE).all():
         return None
-    if (labels == MANY).any():
-        copied = _copied(program, eqn, edge, table) if eqn.traits.runs is Runs.COND else None
-        return MIXING if copied is None or (copied == MANY).any() else Moved(copied)
-    is_aligned = labels.shape == shape and ((labels == indices(shape)) | (labels == NONE)).all()
-    return ALIGNED if is_aligned else Merged(labels)
+    return _moved(program, eqn, edge, table) if (labels == MANY).any() else merged(labels, shape)
+
+
+def _moved(program: Program, eqn: Equation, edge: tuple[int, int], table: MakeTable) -> Link:
+    """Of an operand whose elements enter several elements each: a conditional may copy them."""
+    copied = _copied(program, eqn, edge, table) if eqn.traits.runs is Runs.COND else None
+    return MIXING if copied is None or (copied == MANY).any() else Moved(copied)
 
 
 def _back(inner: Program, ends: Mapping[int, Positions]) -> _Labels:
     """Which elements of the ends those of the inputs enter."""
     has = dict(ends)
     for eqn in reversed(inner.equations):
-        edges = [(i, j) for i in range(len(eqn.inputs)) for j, v in enumerate(eqn.outputs) if v in has]
-        for i, j in edges:
+        for i, j in _edges_into(has, eqn):
             link, var = inner.links(eqn, i, j), eqn.inputs[i]
             if link is not None:
-                fallen = link.backward(has[eqn.outputs[j]], inner.shape(var))
-                has[var] = merge(has[var], fallen) if var in has else fallen
+                _fall(has, var, link.backward(has[eqn.outputs[j]], inner.shape(var)))
     return [has.get(var) for var in inner.inputs]
+
+
+def _edges_into(has: Mapping[int, Positions], eqn: Equation) -> list[tuple[int, int]]:
+    """From every operand to every output that has labels."""
+    return [(i, j) for i in range(len(eqn.inputs)) for j, v in enumerate(eqn.outputs) if v in has]
+
+
+def _fall(has: dict[int, Positions], var: int, labels: Positions) -> None:
+    """On a variable, beside what it has."""
+    has[var] = merge(has[var], labels) if var in has else labels
 
 
 def _through_cond(program: Program, eqn: Equation, output: int, table: MakeTable) -> _Labels:
@@ -76,23 +86,31 @@ def _through_scan(program: Program, eqn: Equation, output: int, table: MakeTable
     if output >= carried:
         return None
     inner = flatten(eqn.params["jaxpr"], table)
-    carry: _Labels = [None for _ in range(carried)]
+    carry: _Labels = [None] * carried
     carry[output] = indices(program.shape(eqn.outputs[output]))
-    constants: _Labels = [None for _ in range(held)]
-    rows: _Labels = [None for _ in eqn.inputs[held + carried :]]
+    constants: _Labels = [None] * held
+    rows: _Labels = [None] * (len(eqn.inputs) - held - carried)
     for _ in range(_MOST_ROUNDS):
         before = [*carry, *constants, *rows]
-        ends: dict[int, Positions] = {}
-        for var, labels in zip(inner.outputs, carry, strict=False):
-            if labels is not None:
-                ends[var] = merge(ends[var], labels) if var in ends else labels
-        reached = _back(inner, ends)
+        reached = _back(inner, _ends(inner.outputs[:carried], carry))
         constants, rows = _each(constants, reached[:held]), _each(rows, reached[held + carried :])
         carry = _each(carry, reached[held : held + carried])
         if all(map(_is_same, before, [*carry, *constants, *rows])):
-            over = [None if row is None else np.broadcast_to(row, (eqn.params["length"], *row.shape)) for row in rows]
-            return [*constants, *carry, *over]
+            return [*constants, *carry, *_in_every_round(rows, eqn.params["length"])]
     return None
+
+
+def _ends(outputs: Sequence[int], carry: _Labels) -> dict[int, Positions]:
+    """The labels of what a round hands on; one variable may be handed on twice."""
+    ends: dict[int, Positions] = {}
+    for var, labels in zip(outputs, carry, strict=True):
+        if labels is not None:
+            _fall(ends, var, labels)
+    return ends
+
+
+def _in_every_round(rows: _Labels, length: int) -> _Labels:
+    return [None if row is None else np.broadcast_to(row, (length, *row.shape)) for row in rows]
 
 
 def _each(first: Sequence[Positions | None], second: Sequence[Positions | None]) -> _Labels:

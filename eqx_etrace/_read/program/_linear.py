@@ -89,8 +89,7 @@ def _is_linear(
         return len(hit) == 1
     if eqn.traits.linear is None:
         return is_known_linear
-    others = (operands[i] for i in together if i not in hit)
-    return set(together).issuperset(hit) and all(kind is Kind.ZERO for kind in others)
+    return set(together).issuperset(hit) and all(operands[i] is Kind.ZERO for i in together if i not in hit)
 
 
 def is_fixed_map(eqn: Equation, operand: int, fixed: Callable[[int], bool]) -> bool:
@@ -98,8 +97,12 @@ def is_fixed_map(eqn: Equation, operand: int, fixed: Callable[[int], bool]) -> b
     together = range(len(eqn.inputs))[linear_operands(eqn)]
     if eqn.traits.runs is not None or not (eqn.traits.is_multilinear or operand in together):
         return False
-    others = [i for i in range(len(eqn.inputs)) if i != operand and (eqn.traits.is_multilinear or i not in together)]
-    return all(fixed(eqn.inputs[i]) for i in others)
+    return all(fixed(eqn.inputs[i]) for i in _making_the_map(eqn, operand, together))
+
+
+def _making_the_map(eqn: Equation, operand: int, together: Sequence[int]) -> list[int]:
+    """The operands that say which map of this one it is: the other factors, or those that it is not linear in."""
+    return [i for i in range(len(eqn.inputs)) if i != operand and (eqn.traits.is_multilinear or i not in together)]
 
 
 def linear_operands(eqn: Equation) -> slice:
@@ -183,12 +186,17 @@ def _through_solve(eqn: Equation, operands: list[Kind], is_known_linear: bool) -
 
 
 def _through_cond(eqn: Equation, operands: list[Kind], is_known_linear: bool) -> list[Kind]:
-    every = [flatten(branch, None, by_value=True) for branch in eqn.params["branches"]]
-    branches = [branch for branch in every if not _only_raises(branch)] or every
-    by_branch = [kinds_of_outputs(branch, operands[1:], is_known_linear=is_known_linear) for branch in branches]
+    inputs = operands[1:]
+    by_branch = [kinds_of_outputs(branch, inputs, is_known_linear=is_known_linear) for branch in _branches(eqn)]
     if operands[0] > Kind.FIXED:
         return [Kind.OTHER] * len(eqn.outputs)
     return [functools.reduce(either, kinds) for kinds in zip(*by_branch, strict=True)]
+
+
+def _branches(eqn: Equation) -> list[Program]:
+    """Those that give something; all if none does."""
+    every = [flatten(branch, None, by_value=True) for branch in eqn.params["branches"]]
+    return [branch for branch in every if not _only_raises(branch)] or every
 
 
 def _only_raises(branch: Program) -> bool:

@@ -163,6 +163,12 @@ def indices(shape: tuple[int, ...]) -> Positions:
     return np.arange(int(np.prod(shape))).reshape(shape)
 
 
+def merged(target: Positions, shape: tuple[int, ...]) -> Link:
+    """Each element enters one element of an output of this shape: the same one, or another."""
+    is_aligned = target.shape == shape and ((target == indices(shape)) | (target == NONE)).all()
+    return ALIGNED if is_aligned else Merged(target)
+
+
 def merge(first: Positions, second: Positions) -> Positions:
     """What two sets of labels on the same elements say together."""
     if first is second:

@@ -54,10 +54,7 @@ class Links:
         return self._known[key]
 
     def _find(self, eqn: Equation, operand: int, output: int) -> Link | None:
-        is_inexact = self.program.is_inexact
-        if not (is_inexact(eqn.inputs[operand]) and is_inexact(eqn.outputs[output])):
-            return None
-        if has_no_derivative(self.program, eqn):
+        if not self._has_derivative(eqn, operand, output):
             return None
         if eqn.is_custom or (eqn.primitive is UNKNOWN and eqn.may_have_a_rule):
             return self._rule(eqn).links.get((operand, output))
@@ -65,15 +62,25 @@ class Links:
             return self._through(eqn, output)[operand]
         return link_of(self.program, eqn, operand, output)
 
+    def _has_derivative(self, eqn: Equation, operand: int, output: int) -> bool:
+        """Is there one, and is it not zero everywhere?"""
+        is_inexact = self.program.is_inexact
+        are_inexact = is_inexact(eqn.inputs[operand]) and is_inexact(eqn.outputs[output])
+        return are_inexact and not has_no_derivative(self.program, eqn)
+
     def unproven(self, eqn: Equation) -> list[Equation]:
         """What could not be shown to pull cotangents back by a linear map: the equation, or calls inside a loop."""
         if eqn.is_custom or eqn.may_have_a_rule:
-            return [] if not eqn.outputs or self._rule(eqn).is_linear else [eqn]
+            return [] if self._is_linear(eqn) else [eqn]
         unproven: list[Equation] = []
         for program in _inside(eqn):
             for inner in program.equations:
                 unproven += program.links.unproven(inner)
         return unproven
+
+    def _is_linear(self, eqn: Equation) -> bool:
+        """Is the rule of a call? One without outputs is never asked."""
+        return not eqn.outputs or self._rule(eqn).is_linear
 
     def _rule(self, eqn: Equation) -> BackwardRule:
         if eqn.outputs[0] not in self._rules:

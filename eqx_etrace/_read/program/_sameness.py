@@ -55,12 +55,19 @@ def _own(program: Program, var: int) -> Positions:
 
 
 def _hands_on(program: Program, eqn: Equation) -> bool:
-    flow, shapes = eqn.traits.flow, [program.shape(v) for v in eqn.inputs]
+    flow = eqn.traits.flow
     if flow is Flow.REDUCED:  # along axes of one element, as what transposes a broadcast is
-        return all(shapes[0][axis] == 1 for axis in eqn.params["axes"])
+        shape = program.shape(eqn.inputs[0])
+        return all(shape[axis] == 1 for axis in eqn.params["axes"])
     if flow in _BY_ELEMENT:
-        return "axes" not in eqn.params and all(shape in ((), program.shape(eqn.outputs[0])) for shape in shapes)
+        return _is_by_element(program, eqn)
     return flow is Flow.PAIRED or (flow in _MOVEMENTS and eqn.traits.move is not None)
+
+
+def _is_by_element(program: Program, eqn: Equation) -> bool:
+    """Are all operands scalars or of the shape of the output, and none read along axes?"""
+    shapes = [(), program.shape(eqn.outputs[0])]
+    return "axes" not in eqn.params and all(program.shape(v) in shapes for v in eqn.inputs)
 
 
 def _through(program: Program, eqn: Equation, labels: list[Positions]) -> list[Positions]:
@@ -70,6 +77,11 @@ def _through(program: Program, eqn: Equation, labels: list[Positions]) -> list[P
         return [labels[0].reshape(program.shape(eqn.outputs[0]))]
     if eqn.traits.flow in _BY_ELEMENT:
         return [functools.reduce(_both, labels, np.zeros(program.shape(eqn.outputs[0]), int))]
+    return _moved(eqn, labels)
+
+
+def _moved(eqn: Equation, labels: list[Positions]) -> list[Positions]:
+    """Through a movement; labels of different operands are different ones."""
     apart = np.cumsum([0, *(int(of.max(initial=-1)) + 1 for of in labels)])
     assert eqn.traits.move is not None
     moved = eqn.traits.move(*(of + start for of, start in zip(labels, apart, strict=False)), **eqn.params)

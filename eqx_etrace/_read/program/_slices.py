@@ -57,6 +57,11 @@ class Slices:
         return math.prod(self.out[d] for d in self.free) == 1
 
     @property
+    def is_lookup(self) -> bool:
+        """Are they of one table, each where an index in one variable decides?"""
+        return self.index is not None and bool(self.decided) and not self.is_read_by_batch
+
+    @property
     def line(self) -> Positions:
         """By element of the array, the element of a single slice that it may be."""
         axes = sorted(self.kept)
@@ -98,8 +103,7 @@ def find_lookup(program: Program, eqn: Equation, operand: int) -> Slices | None:
     """The slices of a table that are looked up, where this operand is the table; None if that is not what is done."""
     is_read = operand == 0 and "slice_sizes" in eqn.params
     slices = slices_of(program, eqn) if is_read else None
-    is_table = slices is not None and slices.index is not None and bool(slices.decided) and not slices.is_read_by_batch
-    return slices if is_table else None
+    return slices if slices is not None and slices.is_lookup else None
 
 
 def slices_of(program: Program, eqn: Equation) -> Slices | None:
@@ -186,14 +190,20 @@ def _counted(program: Program, index: int, named: tuple[int, ...], shape: tuple[
     components = _components(program, index)
     if not components:
         return {}
-    last = len(program.shape(index)) - 1
     found: dict[int, int] = {}
     for axis, component in zip(named, components, strict=True):
-        value = constant_value(program, component)
-        along = [] if value is None else [i for i in range(last) if _counts(value[..., 0], i, shape[axis])]
-        if along and along[0] not in found.values():
-            found[axis] = along[0]
+        along = _counted_along(program, component, shape[axis])
+        if along is not None and along not in found.values():
+            found[axis] = along
     return found
+
+
+def _counted_along(program: Program, component: int, length: int) -> int | None:
+    """The axis along which a component of an index counts up to this length; None if there is none."""
+    value = constant_value(program, component)
+    if value is None:
+        return None
+    return next((i for i in range(value.ndim - 1) if _counts(value[..., 0], i, length)), None)
 
 
 def _counts(value: np.ndarray, along: int, length: int) -> bool:

@@ -62,12 +62,17 @@ def _product(
     dtype: Any,
 ) -> Array:
     """Contracted over these axes of the sparse and of the dense operand."""
-    free = [d for d in range(len(shape)) if d not in mine]
-    axes = (*theirs, *(d for d in range(dense.ndim) if d not in theirs))
+    free = _others(mine, len(shape))
+    axes = (*theirs, *_others(theirs, dense.ndim))
     met = dense.transpose(axes).at[tuple(index[:, d] for d in mine)].get(mode="fill", fill_value=0)
     terms = stored.reshape(-1, *(1,) * (met.ndim - 1)) * met
     out = jnp.zeros([*(shape[d] for d in free), *met.shape[1:]], dtype)
     return out.at[tuple(index[:, d] for d in free)].add(terms.astype(dtype), mode="drop")
+
+
+def _others(axes: Sequence[int], rank: int) -> list[int]:
+    """Than these, of so many."""
+    return [d for d in range(rank) if d not in axes]
 
 
 def _of_bcoo(stored: Array, at: Sequence[Array], shape: tuple[int, ...]) -> Array:
