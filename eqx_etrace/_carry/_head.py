@@ -135,9 +135,13 @@ def _over_lanes(rows: Sequence[Rows], e: Sequence[Inexact[Array, "b m n k"]]) ->
 
 def _lanes_at_once(m: int) -> int:
     """The largest block of few lanes that leaves a loop, but a short one; else the smallest that leaves a short one."""
-    sizes = [d for d in range(1, m + 1) if m % d == 0 and m // d <= _MOST_BLOCKS]
+    sizes = [d for d in _divisors(m) if m // d <= _MOST_BLOCKS]
     few = [d for d in sizes if d <= min(_MOST_LANES, max(m - 1, 1))]
     return max(few) if few else min(sizes)
+
+
+def _divisors(m: int) -> list[int]:
+    return [d for d in range(1, m + 1) if m % d == 0]
 
 
 def make_head(program: Program, weight: int, equation: Equation | None) -> Head:

@@ -67,6 +67,11 @@ class Drive(eqx.Module):
         return bool(_pairs(self.decay))
 
     @property
+    def first_rows(self) -> Inexact[Array, "..."]:
+        """dh_s/dy of the first state that the site enters in the same step; the others are laid out as it is."""
+        return next(rows for rows in self.response if rows is not None)
+
+    @property
     def held_rows(self) -> Bool[Array, "..."]:
         """Where the step holds a unit's states as they are: D is the identity, and nothing enters."""
         moves = [rows != 0 for rows in self.response if rows is not None]

@@ -207,10 +207,15 @@ def _reached(couplings: tuple[tuple[bool, ...], ...], enters: tuple[bool, ...]) 
     """The states that a site reaches, in this step or through other states in later ones."""
     states = {s for s, here in enumerate(enters) if here}
     while True:
-        more = {s for s, row in enumerate(couplings) if states.intersection(np.flatnonzero(row))}
+        more = _one_step_on(couplings, states)
         if more <= states:
             return states
         states |= more
+
+
+def _one_step_on(couplings: tuple[tuple[bool, ...], ...], states: set[int]) -> set[int]:
+    """The states that any of these reaches in one step."""
+    return {s for s, row in enumerate(couplings) if states.intersection(np.flatnonzero(row))}
 
 
 def _dtype(analysis: Analysis, site: Site, tail: Tail) -> np.dtype:

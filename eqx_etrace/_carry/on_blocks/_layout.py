@@ -138,13 +138,16 @@ class BlockLayout:
         """The rows of every group."""
         if self._pools is not None:
             return [pool.rows for pool in self._pools]
+        alike = self._alike()
+        return alike if self._counts[1] > 1 else [[row] for row in itertools.chain.from_iterable(alike)]
+
+    def _alike(self) -> list[list[int]]:
+        """The rows that reach the same scalars together, without those that reach none."""
         by_kind: dict[int, list[int]] = {}
         for row, kind in enumerate(self.reach.kinds[self.order].tolist()):
             if kind >= 0:
                 by_kind.setdefault(kind, []).append(row)
-        if self._counts[1] > 1:
-            return list(by_kind.values())
-        return [[row] for row in itertools.chain.from_iterable(by_kind.values())]
+        return list(by_kind.values())
 
     @functools.cached_property
     def slots(self) -> Int[np.ndarray, "g r"]:
@@ -213,17 +216,22 @@ def find_pools(rows: np.ndarray, of: np.ndarray, reached: Sequence[np.ndarray]) 
 
     `of` is the number of what a row reaches.
     """
-    count = 1 + max(int(scalars.max()) for scalars in reached)
-    ends = np.cumsum([0, *map(len, reached)])
-    pattern = sp.csr_array((np.ones(ends[-1], bool), np.concatenate(reached), ends), shape=(len(reached), count))
-    _, labels = sp.csgraph.connected_components(pattern.astype(np.int32) @ pattern.T.astype(np.int32), directed=False)
-    pools, by_row = [], np.asarray(labels)[of]
+    pools, by_row = [], _components(reached)[of]
     for mine in np.split(np.argsort(by_row, kind="stable"), np.cumsum(np.bincount(by_row))[:-1]):
         held = [reached[kind] for kind in of[mine].tolist()]
         pools.append(Pool(rows[mine].tolist(), np.unique(np.concatenate(held)), held))
     most = max(pool.scalars.size for pool in pools) * max(len(pool.rows) for pool in pools) * len(pools)
     alone = max(map(len, reached)) * rows.size
     return pools if most <= 1.2 * alone else None
+
+
+def _components(reached: Sequence[np.ndarray]) -> Int[np.ndarray, "_"]:
+    """Of sets of scalars, the number of the component of all that have a scalar in common, directly or by others."""
+    count = 1 + max(int(scalars.max()) for scalars in reached)
+    ends = np.cumsum([0, *map(len, reached)])
+    pattern = sp.csr_array((np.ones(ends[-1], bool), np.concatenate(reached), ends), shape=(len(reached), count))
+    _, labels = sp.csgraph.connected_components(pattern.astype(np.int32) @ pattern.T.astype(np.int32), directed=False)
+    return np.asarray(labels)
 
 
 def make_block_layout(

@@ -118,15 +118,19 @@ def _rows_bytes(layout: BlockLayout, passes: int) -> int:
 def make_span(analysis: Analysis, layouts: Sequence[BlockLayout]) -> Span | None:
     """Of the influences that can be carried so, if that is less work than step by step.
 
-    Cotangents are rounded to the dtype of the state at every step, which an influence in a wider one is not. The
-    steps are run again, which their side effects must not be.
+    The steps are run again, which their side effects must not be.
     """
     if any(eqn.has_effects for eqn in analysis.step.program.equations):
         return None
-    dtypes = {analysis.step.program.avals[state].dtype for state in analysis.step.states}
-    fit = [one for one in layouts if one.is_whole and dtypes == {np.dtype(jnp.finfo(one.dtype).dtype)}]
+    fit = _that_fit(analysis, layouts)
     span = Span(analysis, tuple(fit))
     return span if fit and span.saves else None
+
+
+def _that_fit(analysis: Analysis, layouts: Sequence[BlockLayout]) -> list[BlockLayout]:
+    """Whole influences in the dtype of the state, to which cotangents are rounded at every step."""
+    dtypes = {analysis.step.program.avals[state].dtype for state in analysis.step.states}
+    return [one for one in layouts if one.is_whole and dtypes == {np.dtype(jnp.finfo(one.dtype).dtype)}]
 
 
 def window_drives(

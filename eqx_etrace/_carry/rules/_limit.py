@@ -35,8 +35,7 @@ def check_limits(keepers: Sequence[AbstractKeeper]) -> None:
                 f"{rule} needs {needed:,} bytes for its traces, more than its limit of {rule.most_bytes:,}. The "
                 f"largest is that of {names}, {shape}: each of its elements influences {shape[1]} scalars of the "
                 "state.",
-                f"Raise the limit{_with_limit(rule, needed)}, or use {'' if rule.steps == 1 else '`SnAp(1)`, '}"
-                "`DRTRL()` or `PPProp(decay)`, which approximate; `ETraceGraph.report` gives the memory of each.",
+                _advice(rule, needed),
             )
 
 
@@ -50,6 +49,15 @@ def _by_rule(keepers: Sequence[BlockKeeper]) -> list[list[BlockKeeper]]:
         else:
             parted.append([keeper])
     return parted
+
+
+def _advice(rule: AbstractBlockRule, needed: int) -> str:
+    """What to do about a rule whose traces need more bytes than it allows."""
+    less = "" if rule.steps == 1 else "`SnAp(1)`, "
+    return (
+        f"Raise the limit{_with_limit(rule, needed)}, or use {less}"
+        "`DRTRL()` or `PPProp(decay)`, which approximate; `ETraceGraph.report` gives the memory of each."
+    )
 
 
 def _with_limit(rule: AbstractBlockRule, limit: int) -> str:

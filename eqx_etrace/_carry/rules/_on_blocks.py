@@ -66,8 +66,13 @@ class AbstractBlockRule(AbstractRule):
         cuts = list(weight.analysis.unfollowed[parameter])
         for keeper in self.keep(weight):
             if isinstance(keeper, BlockKeeper) and not keeper.layout.is_whole:
-                cuts += (not self.in_layer and weight.by_position.dropped(parameter)) or [self._beyond(keeper)]
+                cuts += self._missed(weight, parameter, keeper)
         return tuple(cuts)
+
+    def _missed(self, weight: Weight, parameter: int, keeper: "BlockKeeper") -> Sequence[Cut]:
+        """By an influence that is not whole: what a trace by position drops, if it can tell, or that there is more."""
+        dropped = () if self.in_layer else weight.by_position.dropped(parameter)
+        return dropped or [self._beyond(keeper)]
 
     def _beyond(self, keeper: "BlockKeeper") -> Cut:
         source = keeper.layout.source

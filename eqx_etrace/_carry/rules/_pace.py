@@ -49,7 +49,7 @@ def kept_by_row(drive: Drive, leak: Any, *, restarts: bool) -> Inexact[Array, ".
     has_lanes = drive.x is not None
     held = drive.held_lanes[..., None] if has_lanes else drive.held_rows
     cut = drive.cut_lanes[..., None] if has_lanes else drive.cut_rows
-    dtype = next(rows.dtype for rows in drive.response if rows is not None)
+    dtype = drive.first_rows.dtype
     is_cut = cut if restarts and drive.is_coupled else jnp.zeros_like(cut)
     keep = jnp.where(held, 1, jnp.where(is_cut, 0, as_number(leak, jnp.finfo(dtype).dtype))).astype(dtype)
     return jnp.broadcast_to(keep, drive.held_rows.shape)
@@ -57,13 +57,10 @@ def kept_by_row(drive: Drive, leak: Any, *, restarts: bool) -> Inexact[Array, ".
 
 def as_leak(name: str, leak: Any, more: str = "") -> Any:
     """An argument that is a leak: a Python float in [0, 1], or a traced scalar, NaN out of range."""
-    dtype = getattr(leak, "dtype", None)
-    is_number = isinstance(leak, float | int) if dtype is None else jnp.issubdtype(dtype, jnp.floating)
-    if isinstance(leak, bool) or not is_number or np.shape(leak) != ():
-        shown = f"{leak!r}, of type {type(leak).__name__}" if dtype is None else f"{dtype}{list(np.shape(leak))}"
+    if not is_real_scalar(leak):
         raise TypeError(
-            f"`{name}` is {shown}; it must be a float in [0, 1], or a scalar array of floats: what is left of a sum "
-            f"after one step. Of a time constant tau it is `exp(-dt / tau)`.{more}"
+            f"`{name}` is {of_its_type(leak)}; it must be a float in [0, 1], or a scalar array of floats: what is left "
+            f"of a sum after one step. Of a time constant tau it is `exp(-dt / tau)`.{more}"
         )
     if isinstance(leak, Tracer):
         return jnp.where((leak >= 0) & (leak <= 1), leak, jnp.nan).astype(leak.dtype)
@@ -73,6 +70,19 @@ def as_leak(name: str, leak: Any, more: str = "") -> Any:
             "constant tau it is `exp(-dt / tau)`."
         )
     return float(leak)
+
+
+def is_real_scalar(given: Any) -> bool:
+    """Is it a Python number, or one array of floats without axes?"""
+    dtype = getattr(given, "dtype", None)
+    is_real = isinstance(given, float | int) if dtype is None else jnp.issubdtype(dtype, jnp.floating)
+    return bool(is_real) and not isinstance(given, bool) and np.shape(given) == ()
+
+
+def of_its_type(given: Any) -> str:
+    """What a user gave, as it is named with its type; an array by its dtype and shape."""
+    dtype = getattr(given, "dtype", None)
+    return f"{given!r}, of type {type(given).__name__}" if dtype is None else f"{dtype}{list(np.shape(given))}"
 
 
 def as_number(decay: Any, dtype: Any) -> Any:

@@ -20,7 +20,7 @@ from .._head import FactoredShare
 from .._status import without_idle_lanes
 from ..by_position import Drive, TraceLayout, Window
 from ._by_position import AbstractPositionRule, as_dtype, stored
-from ._pace import as_number, Pace, pace_of
+from ._pace import as_number, is_real_scalar, of_its_type, Pace, pace_of
 from ._recursion import roll, Value
 from ._weight import Followed, Weight
 
@@ -103,13 +103,13 @@ class PPProp(AbstractPositionRule):
         composed, steps = window.composed, window.steps
         decay, response = composed.decay, composed.response
         if value.x is None or value.steps is None or steps.x is None:
-            return FactoredTrace(None, roll(value.f, decay, [None if d is None else d.sum(0) for d in response]), None)
+            return FactoredTrace(None, roll(value.f, decay, jax.tree.map(lambda d: d.sum(0), response)), None)
         pace, met = self._pace(steps), without_idle_lanes(steps.x, steps.response)
         keep, forget = (jnp.cumprod(p[::-1], 0)[::-1] for p in (pace.keep, pace.forget))
         after, forgotten = (jnp.concatenate([p[1:], jnp.ones_like(p[:1])]) for p in (keep, forget))
         x = times(keep[0][..., None], value.x.astype(met.dtype)) + times((after * pace.take)[..., None], met).sum(0)
         decay = jax.tree.map(lambda d: forget[0][..., None] * d, decay)
-        f = roll(value.f, decay, [None if d is None else (forgotten[..., None] * d).sum(0) for d in response])
+        f = roll(value.f, decay, jax.tree.map(lambda d: (forgotten[..., None] * d).sum(0), response))
         count = scan(lambda n, now: (_counted(value._replace(steps=n), now), None), value.steps, pace)[0]
         return FactoredTrace(x.astype(value.x.dtype), f, count)
 
@@ -177,13 +177,10 @@ def _as_pair(decay: Any) -> tuple[Any, Any]:
 
 def _as_decay(decay: Any) -> Any:
     """A Python float if it is known; a traced scalar, NaN out of range."""
-    dtype = getattr(decay, "dtype", None)
-    is_number = isinstance(decay, float | int) if dtype is None else jnp.issubdtype(dtype, jnp.floating)
-    if isinstance(decay, bool) or not is_number or np.shape(decay) != ():
-        shown = f"{decay!r}, of type {type(decay).__name__}" if dtype is None else f"{dtype}{list(np.shape(decay))}"
+    if not is_real_scalar(decay):
         raise TypeError(
-            f"`decay` is {shown}; it must be a float in [0, 1), a scalar array of floats, a pair of these, or a rank, "
-            "an integer. To try many decays use `jax.vmap` over a function of one."
+            f"`decay` is {of_its_type(decay)}; it must be a float in [0, 1), a scalar array of floats, a pair of "
+            "these, or a rank, an integer. To try many decays use `jax.vmap` over a function of one."
         )
     if isinstance(decay, Tracer):
         # It cannot be looked at, and out of range it must not pass in silence.

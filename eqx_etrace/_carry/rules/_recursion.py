@@ -94,7 +94,7 @@ def _row(
 def compose_steps(steps: Drive) -> Drive:
     """What the steps of a window do as one, from them stacked along time, by their own D, row by row."""
     reach = reachable(steps.decay)
-    like = next(rows for rows in steps.response if rows is not None)[0]
+    like = steps.first_rows[0]
     known = next((d for row in steps.decay for d in row if d is not None), like)
 
     def identity(s: int, c: int) -> Array:

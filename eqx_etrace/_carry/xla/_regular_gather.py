@@ -41,12 +41,19 @@ def _strides(index: Int[np.ndarray, "..."]) -> list[int] | None:
         return None
     start, found, total = int(index.flat[0]), [], np.zeros(index.shape, index.dtype)
     for axis, length in enumerate(index.shape):
-        stride = int(np.take(index, 1, axis).flat[0]) - start if length > 1 else int(index.max()) + 1
+        stride = _stride(index, axis)
         along = np.arange(length).reshape(-1, *(1,) * (index.ndim - 1 - axis))
         found.append(stride)
         total = total + stride * along
     is_regular = (total + start == index).all() and all(stride > 0 for stride in found)
     return found if is_regular else None
+
+
+def _stride(index: Int[np.ndarray, "..."], axis: int) -> int:
+    """From the first number to the next along an axis."""
+    if index.shape[axis] == 1:
+        return int(index.max()) + 1
+    return int(np.take(index, 1, axis).flat[0]) - int(index.flat[0])
 
 
 def _is_nested(axes: list[tuple[int, int]]) -> bool:

@@ -6,6 +6,7 @@ axis each of its elements enters.
 
 import dataclasses
 import functools
+import itertools
 import operator
 from collections.abc import Mapping, Set
 
@@ -147,6 +148,13 @@ def _within(places: Places, cell: Int[np.ndarray, "..."], length: int) -> Bounda
 
 def _joints(eqn: Equation, fallen: list[Places], length: int) -> Boundaries:
     """Where the operands of a concatenation begin and end."""
-    known = [places[places >= 0] for places in fallen if eqn.traits.flow is Flow.JOINED]
-    ends = {end for here in known if here.size for end in (int(here.min()), int(here.max()) + 1)}
+    if eqn.traits.flow is not Flow.JOINED:
+        return 0
+    ends = set(itertools.chain.from_iterable(map(_ends, fallen)))
     return sum(1 << place for place in ends if 0 < place < length)
+
+
+def _ends(places: Places) -> tuple[int, ...]:
+    """The first of them, and the one behind the last; none of what enters nowhere."""
+    here = places[places >= 0]
+    return (int(here.min()), int(here.max()) + 1) if here.size else ()

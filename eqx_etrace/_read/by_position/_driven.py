@@ -15,7 +15,7 @@ from jaxtyping import Int
 
 from ..program import NONE
 from ..step import Places, Step
-from ._packed import is_weighing
+from ._packed import are_by_weights
 from ._tail import Site, Tail
 
 _MOST = 8
@@ -54,8 +54,8 @@ def places_along_short_axes(
 
 def _is_mixed_by_fixed_maps(step: Step, fixed: frozenset[int], bits: Mapping[int, int], tail: Tail) -> bool:
     """Does anything mix in this group, and no trained weight?"""
-    edges = [cut.edge for cut in tail.cuts if cut.edge is not None]
-    return bool(edges) and not any(is_weighing(step.program.producer[first], fixed, bits) for first, _ in edges)
+    by_weights = are_by_weights(step, fixed, bits, tail)
+    return bool(by_weights) and not any(by_weights)
 
 
 def _axes(step: Step, tail: Tail, found: Sequence[Places]) -> Iterator[_Axis]:

@@ -136,14 +136,18 @@ def _rename(
     return {leaf: np.asarray(rename[positions]) for leaf, positions in group.items()}
 
 
+def _shape(members: dict[int, Positions]) -> tuple[int, ...]:
+    """That of the first member that has an element at every position; if none has, one axis of them."""
+    extent = _extent(members)
+    return next((p.shape for p in members.values() if p.size == extent), (extent,))
+
+
 def _as_group(step: Step, members: dict[int, Positions]) -> HiddenGroup:
     leaves = tuple(sorted(n for n in members if n >= 0))
-    extent = _extent(members)
-    full = [p.shape for p in members.values() if p.size == extent]
     return HiddenGroup(
         index=0,
         paths=tuple(step.state.inexact_paths[leaf] for leaf in leaves),
-        shape=full[0] if full else (extent,),
+        shape=_shape(members),
         leaves=leaves,
         positions=tuple(members[leaf] for leaf in leaves),
     )

@@ -9,6 +9,7 @@ as if the parts were arrays of their own.
 """
 
 import functools
+import itertools
 import operator
 from collections.abc import Mapping, Sequence
 
@@ -38,20 +39,29 @@ def _may_be_packed(step: Step, fixed: frozenset[int], bits: Mapping[int, int], t
     """Is anything cut but what weights mix, or are states joined? And has any array an axis that could be theirs?"""
     if not _has_axis_of_states(step):
         return False
-    edges = [cut.edge for tail in tails for cut in tail.cuts if cut.edge is not None]
-    by_weights = [is_weighing(step.program.producer[first], fixed, bits) for first, _ in edges]
-    made = [_before_moves(step, var) for var in step.new_states]
-    return not all(by_weights) or any(eqn.traits.flow is Flow.JOINED for eqn in made)
+    by_weights = itertools.chain.from_iterable(are_by_weights(step, fixed, bits, tail) for tail in tails)
+    return not all(by_weights) or _is_any_joined([_before_moves(step, var) for var in step.new_states])
 
 
 def _has_axis_of_states(step: Step) -> bool:
     """Has any array an axis that is short, or may have been joined?"""
     lengths = [n for var in step.states for n in step.program.shape(var)]
     is_short = any(n != 1 and n <= MOST for n in lengths)
-    return is_short or any(eqn.traits.flow is Flow.JOINED for eqn in step.program.equations)
+    return is_short or _is_any_joined(step.program.equations)
 
 
-def is_weighing(eqn: Equation, fixed: frozenset[int], bits: Mapping[int, int]) -> bool:
+def _is_any_joined(equations: Sequence[Equation]) -> bool:
+    """Is any of them a concatenation?"""
+    return any(eqn.traits.flow is Flow.JOINED for eqn in equations)
+
+
+def are_by_weights(step: Step, fixed: frozenset[int], bits: Mapping[int, int], tail: Tail) -> list[bool]:
+    """Of every cut of a tail that is at an equation: is it a trained weight that mixes there?"""
+    edges = [cut.edge for cut in tail.cuts if cut.edge is not None]
+    return [_is_weighing(step.program.producer[first], fixed, bits) for first, _ in edges]
+
+
+def _is_weighing(eqn: Equation, fixed: frozenset[int], bits: Mapping[int, int]) -> bool:
     """Is it a product with a weight that is trained?"""
     return any(meets_data(eqn, i) and v in fixed and bits.get(v, 0) for i, v in enumerate(eqn.inputs))
 
@@ -101,8 +111,12 @@ class _Search:
         """Does an effective weight meet data here?"""
         if self.fixed.issuperset(eqn.inputs):
             return False
-        weights = [i for i, v in enumerate(eqn.inputs) if v in self.fixed and self.bits.get(v, 0)]
+        weights = [i for i, v in enumerate(eqn.inputs) if self._is_weight(v)]
         return any(meets_data(eqn, i) or find_lookup(self.step.program, eqn, i) for i in weights)
+
+    def _is_weight(self, var: int) -> bool:
+        """Is it made of parameters alone?"""
+        return var in self.fixed and self.bits.get(var, 0) != 0
 
     def _axes(self, leaf: int) -> list[Axis]:
         """The axes of one array that may be taken apart somewhere."""
@@ -144,9 +158,12 @@ class _Search:
         bits = union(self.bits, eqn.outputs)
         if not bits & self.from_states:
             return bool(bits) and self.fixed.isdisjoint(eqn.outputs)
+        return eqn.outputs[0] in self.heads or self._is_mixing(eqn, leaf)
+
+    def _is_mixing(self, eqn: Equation, leaf: int) -> bool:
+        """Does it mix what comes from anywhere but the state itself?"""
         links = [(self.bits.get(v, 0), self.step.program.links(eqn, i, 0)) for i, v in enumerate(eqn.inputs)]
-        is_mixing = any(_mixes_others(link, of, leaf) for of, link in links if of and link is not None)
-        return eqn.outputs[0] in self.heads or is_mixing
+        return any(_mixes_others(link, of, leaf) for of, link in links if of and link is not None)
 
 
 def _mixes_others(link: Link, bits: int, leaf: int) -> bool:

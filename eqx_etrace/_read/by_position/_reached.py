@@ -7,6 +7,7 @@ elements together; where parts of one array pass through one variable, for each 
 
 import functools
 from collections.abc import Collection, Mapping, Sequence
+from typing import TypeVar
 
 import numpy as np
 from jaxtyping import UInt
@@ -21,6 +22,7 @@ _WORD = 64
 _Shift = tuple[int | None, frozenset[Edge]]
 """Where something enters: at a variable, or over edges."""
 _Sets = UInt[np.ndarray, "..."]
+_At = TypeVar("_At", int, Edge)
 
 
 def find_reach(
@@ -74,13 +76,18 @@ def _by_element(
     new = [step.new_states[leaf] for leaf in group.leaves]
     found = dict.fromkeys(new, 0)
     for first in range(0, group.num_states + len(shifts), _WORD):
-        start = {var: bits >> first for var, bits in _starts(step, group, shifts).items()}
-        over = {edge: bits >> first for edge, bits in _over(group, shifts).items()}
+        start = _from(first, _starts(step, group, shifts))
+        over = _from(first, _over(group, shifts))
         sets = _propagated(step, equations, kept, start, over)
         found |= {
             var: found[var] | int(np.bitwise_or.reduce(sets[var], axis=None)) << first for var in new if var in sets
         }
     return found
+
+
+def _from(first: int, bits: Mapping[_At, int]) -> dict[_At, int]:
+    """Without those before the first of a word."""
+    return {at: here >> first for at, here in bits.items()}
 
 
 def _propagated(

@@ -103,10 +103,14 @@ def _is_mixed_along_one_axis(at: At) -> bool:
 
 def _is_long_buffer(at: At) -> bool:
     """A slice at an index that moves, along an axis of a state that is too long to be told apart."""
-    is_slice = at.eqn.traits.flow in (Flow.INDEXED, Flow.SCATTERED) and at.is_of_the_group
-    moves = any(v not in at.fixed and not at.step.program.is_inexact(v) for v in at.eqn.inputs)
     shapes = [positions.shape for positions in at.group.positions]
-    return is_slice and moves and any(len(shape) > 1 and max(shape) > MOST for shape in shapes)
+    is_long = any(len(shape) > 1 and max(shape) > MOST for shape in shapes)
+    return is_long and at.is_of_the_group and _has_index_that_moves(at)
+
+
+def _has_index_that_moves(at: At) -> bool:
+    is_slice = at.eqn.traits.flow in (Flow.INDEXED, Flow.SCATTERED)
+    return is_slice and any(v not in at.fixed and not at.step.program.is_inexact(v) for v in at.eqn.inputs)
 
 
 def _is_number_in_a_rule(at: At) -> bool:

@@ -7,7 +7,7 @@ it, the output is that operation's.
 
 import dataclasses
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from ..program import Equation, Positions
 from ..step import Step
@@ -131,6 +131,10 @@ def with_readers(among: Sequence[Tail], tails: Sequence[Tail]) -> list[Tail]:
     holding = {number: tail for tail in among for number in tail.numbers}
     found = list(tails)
     for tail in found:
-        readers = dict.fromkeys(holding[one.state] for one in tail.filters)
-        found += [reader for reader in readers if reader not in found]
+        found += [reader for reader in _readers(tail, holding) if reader not in found]
     return found
+
+
+def _readers(tail: Tail, holding: Mapping[int, Tail]) -> Iterable[Tail]:
+    """What reads a tail through its filters, each once. `holding`: by number of a state, what it belongs to."""
+    return dict.fromkeys(holding[one.state] for one in tail.filters)

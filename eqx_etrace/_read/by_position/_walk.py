@@ -24,6 +24,7 @@ from ..program import (
     Equation,
     find_lookup,
     is_known,
+    Link,
     MANY,
     meets_data,
     merge,
@@ -97,9 +98,9 @@ class _Search:
         proposals = self._own_first(var)
         if not proposals:
             return
-        frame = self.own[var] if var in self.own else proposals[0][1]
+        frame = self.own.get(var, proposals[0][1])
         for edge, labels in proposals:
-            if not agree(frame, labels) or deciding(merge(frame, labels)) == NONE:
+            if _disagree(frame, labels):
                 assert edge is not None, "the frames of two new states disagree on one variable"
                 self._cut(edge, var, "is used out of its position", labels, frame)
                 continue
@@ -162,12 +163,17 @@ class _Search:
         fallen = None
         shape = self.step.program.shape(operand)
         for j, output in enumerate(eqn.outputs):
-            link = self.step.program.links(eqn, i, j)
-            if self._is_decided(eqn, i) and not isinstance(link, Merged):
-                link = Decided(1 + self.known.order[output])
+            link = self._link(eqn, i, j)
             if link is not None and output in self.frames:
                 fallen = either(fallen, link.backward(self.frames[output], shape), merge)
         return None if fallen is None or (fallen == NONE).all() else fallen
+
+    def _link(self, eqn: Equation, i: int, j: int) -> Link | None:
+        """As of the program, but what an index of the model's decides is told by the equation."""
+        link = self.step.program.links(eqn, i, j)
+        if self._is_decided(eqn, i) and not isinstance(link, Merged):
+            return Decided(1 + self.known.order[eqn.outputs[j]])
+        return link
 
     def _mixes_others(self, eqn: Equation, i: int) -> bool:
         """Does it mix what is not the group's own, even if all of it enters one position?"""
@@ -212,6 +218,17 @@ class _Search:
             yield Site(self.group.index, operand, uses[-1][1], None, edges=edges, frame=frame, decision=decision)
         yield from self.heads
 
+    def entrances(self, edges: Sequence[Edge]) -> tuple[Entrance, ...]:
+        """Over these edges, each once, where the frame that they lead to is known."""
+        known = dict.fromkeys(edge for edge in edges if is_known(self.frames[edge[0]]))
+        producer = self.step.program.producer
+        return tuple(Entrance(producer[first], i, self.frames[first]) for first, i in known)
+
+
+def _disagree(frame: Positions, labels: Positions) -> bool:
+    """Are two frames of one variable different, or decided by different indices?"""
+    return not agree(frame, labels) or deciding(merge(frame, labels)) == NONE
+
 
 def find_tail(
     step: Step,
@@ -228,10 +245,7 @@ def find_tail(
     search.run()
     sites = sorted(search.sites(), key=lambda site: known.order[site.equation.outputs[0]])
     cuts = sorted(search.cuts, key=lambda cut: known.order.get(cut.operand, -1))
-    entering = [cut.edge for cut in cuts if cut.edge is not None and enters(cut.edge)]
-    edges = dict.fromkeys(edge for edge in entering if is_known(search.frames[edge[0]]))
-    producer = step.program.producer
-    entrances = tuple(Entrance(producer[first], i, search.frames[first]) for first, i in edges)
+    entrances = search.entrances([cut.edge for cut in cuts if cut.edge is not None and enters(cut.edge)])
     equations, reach = find_reach(step, group, search.visited, search.kept, [*sites, *entrances])
     return Tail(
         group=group,

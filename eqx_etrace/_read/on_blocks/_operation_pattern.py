@@ -22,8 +22,14 @@ def carry(program: Program, eqn: Equation, i: int, j: int, pattern: Pattern, zer
         return take(pattern, link.taken)
     if isinstance(link, Merged):
         return merge(pattern, link.target, int(np.prod(out_shape)))
-    of_operation = _BY_FLOW[eqn.traits.flow](program, eqn, i, zeros) if eqn.traits.flow in _BY_FLOW else None
+    of_operation = _of_operation(program, eqn, i, zeros)
     return everything(int(np.prod(out_shape)), pattern) if of_operation is None else times(of_operation, pattern)
+
+
+def _of_operation(program: Program, eqn: Equation, operand: int, zeros: Zeros) -> Pattern | None:
+    """Which elements of one operand enter which element of the output; None if nothing is known of it."""
+    find = _BY_FLOW.get(eqn.traits.flow)
+    return None if find is None else find(program, eqn, operand, zeros)
 
 
 def _masked(pattern: Pattern, nonzero: np.ndarray | None, shape: tuple[int, ...]) -> Pattern:

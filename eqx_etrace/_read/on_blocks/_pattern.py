@@ -97,8 +97,12 @@ def _scan(program: Program, eqn: Equation, operands: Sequence[Pattern | None]) -
         if list(map(_entries, carry)) == list(map(_entries, grown)):
             break
         carry = grown
-    stacked = [None if p is None or not length else stack([p] * length) for p in out[carried:]]
-    return [*carry, *stacked]
+    return [*carry, *(_stacked(p, length) for p in out[carried:])]
+
+
+def _stacked(pattern: Pattern | None, length: int) -> Pattern | None:
+    """Of what every step makes, one slice below the other."""
+    return None if pattern is None or not length else stack([pattern] * length)
 
 
 def _entries(pattern: Pattern | None) -> int:

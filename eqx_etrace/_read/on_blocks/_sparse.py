@@ -153,10 +153,14 @@ def stack(patterns: Sequence[Pattern]) -> Pattern:
     terms = []
     for k in range(max(map(len, parts))):
         here = [p[k] if k < len(p) else nothing(p[0].of.size, columns).terms[0] for p in parts]
-        starts = np.cumsum([0, *(t.sets.shape[0] for t in here)])[:-1]
-        of = [np.where(t.of >= 0, t.of + start, NO_SET) for t, start in zip(here, starts, strict=True)]
-        terms.append(Term(np.concatenate(of), sp.vstack([t.sets for t in here]).tocsr()))
+        terms.append(_one_below_the_other(here))
     return Pattern(columns, tuple(terms))
+
+
+def _one_below_the_other(terms: Sequence[Term]) -> Term:
+    starts = np.cumsum([0, *(t.sets.shape[0] for t in terms)])[:-1]
+    of = [np.where(t.of >= 0, t.of + start, NO_SET) for t, start in zip(terms, starts, strict=True)]
+    return Term(np.concatenate(of), sp.vstack([t.sets for t in terms]).tocsr())
 
 
 def _without_unused(of: Index, sets: Matrix) -> Term:

@@ -51,9 +51,15 @@ class Zeros:
     def _find(self, var: int) -> np.ndarray | None:
         value = constant_value(self.program, var, self._values) if var in self._constant else None
         if value is not None:
-            return None if (value != 0).all() else np.asarray(value != 0)
+            return _nonzero(value)
         masks = [mask for mask in map(self._masks.__getitem__, self._factors(var)) if mask is not None]
         return _combined(self.program, self.program.producer[var], masks) if masks else None
+
+
+def _nonzero(value: np.ndarray) -> np.ndarray | None:
+    """Where it is anything but zero; None if that is everywhere."""
+    nonzero = np.asarray(value != 0)
+    return None if nonzero.all() else nonzero
 
 
 def _combined(program: Program, eqn: Equation, masks: Sequence[np.ndarray]) -> np.ndarray:

@@ -70,10 +70,13 @@ def _key(box: Box) -> tuple[Any, ...]:
     of = {axis: (start, stop) for axis, start, stop in box}
     if [*of] == [0] and of[0][1] - of[0][0] == 1:
         return (of[0][0],)
-    shown = [_range(of[axis]) if axis in of else ":" for axis in range(1 + max(of))]
+    shown = [_range(of.get(axis)) for axis in range(1 + max(of))]
     return (f"[{', '.join(shown)}]",)
 
 
-def _range(ends: tuple[int, int]) -> str:
+def _range(ends: tuple[int, int] | None) -> str:
+    """Along one axis; None for all of it."""
+    if ends is None:
+        return ":"
     start, stop = ends
     return str(start) if stop - start == 1 else f"{start}:{stop}"

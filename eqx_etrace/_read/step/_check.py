@@ -56,9 +56,7 @@ def check_numbers(where: str, model: PyTree, layout: Layout) -> None:
     """Is what the model declares as a Python number still one?"""
     for (keys, leaf), path in zip(jtu.tree_leaves_with_path(model), layout.paths, strict=True):
         # `jnp.array(0.2)`, without a dtype, looks the same under `jax.jit`: the class must say which of them it is.
-        is_number = isinstance(leaf, Tracer) and leaf.shape == () and jax.typeof(leaf).weak_type
-        is_number = is_number and jnp.issubdtype(leaf.dtype, jnp.inexact)
-        if is_number and _declares_number(model, keys):
+        if _may_be_traced_number(leaf) and _declares_number(model, keys):
             raise TypeError(
                 f"The leaf {path} of the model is declared as a Python number, but reached the step {where} as "
                 f"an array, {_show(leaf)}, and arrays are trained. `jax.jit`, another transform or the carry of a loop "
@@ -66,6 +64,12 @@ def check_numbers(where: str, model: PyTree, layout: Layout) -> None:
                 "`equinox.filter_jit`, and carry only the arrays (`equinox.partition(model, equinox.is_array)`) or "
                 "close over the model. If it is to be trained, give it a dtype: `jnp.array(value, dtype)`."
             )
+
+
+def _may_be_traced_number(leaf: Any) -> bool:
+    """Does it look as a Python float or complex does under a transform?"""
+    is_scalar = isinstance(leaf, Tracer) and leaf.shape == () and jax.typeof(leaf).weak_type
+    return is_scalar and bool(jnp.issubdtype(leaf.dtype, jnp.inexact))
 
 
 def _declares_number(tree: PyTree, keys: Sequence[Any]) -> bool:

@@ -38,7 +38,7 @@ def hints(
     inputs: tuple[Any, ...],
 ) -> Iterator[str]:
     """What to do, as far as it can be told by trying: the error is that of `run`, which traces `step`."""
-    yield from (advice for kind, advice in _TRACED if isinstance(error, kind))
+    yield from _of_traced_values(error)
     takes = _takes_others(step, 2 + len(inputs))
     if takes:
         yield takes
@@ -53,6 +53,11 @@ def hints(
             "Where arrays do not fit, one of them has another size than the model, whose arrays are "
             f"{describe(Layout.of(model))}. Make state and inputs for these sizes."
         )
+
+
+def _of_traced_values(error: Exception) -> Iterator[str]:
+    """What to do about an error of JAX that says by its kind what was done with a traced value."""
+    return (advice for kind, advice in _TRACED if isinstance(error, kind))
 
 
 def _takes_others(step: Callable[..., Any], count: int) -> str:
@@ -95,12 +100,16 @@ def naming_leaks(step: Callable[..., Any]) -> Iterator[None]:
 
 def _lists(inputs: tuple[Any, ...]) -> Iterator[str]:
     for i, given in enumerate(inputs):
-        is_listed = isinstance(given, list | tuple) and given and jtu.all_leaves(given)
-        if is_listed and all(jnp.shape(x) == () for x in given):
+        if _is_list_of_numbers(given):
             yield (
                 f"inputs[{i}] is a {type(given).__name__} of {len(given)} numbers, which JAX takes for as many inputs. "
                 "Make it an array: `jnp.asarray(x)`."
             )
+
+
+def _is_list_of_numbers(given: Any) -> bool:
+    is_listed = isinstance(given, list | tuple) and len(given) > 0 and jtu.all_leaves(given)
+    return is_listed and all(jnp.shape(x) == () for x in given)
 
 
 def _axis_too_many(run: Callable[..., Any], model: PyTree, state: PyTree, inputs: tuple[Any, ...]) -> Iterator[str]:

@@ -16,28 +16,38 @@ def check_leaves(where: str, model: Layout, state: Layout, inputs: Layout) -> No
     for what, layout in (("the model", model), ("the state", state), ("the inputs", inputs)):
         for path, array, static in zip(layout.paths, layout.arrays, layout.static, strict=True):
             here = f"The leaf {path} of {what}" if path else f"{what[:1].upper()}{what[1:]}"
-            if array is not None and getattr(array.dtype, "kind", "") in tuple("OSUMm"):
-                raise TypeError(
-                    f"{here} is an array of the dtype {array.dtype}, and the step {where} can compute with numbers "
-                    "alone. Make it one of floats: `jnp.asarray(x.astype(float))`."
-                )
-            hidden = () if array is not None or static is None else _hidden(static)
-            if hidden:
-                _refuse(here, where, static, hidden)
+            if array is not None:
+                _check_dtype(here, where, array.dtype)
+            elif static is not None:
+                _check_static(here, where, static)
+
+
+def _check_dtype(here: str, where: str, dtype: Any) -> None:
+    """Is it one of numbers?"""
+    if getattr(dtype, "kind", "") in tuple("OSUMm"):
+        raise TypeError(
+            f"{here} is an array of the dtype {dtype}, and the step {where} can compute with numbers "
+            "alone. Make it one of floats: `jnp.asarray(x.astype(float))`."
+        )
 
 
 def _hidden(leaf: Any) -> list[str]:
     """The attributes of an object that are trained elsewhere: arrays of floats."""
     if isinstance(leaf, type) or inspect.isroutine(leaf) or callable(getattr(leaf, "__wrapped__", None)):
         return []
-    return [
-        name
-        for name, value in getattr(leaf, "__dict__", {}).items()
-        if eqx.is_inexact_array_like(value) and hasattr(value, "shape")
-    ]
+    return [name for name, value in getattr(leaf, "__dict__", {}).items() if _is_array_of_floats(value)]
 
 
-def _refuse(here: str, where: str, leaf: Any, hidden: list[str]) -> None:
+def _is_array_of_floats(value: Any) -> bool:
+    """Of any library that JAX takes arrays of; a Python float is none."""
+    return eqx.is_inexact_array_like(value) and hasattr(value, "shape")
+
+
+def _check_static(here: str, where: str, leaf: Any) -> None:
+    """Is it no object that hides what is trained?"""
+    hidden = _hidden(leaf)
+    if not hidden:
+        return
     kind = type(leaf).__name__
     register = (
         f" (Or register the dataclass: `jax.tree_util.register_dataclass({kind})`.)"
@@ -51,6 +61,10 @@ def _refuse(here: str, where: str, leaf: Any, hidden: list[str]) -> None:
     )
 
 
+def _is_array_of_integers(array: Any) -> bool:
+    return array is not None and bool(jnp.issubdtype(array.dtype, jnp.integer))
+
+
 def what_else(leaves: Layout) -> str:
     """Advice about a pytree without arrays of floats, by what it is."""
     only = leaves.static[0] if len(leaves.static) == 1 else None
@@ -58,6 +72,6 @@ def what_else(leaves: Layout) -> str:
         return f" It is {in_words(only)}: make one, `{only.__name__}(...)`."
     if any(isinstance(leaf, float) for leaf in leaves.static):
         return " Python floats are constants: make an array of them, `jnp.asarray(...)`."
-    if any(array is not None and jnp.issubdtype(array.dtype, jnp.integer) for array in leaves.arrays):
+    if any(map(_is_array_of_integers, leaves.arrays)):
         return " Make floats of integers: `x.astype(float)`."
     return ""

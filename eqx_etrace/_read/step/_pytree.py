@@ -29,6 +29,11 @@ def _is_array(leaf: Any) -> bool:
     return eqx.is_array(leaf) or isinstance(leaf, jax.ShapeDtypeStruct)
 
 
+def _as_struct(leaf: Any) -> jax.ShapeDtypeStruct | None:
+    """The shape and dtype of an array; None for what is none."""
+    return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) if _is_array(leaf) else None
+
+
 def _is_inexact(leaf: Any) -> bool:
     return bool(jnp.issubdtype(leaf.dtype, jnp.inexact))
 
@@ -85,7 +90,7 @@ class Layout:
         return cls(
             treedef=treedef,
             static=tuple(None if _is_array(x) else x for x in leaves),
-            arrays=tuple(jax.ShapeDtypeStruct(x.shape, x.dtype) if _is_array(x) else None for x in leaves),
+            arrays=tuple(map(_as_struct, leaves)),
             paths=_as_paths([keys for keys, _ in with_keys]),
             in_halves=in_halves,
         )
@@ -154,7 +159,7 @@ class Layout:
     def join(self, inexact: Sequence[Any], other: Sequence[Any] | None) -> PyTree:
         """The pytree again; with `other` None, only its inexact arrays and None elsewhere, as gradients are."""
         other_left = iter(other or ())
-        whole = dict(zip([i for i, _, _ in self._inexact], self._wholes(inexact), strict=True))
+        whole = dict(self._wholes(inexact))
         leaves: list[Any] = []
         for i, (array, static) in enumerate(zip(self.arrays, self.static, strict=True)):
             if i in whole:
@@ -165,7 +170,8 @@ class Layout:
                 leaves.append(static if array is None else next(other_left))
         return jtu.tree_unflatten(self.treedef, leaves)
 
-    def _wholes(self, inexact: Sequence[Any]) -> Iterator[Any]:
-        for (_, array, places), numbers in zip(self._inexact, self._numbers, strict=True):
+    def _wholes(self, inexact: Sequence[Any]) -> Iterator[tuple[int, Any]]:
+        """Every inexact array put together, with the leaf that it is."""
+        for (i, array, places), numbers in zip(self._inexact, self._numbers, strict=True):
             halves = [put_together(inexact[half.start : half.stop], array.shape, places) for half in numbers]
-            yield halves[0] if len(halves) == 1 else jax.lax.complex(*halves)
+            yield i, halves[0] if len(halves) == 1 else jax.lax.complex(*halves)

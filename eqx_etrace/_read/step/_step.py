@@ -163,12 +163,12 @@ def stage_step(
             error.add_note(advice)
         raise
     program = flatten(closed, Links)
-    sizes = [len(part) for part in shapes]
+    sizes = list(map(len, shapes))
     start = sum(sizes[:4])
     program = with_fresh_outputs(program, range(start, start + sizes[4]))
     names = ("parameters", "model_rest", "states", "states_rest", "inputs_inexact", "inputs_rest")
     names += ("out_inexact", "out_rest", "aux_inexact", "aux_rest", "new_states", "new_states_rest")
-    roles = [*_cut(program.inputs, [len(a) for a in arguments]), *_cut(program.outputs, sizes)]
+    roles = [*_cut(program.inputs, list(map(len, arguments))), *_cut(program.outputs, sizes)]
     program = dataclasses.replace(program, moved=frozenset(roles[0] + roles[2]))
     out, aux, is_still = returned
     by_name = dict(zip(names, roles, strict=True))
