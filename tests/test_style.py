@@ -10,6 +10,7 @@ from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
+import numpy as np
 import pytest
 from jaxtyping import Array, Float, jaxtyped, TypeCheckError
 from typechecker import checked
@@ -69,8 +70,8 @@ def test_source_has_none_of(what):
 
 FUNCTION = ast.FunctionDef | ast.AsyncFunctionDef
 COMPREHENSION = ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp
-MOST_WAYS = 12
-"""Through one function: its cyclomatic complexity."""
+MOST_WAYS, USUAL_WAYS = 12, 6
+"""Through one function, and through nine of ten: their cyclomatic complexity."""
 
 
 def nodes_of(kind: Any) -> list[tuple[str, Any]]:
@@ -104,6 +105,7 @@ def complexity(function):
 def test_no_function_has_too_many_ways_through_it():
     counted = [(f"{at} {node.name}", complexity(node)) for at, node in nodes_of(FUNCTION)]
     assert [(name, ways) for name, ways in counted if ways > MOST_WAYS] == []
+    assert np.quantile([ways for _, ways in counted], 0.9) <= USUAL_WAYS
 
 
 def holds_another(comprehension):
